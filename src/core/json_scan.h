@@ -1,0 +1,198 @@
+// Finds the values at a few known paths of a JSON text, and where they stand, as the text arrives in any
+// pieces.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+// What of a scalar's text a path wants: nothing, up to json_scanner::max_text bytes, or all of it in pieces.
+enum class json_text : uint8_t { none, bounded, pieces };
+
+// One node of the tree of paths. Node 0 is the top-level value. `name` is a member's name, or json_elements
+// for every element of an array. Siblings stand together and after their parent; json_paths() checks it and
+// fills in the rest.
+struct json_path {
+    std::string_view name;
+    uint8_t parent = 0;
+    json_text text = json_text::none;
+    bool any_case =
+        false; // also reports members whose name differs in the case of ASCII letters, as `folded`
+    uint8_t first_child = 0;
+    uint8_t children = 0;
+};
+
+inline constexpr std::string_view json_elements = "[]";
+
+enum class json_type : uint8_t { null, no, yes, number, string, object, array };
+
+// What a sink is told. Offsets count from json_scanner::start.
+struct json_event {
+    enum class what : uint8_t {
+        open,  // an object or array begins
+        close, // and ends; `index` is its number of members or elements, or 0 where no path leads into it
+        text, // json_text::pieces: the next max_text bytes of a string or number; the rest comes with `value`
+        value, // a scalar ended
+    } is;
+    uint8_t path;
+    json_type type;
+    bool truncated; // `text` is not all of it
+    bool folded;    // the name's case is not that of the path
+    uint32_t index; // place among its siblings, from 0
+    std::string_view
+        text; // unescaped; valid during the call; numbers as written (NaN, Infinity, -Infinity included)
+    uint64_t comma;     // of the comma before it; meaningless at index 0
+    uint64_t key_begin; // of the name's quote; of the value for elements and the top-level value; not set at
+                        // `close`
+    uint64_t value_begin; // not set at `close`
+    uint64_t value_end;   // one past its last byte; not set at `open` and `text`
+};
+
+// Called for each event, in the order of the text. It must not touch the scanner.
+struct json_sink {
+    void (*take)(void* owner, const json_event& event);
+    void* owner;
+};
+
+enum class json_error : uint8_t { none, syntax, too_deep };
+
+// Where the scanner finds paths it is a strict parser, which also takes NaN, Infinity and -Infinity as
+// CPython does. In containers that no path leads into it checks strings, escapes and the nesting of brackets
+// only. Names are compared unescaped. All zero bytes are a valid initial state.
+class json_scanner {
+public:
+    enum class status : uint8_t { more, complete, failed };
+
+    static constexpr size_t max_depth = 512;
+    static constexpr size_t max_text = 64;  // no path's name may be longer
+    static constexpr size_t max_levels = 8; // of containers that paths lead into
+
+    // Begins a new text whose first byte has this offset.
+    void start(uint64_t offset = 0);
+    // Sets the offset of the byte that is fed next, for texts that do not stand in one piece (SSE data
+    // lines).
+    void seek(uint64_t offset) { offset_ = offset; }
+
+    // Returns how many bytes it took: all, or up to the byte that is an error, or, once the top-level value
+    // is complete, up to the first byte after it that is not white space. A number at the top ends only with
+    // the byte after it. `paths` comes from json_paths() and is the same for all pieces of a text.
+    size_t feed(std::string_view piece, const json_path* paths, json_sink sink);
+    // The text ends here: completes a number at the top.
+    status finish(const json_path* paths, json_sink sink);
+
+    status state() const;
+    json_error error() const { return error_; }
+    // Of the next byte, or of the one that is an error.
+    uint64_t offset() const { return offset_; }
+
+private:
+    enum class step : uint8_t {
+        top, // zero: the initial state
+        first_element,
+        element,
+        first_key,
+        key,
+        colon,
+        member,
+        after_value,
+        string,
+        number,
+        literal,
+        skip,
+        done,
+        failed,
+    };
+    enum class role : uint8_t { key, value, skipped };
+    enum class digits : uint8_t {
+        minus,
+        zero,
+        whole,
+        point,
+        fraction,
+        exponent,
+        exponent_sign,
+        exponent_digits
+    };
+    struct run;
+
+    static constexpr uint8_t no_path = 0xff;
+
+    const char* fail(const char* p, json_error error);
+    const char* structure(const run& r, const char* p);
+    const char* value(const run& r, const char* p);
+    const char* container(const run& r, const char* p);
+    const char* close(const run& r, const char* p);
+    const char* in_string(const run& r, const char* p, const char* end);
+    const char* escape(const run& r, const char* p);
+    const char* in_number(const run& r, const char* p, const char* end);
+    const char* in_literal(const run& r, const char* p, const char* end);
+    const char* in_skip(const run& r, const char* p, const char* end);
+    void string_ended(const run& r, uint64_t end);
+    void match_key(const run& r);
+    void value_ended(const run& r, json_type type, std::string_view text, uint64_t end);
+    void put(const run& r, const char* p, size_t n);
+    void put_code(const run& r, uint32_t code);
+    void put_lone_surrogate(const run& r);
+    void emit(const run& r, json_event::what is, json_type type, std::string_view text, uint64_t end) const;
+    bool push(bool object);
+    bool top_is_object() const;
+    bool number_may_end() const;
+
+    uint64_t offset_ = 0;
+    uint64_t comma_ = 0;
+    uint64_t key_begin_ = 0;
+    uint64_t value_begin_ = 0;
+    uint32_t count_[max_levels] =
+        {};                  // members or elements begun, of each open container that paths lead into
+    uint16_t depth_ = 0;     // open containers
+    uint16_t skip_base_ = 0; // depth_ around the container that is skipped
+    uint16_t code_ = 0;      // \uXXXX so far
+    uint16_t high_ = 0;      // a high surrogate that waits for its low one
+    step step_ = step::top;
+    json_error error_ = json_error::none;
+    role role_ = role::key;
+    digits digits_ = digits::minus;
+    uint8_t escape_ = 0; // 0: not in an escape, 1: after the backslash, 2..5: before the hex digit 1..4
+    uint8_t literal_ = 0;
+    uint8_t literal_at_ = 0;
+    uint8_t container_ = 0; // path of the innermost open container that paths lead into
+    uint8_t path_ = 0;      // path of the value that is expected or being read, or no_path
+    bool capture_ = false;
+    bool truncated_ = false;
+    bool folded_ = false;
+    uint8_t text_size_ = 0;
+    uint8_t nesting_[max_depth / 8] = {}; // a bit per open container: 1 is an object
+    char text_[max_text] = {};
+};
+
+// Reads a JSON number's text as a count. False where it is not a whole number from 0 up (so `-1`, `5.5`,
+// `NaN`); what is above `limit` becomes `limit`. `5.0` and `1e2` are whole.
+bool json_count(std::string_view number, uint64_t limit, uint64_t& count);
+
+namespace detail {
+void paths_are_out_of_order();
+} // namespace detail
+
+// Makes a table for json_scanner::feed. A mistake in the list does not compile.
+template <size_t N>
+consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
+{
+    static_assert(N > 0 && N < 255);
+    std::array<uint8_t, N> level{};
+    for (size_t i = 1; i < N; ++i) {
+        json_path& parent = list[list[i].parent];
+        level[i] = static_cast<uint8_t>(level[list[i].parent] + 1);
+        if (parent.children == 0)
+            parent.first_child = static_cast<uint8_t>(i);
+        ++parent.children;
+        if (list[i].parent >= i || parent.first_child + parent.children != i + 1
+            || level[i] > json_scanner::max_levels || list[i].name.size() > json_scanner::max_text)
+            detail::paths_are_out_of_order();
+    }
+    return list;
+}
+
+} // namespace llm

@@ -1,0 +1,99 @@
+// The keys of one or several key files as they lie in the shared zone: found by the SHA-256 digest of the
+// key.
+//
+// A table is written once, whole, into memory handed in, by one process and outside of the zone's lock, and
+// is not changed once it is published, but for the subject numbers that it remembers. Reading it needs the
+// zone's lock, since a later publication lets its memory be written over.
+#pragma once
+
+#include "key_record.h"
+#include "subject_table.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace llm {
+
+// What is said of a request's key, and then of the request.
+enum class verdict : uint8_t {
+    ok,
+    no_such_file, // the key file is not in force (any more)
+    unknown,      // no key has this digest
+    disabled,
+    expired,
+    network,   // the client's address is not among the key's
+    model,     // the model is not among the key's
+    zone_full, // no room for a lease or a counter
+};
+
+// Text in the table's memory.
+struct shared_text {
+    const char* data;
+    uint32_t size;
+
+    std::string_view view() const { return {data, size}; }
+};
+
+struct shared_policy {
+    limits limit;
+    const shared_text* models;
+    const network* networks;
+    uint32_t n_models;
+    uint32_t n_networks;
+
+    // True if the policy lets a request use this model. Where it lists models, a request that names none may
+    // not pass: what the upstream would choose for it is not known.
+    bool allows_model(bool named, std::string_view model) const;
+    // `address` is 4 or 16 bytes long, in network order. An IPv4 address mapped into IPv6 counts as IPv4.
+    bool allows_address(std::span<const uint8_t> address) const;
+};
+
+struct shared_key {
+    shared_text name;
+    shared_text user;
+    const shared_policy* policy;
+    int64_t expires;
+    uint32_t key_subject; // no_index until the key is first used in this table
+    uint32_t user_subject;
+    bool enabled;
+};
+
+class key_table {
+public:
+    // Bytes that write() needs for these files, exactly.
+    static size_t bytes(std::span<const key_file* const> files);
+    // Writes a table into `memory` (64-byte aligned). It lives there until the memory is written over.
+    static key_table* write(void* memory, std::span<const key_file* const> files);
+
+    // Finds the key of a digest in one file, which is named by name_hash() of its path: the same in all
+    // processes and over reloads. Sets `found` where the key exists, whatever the verdict. `now` in seconds
+    // since 1970.
+    verdict check(uint64_t file, const digest& d, std::span<const uint8_t> address, int64_t now,
+                  shared_key*& found);
+
+    struct file_info {
+        uint64_t id; // name_hash(path)
+        shared_text path;
+        shared_key* keys;
+        shared_policy* policies;
+        const uint8_t (*digests)[sizeof(digest)];
+        const uint32_t* digest_keys; // the key of each digest
+        uint32_t* slots;             // number of a digest + 1, or 0
+        uint32_t n_keys;
+        uint32_t n_digests;
+        uint32_t slot_mask;
+    };
+    std::span<const file_info> files() const { return {files_, n_files_}; }
+    uint32_t keys() const;
+
+private:
+    file_info* files_;
+    uint32_t n_files_;
+};
+
+// True if `text` is the pattern, in which each `*` stands for any run of characters.
+bool glob_match(std::string_view pattern, std::string_view text);
+
+} // namespace llm

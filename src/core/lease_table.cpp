@@ -1,0 +1,51 @@
+#include "lease_table.h"
+
+namespace llm {
+
+void lease_table::format(void* memory, uint32_t capacity)
+{
+    records_ = static_cast<lease*>(memory);
+    capacity_ = capacity;
+    high_water_.store(0, std::memory_order_relaxed);
+    rebuild();
+}
+
+lease* lease_table::take()
+{
+    uint32_t index = free_;
+    if (index != no_index) {
+        free_ = records_[index].next_free;
+    } else {
+        index = high_water_.load(std::memory_order_relaxed);
+        if (index == capacity_) {
+            return nullptr;
+        }
+        high_water_.store(index + 1, std::memory_order_release);
+    }
+    running_++;
+    return &records_[index];
+}
+
+void lease_table::give(lease& l)
+{
+    l.is.store(lease::state::free, std::memory_order_release);
+    l.next_free = free_;
+    free_ = index_of(l);
+    running_--;
+}
+
+void lease_table::rebuild()
+{
+    free_ = no_index;
+    running_ = 0;
+    for (uint32_t i = high_water(); i-- > 0;) {
+        if (records_[i].is.load(std::memory_order_relaxed) == lease::state::free) {
+            records_[i].next_free = free_;
+            free_ = i;
+        } else {
+            running_++;
+        }
+    }
+}
+
+} // namespace llm

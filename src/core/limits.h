@@ -1,0 +1,35 @@
+// What a key, a plan or a location may be limited to. Values only; what enforces them lives elsewhere.
+#pragma once
+
+#include <cstdint>
+
+namespace llm {
+
+// `amount` events every `period_ms` milliseconds; amount 0 = not given.
+struct rate {
+    uint64_t amount = 0;
+    uint64_t period_ms = 0;
+};
+
+// Calendar windows of a quota, UTC; `total` never ends.
+enum class quota_window : uint8_t { none, hour, day, week, month, total };
+
+// What is not given stays at its initial value and is taken from the next in the order of precedence (the
+// key's `limits`, its plan, the location). A given burst or concurrency may be 0, hence -1 for "not given".
+struct limits {
+    rate requests;
+    int64_t burst = -1;
+    int64_t concurrency = -1;
+    rate tokens;
+    int64_t token_burst = -1;
+    uint64_t quota = 0;
+    quota_window window = quota_window::none;
+
+    bool any() const
+    {
+        return requests.amount || tokens.amount || burst >= 0 || concurrency >= 0 || token_burst >= 0
+               || window != quota_window::none;
+    }
+};
+
+} // namespace llm

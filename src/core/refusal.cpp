@@ -1,0 +1,106 @@
+#include "refusal.h"
+
+#include "utf8.h"
+
+#include <cstring>
+
+namespace llm {
+
+namespace {
+
+// Statuses, types and codes are those of OpenAI's API where it has the case, since SDKs branch on them.
+// Messages of 401 do not repeat the key, and nothing here has a word that makes a client take a short refusal
+// for a spent quota.
+constexpr refusal_answer answers[] = {
+    {200, "", "", "", "", false, 0},
+    {401, "no_key", "invalid_request_error", "",
+     "You didn't provide an API key. Send it as \\\"Authorization: Bearer YOUR_KEY\\\".", true, 0},
+    {401, "invalid_key", "invalid_request_error", "invalid_api_key", "Incorrect API key provided.", true, 0},
+    {401, "disabled", "invalid_request_error", "invalid_api_key", "This API key has been disabled.", true, 0},
+    {401, "expired", "invalid_request_error", "invalid_api_key", "This API key has expired.", true, 0},
+    {401, "network", "invalid_request_error", "invalid_api_key",
+     "This API key may not be used from your network address.", true, 0},
+    {404, "model", "invalid_request_error", "model_not_found",
+     "The model `%` does not exist or you do not have access to it.", false, 0},
+    {400, "bad_request", "invalid_request_error", "", "The request body can not be accepted: %.", false, 0},
+    {415, "bad_request", "invalid_request_error", "",
+     "Compressed request bodies are not accepted: send the body without Content-Encoding.", false, 0},
+    {503, "zone_full", "server_error", "",
+     "The gateway has no room for another request. Please try again in 1s.", false, 1},
+    {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again in 1s.",
+     false, 1},
+    {500, "internal", "server_error", "", "The gateway could not handle this request.", false, 0},
+};
+
+char* put(char* out, std::string_view text)
+{
+    memcpy(out, text.data(), text.size());
+    return out + text.size();
+}
+
+} // namespace
+
+const refusal_answer& answer_of(refusal why)
+{
+    return answers[static_cast<size_t>(why)];
+}
+
+size_t write_json_text(std::string_view text, char* out)
+{
+    static constexpr char hex[] = "0123456789abcdef";
+    char* p = out;
+    for (size_t i = 0; i < text.size();) {
+        char c = text[i];
+        auto byte = static_cast<uint8_t>(c);
+        size_t length = utf8_length(text.substr(i));
+        if (length != 1) {
+            p = length ? put(p, text.substr(i, length)) : put(p, "?");
+            i += length ? length : 1;
+            continue;
+        }
+        if (c == '"' || c == '\\') {
+            *p++ = '\\';
+            *p++ = c;
+        } else if (byte < 0x20 || byte == 0x7f) {
+            p = put(p, "\\u00");
+            *p++ = hex[byte >> 4];
+            *p++ = hex[byte & 15];
+        } else {
+            *p++ = c;
+        }
+        i++;
+    }
+    return static_cast<size_t>(p - out);
+}
+
+size_t refusal_body_bytes(refusal why, std::string_view detail)
+{
+    const refusal_answer& a = answer_of(why);
+    return a.message.size() + 6 * detail.size() + a.type.size() + a.code.size() + 80;
+}
+
+size_t write_refusal_body(refusal why, std::string_view detail, char* out)
+{
+    const refusal_answer& a = answer_of(why);
+    char* p = put(out, "{\"error\":{\"message\":\"");
+    size_t mark = a.message.find('%');
+    p = put(p, a.message.substr(0, mark));
+    if (mark != std::string_view::npos) {
+        p += write_json_text(detail, p);
+        p = put(p, a.message.substr(mark + 1));
+    }
+    p = put(p, "\",\"type\":\"");
+    p = put(p, a.type);
+    p = put(p, "\",\"param\":null,\"code\":");
+    if (a.code.empty()) {
+        p = put(p, "null");
+    } else {
+        *p++ = '"';
+        p = put(p, a.code);
+        *p++ = '"';
+    }
+    p = put(p, "}}\n");
+    return static_cast<size_t>(p - out);
+}
+
+} // namespace llm

@@ -1,0 +1,49 @@
+// What the gateway says when it does not let a request in: status, headers and body in the shape of the API
+// that was called.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+enum class refusal : uint8_t {
+    none,
+    no_key,      // none was sent, or none that can be read
+    invalid_key, // nobody's
+    disabled,
+    expired,
+    network,              // the client's address is not among the key's networks
+    model,                // not among the key's models
+    bad_request,          // the body may be read in more than one way
+    unsupported_encoding, // the body is compressed
+    zone_full,            // no room for a lease or a counter
+    reloading,            // this worker's key file is not in force any more: an old worker, for a moment
+    internal,             // a fault in the gateway itself
+};
+
+struct refusal_answer {
+    uint16_t status;          // HTTP
+    std::string_view reason;  // the value of $llm_refusal
+    std::string_view type;    // OpenAI's error.type
+    std::string_view code;    // OpenAI's error.code; empty = null
+    std::string_view message; // with the detail's place marked by "%"
+    bool authenticate;        // WWW-Authenticate: Bearer
+    uint8_t retry_after;      // seconds, 0 = no header
+};
+
+const refusal_answer& answer_of(refusal why);
+
+// Bytes that write_refusal_body() may need for this detail.
+size_t refusal_body_bytes(refusal why, std::string_view detail);
+// Writes the body (JSON, ends with a line feed) and returns its length. `detail` is the model's name for
+// refusal::model, what is wrong with the body for refusal::bad_request, else unused; any bytes may stand in
+// it.
+size_t write_refusal_body(refusal why, std::string_view detail, char* out);
+
+// Writes `text` as the inside of a JSON string, at most six times its length, and returns the length. What is
+// not UTF-8 becomes "?".
+size_t write_json_text(std::string_view text, char* out);
+
+} // namespace llm

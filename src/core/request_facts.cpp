@@ -1,0 +1,269 @@
+#include "request_facts.h"
+
+#include <cstring>
+
+namespace llm {
+
+namespace {
+
+namespace path {
+enum : uint8_t {
+    root,
+    model,
+    stream,
+    stream_options,
+    max_tokens,
+    max_completion_tokens,
+    max_output_tokens,
+    n_predict,
+    n,
+    best_of,
+    n_cmpl,
+    prompt,
+    options,
+    parameters,
+    sampling_params,
+    include_usage,
+    prompt_element,
+    num_predict,
+    parameters_max_new_tokens,
+    parameters_best_of,
+    sampling_max_new_tokens,
+    sampling_n,
+    count,
+};
+} // namespace path
+
+constexpr auto paths = json_paths<path::count>({{
+    {""},
+    {"model", path::root, json_text::pieces, true},
+    {"stream", path::root, json_text::bounded},
+    {"stream_options", path::root},
+    {"max_tokens", path::root, json_text::bounded},
+    {"max_completion_tokens", path::root, json_text::bounded},
+    {"max_output_tokens", path::root, json_text::bounded},
+    {"n_predict", path::root, json_text::bounded},
+    {"n", path::root, json_text::bounded},
+    {"best_of", path::root, json_text::bounded},
+    {"n_cmpl", path::root, json_text::bounded},
+    {"prompt", path::root},
+    {"options", path::root},
+    {"parameters", path::root},
+    {"sampling_params", path::root},
+    {"include_usage", path::stream_options},
+    {json_elements, path::prompt},
+    {"num_predict", path::options, json_text::bounded},
+    {"max_new_tokens", path::parameters, json_text::bounded},
+    {"best_of", path::parameters, json_text::bounded},
+    {"max_new_tokens", path::sampling_params, json_text::bounded},
+    {"n", path::sampling_params, json_text::bounded},
+}});
+
+static_assert(path::count <= 64, "request_facts::seen_ has a bit per path");
+
+// Far above any real bound, and sums and products of it with other counts stay far below UINT64_MAX.
+constexpr uint64_t max_bound = uint64_t{1} << 40;
+
+std::string_view trimmed(std::string_view text)
+{
+    constexpr std::string_view spaces = " \t\n\r\v\f";
+    const size_t from = text.find_first_not_of(spaces);
+    return from == std::string_view::npos ? std::string_view()
+                                          : text.substr(from, text.find_last_not_of(spaces) - from + 1);
+}
+
+// The count that pydantic's lax mode reads: a whole number, its text in a string, or a bool. False for all
+// else.
+bool lax_count(const json_event& event, uint64_t& count)
+{
+    switch (event.type) {
+    case json_type::number:
+        return !event.truncated && json_count(event.text, max_bound, count);
+    case json_type::string: {
+        std::string_view text = event.text;
+        text = trimmed(text);
+        if (text.starts_with('+'))
+            text.remove_prefix(1);
+        return !event.truncated && json_count(text, max_bound, count);
+    }
+    case json_type::yes:
+    case json_type::no:
+        count = event.type == json_type::yes ? 1 : 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+// Whether a server surely takes a value for false. The words are those of pydantic's lax mode, in any case.
+bool clearly_false(const json_event& event)
+{
+    if (event.type == json_type::null || event.type == json_type::no)
+        return true;
+    if (event.truncated)
+        return false;
+    if (event.type == json_type::number) {
+        // 1e-9 is not 0, yet no count either.
+        uint64_t count = 1;
+        return json_count(event.text, max_bound, count) && count == 0;
+    }
+    if (event.type != json_type::string)
+        return false;
+    for (const std::string_view word : {"0", "f", "n", "no", "off", "false"}) {
+        if (event.text.size() != word.size())
+            continue;
+        size_t i = 0;
+        while (i < word.size() && (event.text[i] | ('a' <= word[i] ? 0x20 : 0)) == word[i])
+            ++i;
+        if (i == word.size())
+            return true;
+    }
+    return false;
+}
+
+} // namespace
+
+bool request_facts::feed(std::string_view piece)
+{
+    bytes_ += piece.size();
+    if (fault_ != body_fault::none)
+        return false;
+
+    if (!begun_) {
+        const size_t first = piece.find_first_not_of(" \t\n\r");
+        if (first == std::string_view::npos)
+            return true;
+        if (piece[first] != '{') {
+            set_fault(body_fault::not_an_object);
+            return false;
+        }
+        begun_ = true;
+    }
+
+    const size_t taken = scanner_.feed(piece, paths.data(), {take, this});
+    if (scanner_.error() == json_error::too_deep)
+        set_fault(body_fault::too_deep);
+    else if (taken != piece.size())
+        set_fault(body_fault::syntax);
+    return fault_ == body_fault::none;
+}
+
+body_fault request_facts::finish()
+{
+    if (!begun_)
+        set_fault(body_fault::not_an_object);
+    else if (scanner_.state() != json_scanner::status::complete)
+        set_fault(body_fault::syntax);
+    return fault_;
+}
+
+void request_facts::take(void* self, const json_event& event)
+{
+    static_cast<request_facts*>(self)->on(event);
+}
+
+void request_facts::on(const json_event& event)
+{
+    // The rest of the piece in which the fault was found is scanned, and says nothing any more.
+    if (fault_ != body_fault::none || event.is == json_event::what::close)
+        return;
+    if (event.folded) {
+        set_fault(body_fault::ambiguous_model);
+        return;
+    }
+    if (event.is != json_event::what::text && event.path != path::prompt_element && seen_twice(event.path)) {
+        set_fault(body_fault::duplicate_field);
+        return;
+    }
+
+    switch (event.path) {
+    case path::model:
+        on_model(event);
+        break;
+    case path::stream:
+        may_stream_ = event.is == json_event::what::open || !clearly_false(event);
+        break;
+    case path::stream_options:
+        has_stream_options_ = event.type != json_type::null;
+        break;
+    case path::include_usage:
+        has_include_usage_ = true;
+        break;
+    case path::n:
+    case path::best_of:
+    case path::n_cmpl:
+    case path::parameters_best_of:
+    case path::sampling_n:
+        on_choices(event);
+        break;
+    case path::prompt_element:
+        // Numbers are the tokens of one prompt.
+        if (event.type == json_type::string || event.type == json_type::array)
+            ++prompts_;
+        break;
+    case path::root:
+    case path::prompt:
+    case path::options:
+    case path::parameters:
+    case path::sampling_params:
+        break;
+    default:
+        on_bound(event);
+        break;
+    }
+}
+
+void request_facts::on_model(const json_event& event)
+{
+    if (event.type == json_type::null)
+        return;
+    if (event.type != json_type::string || event.text.size() > max_model - model_size_) {
+        set_fault(body_fault::bad_model);
+        return;
+    }
+    std::memcpy(model_ + model_size_, event.text.data(), event.text.size());
+    model_size_ = static_cast<uint16_t>(model_size_ + event.text.size());
+    has_model_ = true;
+}
+
+void request_facts::on_bound(const json_event& event)
+{
+    if (event.type == json_type::null)
+        return;
+    uint64_t count = 0;
+    if (!lax_count(event, count)) {
+        max_tokens_ = {request_bound::state::unbounded, 0};
+    } else if (max_tokens_.is != request_bound::state::unbounded) {
+        max_tokens_.is = request_bound::state::value;
+        max_tokens_.value = count > max_tokens_.value ? count : max_tokens_.value;
+    }
+}
+
+void request_facts::on_choices(const json_event& event)
+{
+    if (event.type == json_type::null)
+        return;
+    uint64_t count = 0;
+    if (!lax_count(event, count))
+        count = unclear_choices;
+    if (count > UINT32_MAX)
+        count = UINT32_MAX;
+    if (count > choices_)
+        choices_ = static_cast<uint32_t>(count);
+}
+
+bool request_facts::seen_twice(uint8_t path)
+{
+    const uint64_t bit = uint64_t{1} << path;
+    const bool before = (seen_ & bit) != 0;
+    seen_ |= bit;
+    return before;
+}
+
+void request_facts::set_fault(body_fault fault)
+{
+    if (fault_ == body_fault::none)
+        fault_ = fault;
+}
+
+} // namespace llm

@@ -1,0 +1,92 @@
+// What a request's JSON body asks for, read as the body arrives, in any pieces.
+#pragma once
+
+#include "json_scan.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+// Why a body can not be let through: what it says may be read differently by the upstream.
+enum class body_fault : uint8_t {
+    none,
+    not_an_object,   // the first byte that is not white space is not `{` (also: UTF-16, a BOM, an empty body)
+    syntax,          // not JSON, NUL bytes, more text after the object, or the end is missing
+    too_deep,        // nested deeper than json_scanner::max_depth
+    duplicate_field, // a field that is read here stands twice (escaped spellings of a name are the same name)
+    ambiguous_model, // `model` in another case ("Model"): Go servers match names without case
+    bad_model,       // `model` is neither a string nor null, or longer than max_model bytes
+};
+
+// A number that a request gives as its bound. `unbounded`: it is given, but as no clear count from 0 up (-1,
+// "x", 5.5). An explicit null is `absent`.
+struct request_bound {
+    enum class state : uint8_t { absent, value, unbounded } is = state::absent;
+    uint64_t value = 0;
+};
+
+// Reads the fields of the OpenAI API, and the bounds of the native APIs of llama.cpp, Ollama, TGI and SGLang.
+// Only members of the root object count, and of its objects `options`, `parameters` and `sampling_params`.
+// All zero bytes are a valid initial state.
+class request_facts {
+public:
+    static constexpr size_t max_model = 256;
+    // choices() of a request whose `n` is no clear count: the most that the OpenAI API allows.
+    static constexpr uint32_t unclear_choices = 128;
+
+    // Takes the next piece of the body. False once the body is faulty: the rest need not be fed.
+    bool feed(std::string_view piece);
+    // To be called at the end of the body.
+    body_fault finish();
+    body_fault fault() const { return fault_; }
+
+    // What follows holds when finish() returned `none`.
+
+    // `model` is present and not null.
+    bool has_model() const { return has_model_; }
+    // Unescaped; valid as long as this object.
+    std::string_view model() const { return {model_, model_size_}; }
+    // `stream` has a value that a lenient server may take for true: all but false, null, 0 and the words for
+    // them.
+    bool may_stream() const { return may_stream_; }
+    // The largest of the API's names for it that are given; of one choice, in tokens.
+    request_bound max_tokens() const { return max_tokens_; }
+    // `n`, or `best_of` if it is larger (and the native names for them); at least 1.
+    uint32_t choices() const { return choices_ > 1 ? choices_ : 1; }
+    // Elements of `prompt` if it is an array of strings or arrays, else 1.
+    uint32_t prompts() const { return prompts_ > 1 ? prompts_ : 1; }
+    // `stream_options` is present and not null.
+    bool has_stream_options() const { return has_stream_options_; }
+    // `include_usage` is a member of `stream_options`.
+    bool has_include_usage() const { return has_include_usage_; }
+    // Body bytes fed.
+    uint64_t bytes() const { return bytes_; }
+
+private:
+    static void take(void* self, const json_event& event);
+    void on(const json_event& event);
+    void on_model(const json_event& event);
+    void on_bound(const json_event& event);
+    void on_choices(const json_event& event);
+    bool seen_twice(uint8_t path);
+    void set_fault(body_fault fault);
+
+    json_scanner scanner_;
+    uint64_t bytes_ = 0;
+    uint64_t seen_ = 0; // a bit per path
+    request_bound max_tokens_;
+    uint32_t choices_ = 0;
+    uint32_t prompts_ = 0;
+    uint16_t model_size_ = 0;
+    body_fault fault_ = body_fault::none;
+    bool begun_ = false; // the first byte that is not white space came
+    bool has_model_ = false;
+    bool may_stream_ = false;
+    bool has_stream_options_ = false;
+    bool has_include_usage_ = false;
+    char model_[max_model] = {};
+};
+
+} // namespace llm

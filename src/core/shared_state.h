@@ -1,0 +1,167 @@
+// All that lies in one shared zone, and every change that is made to it.
+//
+// The memory is divided once, when the zone is made, and nothing is allocated in it afterwards: a process
+// that is killed at any instruction can then leave nothing worse than what repair() makes good from the
+// leases. Every process sees the zone at one address (workers inherit the master's mapping), so pointers in
+// it are good.
+//
+// Whoever holds the zone's lock uses it through a `session`; the functions say what needs no lock.
+#pragma once
+
+#include "key_table.h"
+#include "lease_table.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace llm {
+
+// A process that may hold leases. `started` tells a process from a later one of the same pid (see
+// src/ngx/owner.h).
+struct lease_owner {
+    uint32_t pid; // 0 = free
+    uint64_t started;
+
+    bool operator==(const lease_owner&) const = default;
+};
+
+// What a request brings to be let in.
+struct admission_request {
+    uint64_t file; // name_hash() of its key file's path
+    digest key;
+    std::span<const uint8_t> address;
+    bool named_model;
+    std::string_view model;
+    bool stream;
+    uint32_t owner;
+    int64_t now_ms; // wall clock, since 1970
+};
+
+struct admission_result {
+    verdict said;
+    lease* taken; // where it is ok
+};
+
+class shared_state {
+public:
+    static constexpr uint32_t max_owners = 1024;
+    static constexpr size_t min_bytes = 256 * 1024;
+
+    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): a sixteenth for leases, seven
+    // sixteenths for subjects, and two halves of the rest for the key table in force and the next one.
+    static shared_state* format(void* memory, size_t bytes);
+
+    // About the smallest memory whose division holds a key table of this size and this many subjects.
+    static size_t bytes_for(size_t key_table_bytes, size_t subjects);
+
+    // Whether the memory holds a state that this code made.
+    bool compatible() const { return magic_ == magic; }
+
+    // --- keys
+
+    // Bytes that a key table may take.
+    size_t key_area_bytes() const { return key_area_bytes_; }
+    // Memory for the next key table: the half that is not in force. Needs no lock: nobody reads it. One
+    // process at a time may use it (the master).
+    void* next_key_area() { return key_areas_[active_ ^ 1]; }
+
+    const key_table* keys() const { return keys_; }
+    key_table* keys() { return keys_; }
+    // Grows by one with each publication.
+    uint64_t generation() const { return generation_; }
+
+    // Forgets a subject, with its counters, unless a lease names it. It must be in no key file: the key table
+    // remembers the numbers of those that are. Needs the lock.
+    void drop_subject(uint32_t index)
+    {
+        if (subjects_.valid(index) && subjects_.at(index).in_flight == 0) {
+            subjects_.remove(index);
+        }
+    }
+
+    // --- owners
+
+    // A number for a process that may take leases, the same one if it has one; no_index if there are too
+    // many. Needs the lock.
+    uint32_t claim_owner(const lease_owner& self);
+    // Settles what the owner still holds from its last progress and frees its number. Takes the lock for each
+    // lease by itself, so that nobody waits long: `locked(f)` calls f with the zone locked. Several processes
+    // may do this at once.
+    template <class Locked>
+    void take_back(uint32_t number, Locked&& locked)
+    {
+        const lease_owner who = owners_[number];
+        for (uint32_t i = 0; i < leases_.high_water(); i++) {
+            lease& l = leases_.at(i);
+            if (l.is.load(std::memory_order_acquire) != lease::state::running || l.owner != number) {
+                continue;
+            }
+            locked([&] {
+                // Another may have been faster, and the number may belong to a new process by now.
+                if (owners_[number] == who && l.is == lease::state::running && l.owner == number) {
+                    settle(l, l.progress());
+                }
+            });
+        }
+        locked([&] {
+            if (owners_[number] == who) {
+                owners_[number] = {};
+            }
+        });
+    }
+    std::span<const lease_owner> owners() const { return owners_; }
+
+    // --- requests; all need the lock
+
+    // Whether the key of a request and its model would let it in. Takes nothing.
+    verdict check(const admission_request& request);
+    // Finds the key and takes a lease for its request: all or nothing.
+    admission_result admit(const admission_request& request);
+    // Ends a lease: its key and its user are charged, and it is free again.
+    void settle(lease& l, const token_progress& used);
+
+    // --- the lock's session
+
+    // To be called after the lock is taken and before it is given back. If the last one to hold it was
+    // killed, enter() sets right what may be half done.
+    void enter();
+    void leave() { busy_.store(0, std::memory_order_release); }
+
+    const subject_table& subjects() const { return subjects_; }
+    const lease_table& leases() const { return leases_; }
+
+    // Puts the table that was written into next_key_area() in force. Subjects of keys and users that are in
+    // no file any more are kept: their counters are still there if they come back. Needs the lock.
+    void publish(key_table* table);
+
+private:
+    static constexpr uint64_t magic = 0x31006d6c6c78676e; // "ngxllm", layout 1
+
+    // The settlement that is being carried out, with what the totals will be: carried out again if it was cut
+    // short, which changes nothing where it was not.
+    struct settlement {
+        std::atomic<uint32_t> lease_number; // no_index if none
+        uint32_t subject_number[2];         // key, user or no_index
+        usage_totals after[2];
+    };
+
+    void carry_out(const settlement& s);
+    void repair();
+    verdict check(const admission_request& request, shared_key*& key);
+
+    uint64_t magic_;
+    std::atomic<uint32_t> busy_;
+    uint32_t active_;
+    uint64_t generation_;
+    key_table* keys_;
+    void* key_areas_[2];
+    size_t key_area_bytes_;
+    settlement pending_;
+    subject_table subjects_;
+    lease_table leases_;
+    lease_owner owners_[max_owners];
+};
+
+} // namespace llm

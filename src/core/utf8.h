@@ -1,0 +1,41 @@
+// UTF-8 as RFC 3629 has it: no surrogates, no overlong forms, nothing above U+10FFFF.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+// The length (1..4) of the character that `text` begins with; 0 if it is none.
+inline size_t utf8_length(std::string_view text)
+{
+    auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
+    auto follows = [&](size_t i, uint8_t low = 0x80, uint8_t high = 0xbf) {
+        return byte(i) >= low && byte(i) <= high;
+    };
+
+    uint8_t lead = byte(0);
+    if (text.empty()) {
+        return 0;
+    }
+    if (lead < 0x80) {
+        return 1;
+    }
+    if (lead >= 0xc2 && lead <= 0xdf) {
+        return follows(1) ? 2 : 0;
+    }
+    if (lead >= 0xe0 && lead <= 0xef) {
+        uint8_t low = lead == 0xe0 ? 0xa0 : 0x80;
+        uint8_t high = lead == 0xed ? 0x9f : 0xbf;
+        return follows(1, low, high) && follows(2) ? 3 : 0;
+    }
+    if (lead >= 0xf0 && lead <= 0xf4) {
+        uint8_t low = lead == 0xf0 ? 0x90 : 0x80;
+        uint8_t high = lead == 0xf4 ? 0x8f : 0xbf;
+        return follows(1, low, high) && follows(2) && follows(3) ? 4 : 0;
+    }
+    return 0;
+}
+
+} // namespace llm

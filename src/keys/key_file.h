@@ -1,0 +1,32 @@
+// The key file: JSON text to checked records.
+#pragma once
+
+#include "core/key_record.h"
+#include "digest.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace llm {
+
+// Bytes of a key file at most.
+inline constexpr size_t max_key_file = size_t{1} << 30;
+
+// Why a key file is refused. One line of printable ASCII of at most 300 bytes, without the secret of any key.
+struct file_error {
+    uint32_t line = 0;   // from 1; 0 if it is not about a place in the file (cannot be opened, too large)
+    uint32_t column = 0; // in bytes, from 1; 0 with line 0
+    std::string text;
+};
+
+// Reads the text of a key file. On success returns nothing and replaces `out` but for its path; on an error
+// `out` is unchanged. Plain keys are hashed at once; the caller wipes its own `text`. Time is linear in the
+// size of the text, and the JSON tree of only one key (or of all plans) exists at a time.
+std::optional<file_error> parse_key_file(std::string_view text, hasher& hash, key_file& out);
+
+// The same for a file, which has to be a regular one; sets out.path. The text read is wiped.
+std::optional<file_error> load_key_file(const char* path, hasher& hash, key_file& out);
+
+} // namespace llm

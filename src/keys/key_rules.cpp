@@ -1,0 +1,367 @@
+#include "key_rules.h"
+
+#include "time_text.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace llm {
+
+namespace {
+
+constexpr size_t max_secret = 512; // bytes
+
+void append_number(std::string& to, uint64_t value)
+{
+    to.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+// `to` = bytes that are the same for the same policies only.
+void serialize(const key_policy& policy, std::string& to)
+{
+    to.clear();
+    const limits& limit = policy.limit;
+    for (const uint64_t value : {limit.requests.amount, limit.requests.period_ms, limit.tokens.amount,
+                                 limit.tokens.period_ms, limit.quota, static_cast<uint64_t>(limit.window)}) {
+        append_number(to, value);
+    }
+    for (const int64_t value : {limit.burst, limit.concurrency, limit.token_burst}) {
+        append_number(to, static_cast<uint64_t>(value));
+    }
+    append_number(to, policy.models.size());
+    for (const std::string& model : policy.models) {
+        append_number(to, model.size());
+        to += model;
+    }
+    append_number(to, policy.networks.size());
+    for (const network& range : policy.networks) {
+        to += static_cast<char>(range.v6);
+        to += static_cast<char>(range.prefix);
+        to.append(reinterpret_cast<const char*>(range.address.data()), range.address.size());
+    }
+}
+
+// What `over` gives replaces what is in `to`.
+void overlay(limits& to, const limits& over)
+{
+    if (over.requests.amount) {
+        to.requests = over.requests;
+    }
+    if (over.burst >= 0) {
+        to.burst = over.burst;
+    }
+    if (over.concurrency >= 0) {
+        to.concurrency = over.concurrency;
+    }
+    if (over.tokens.amount) {
+        to.tokens = over.tokens;
+    }
+    if (over.token_burst >= 0) {
+        to.token_burst = over.token_burst;
+    }
+    if (over.window != quota_window::none) {
+        to.quota = over.quota;
+        to.window = over.window;
+    }
+}
+
+bool is_secret(std::string_view text)
+{
+    return !text.empty() && text.size() <= max_secret
+           && std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+} // namespace
+
+key_rules::key_rules(hasher& hash) : reader(check), hash(hash)
+{
+    policy_index({});
+}
+
+bool key_rules::add_plans(json_t* value)
+{
+    check.owner = {};
+    if (!json_is_object(value)) {
+        return check.fail_expected(nullptr, "an object of plans", value);
+    }
+    for (void* i = json_object_iter(value); i; i = json_object_iter_next(value, i)) {
+        const trail at{nullptr, json_object_iter_key(i)};
+        check.owner = {};
+        if (!is_name(at.name)) {
+            check.fail(nullptr, "the name of a plan has 1 to 80 bytes and no control characters");
+            check.path.push_back({at.name});
+            check.part = json_part::name;
+            return false;
+        }
+        check.owner = {field_owner::kind::plan, at.name, 0, nullptr};
+        if (!read_plan(nullptr, json_object_iter_value(i))) {
+            // From the plan's path to the one from "plans".
+            check.path.insert(check.path.begin(), json_step{at.name});
+            return false;
+        }
+    }
+    return true;
+}
+
+bool key_rules::read_plan(const trail* at, json_t* value)
+{
+    enum : size_t { models = policy_rules::limit_fields, request, networks, count };
+    static constexpr std::string_view fields[count] = {"requests", "burst",       "concurrency",
+                                                       "tokens",   "token_burst", "quota",
+                                                       "models",   "request",     "networks"};
+    json_t* values[count];
+    plan made{};
+    if (!check.fields(at, value, fields, values)
+        || !reader.read_limits(at, std::span(values).first<policy_rules::limit_fields>(), made.policy.limit)
+        || !reader.read_models(at, values[models], made.policy.models)
+        || !reader.read_networks(at, values[networks], made.policy.networks)
+        || !reader.read_request(at, values[request])) {
+        return false;
+    }
+    made.index = policy_index(made.policy);
+    plans.emplace(check.owner.plan, std::move(made));
+    return true;
+}
+
+bool key_rules::add_key(const json_t* value, size_t index)
+{
+    enum : size_t {
+        name,
+        user,
+        sha256,
+        secret,
+        plan_name,
+        expires,
+        networks,
+        models,
+        own_limits,
+        own_quota,
+        enabled,
+        count
+    };
+    static constexpr std::string_view fields[count] = {"name",   "user",    "sha256",   "key",
+                                                       "plan",   "expires", "networks", "models",
+                                                       "limits", "quota",   "enabled"};
+    json_t* values[count];
+    check.owner = {field_owner::kind::key, {}, index, value};
+    key_record record;
+    if (!check.fields(nullptr, const_cast<json_t*>(value), fields, values)
+        || !read_names(values[name], values[user], values[secret], record)
+        || !read_digests(values[sha256], values[secret], record)
+        || !read_expires(values[expires], record.expires)) {
+        return false;
+    }
+    if (values[enabled]) {
+        const trail at{nullptr, "enabled"};
+        if (!json_is_boolean(values[enabled])) {
+            return check.fail_expected(&at, "true or false", values[enabled]);
+        }
+        record.enabled = json_is_true(values[enabled]);
+    }
+
+    const plan* base = nullptr;
+    key_policy own;
+    if (!find_plan(values[plan_name], base) || !reader.read_models(nullptr, values[models], own.models)
+        || !reader.read_networks(nullptr, values[networks], own.networks)) {
+        return false;
+    }
+    if (values[own_limits]) {
+        const trail at{nullptr, "limits"};
+        json_t* limit_values[policy_rules::limit_fields];
+        if (!check.fields(&at, values[own_limits], policy_rules::limit_names, limit_values)
+            || !reader.read_limits(&at, limit_values, own.limit)) {
+            return false;
+        }
+    }
+    if (values[own_quota]) {
+        const trail at{nullptr, "quota"};
+        if (own.limit.window != quota_window::none) {
+            return check.fail(&at, "is given here and in \"limits\", expected one of both");
+        }
+        if (!reader.read_quota(&at, values[own_quota], own.limit)) {
+            return false;
+        }
+    }
+    record.policy = base ? base->index : 0;
+    if (own.limit.any() || !own.models.empty() || !own.networks.empty()) {
+        if (base) {
+            limits merged = base->policy.limit;
+            overlay(merged, own.limit);
+            own.limit = merged;
+            if (own.models.empty()) {
+                own.models = base->policy.models;
+            }
+            if (own.networks.empty()) {
+                own.networks = base->policy.networks;
+            }
+        }
+        record.policy = policy_index(std::move(own));
+    }
+    result.keys.push_back(std::move(record));
+    return check_unique(values[sha256]);
+}
+
+bool key_rules::read_names(const json_t* name, const json_t* user, const json_t* secret, key_record& to)
+{
+    for (const auto& [field, value] : {std::pair("name", name), std::pair("user", user)}) {
+        const trail at{nullptr, field};
+        if (!value) {
+            continue;
+        }
+        if (!json_is_string(value)) {
+            return check.fail_expected(&at, "a string", value);
+        }
+        if (!is_name(string_of(value))) {
+            return check.fail(&at, "expected 1 to 80 bytes without control characters");
+        }
+        if (string_of(value) == string_of(secret)) {
+            return check.fail(&at, "is the same as \"key\": names are shown in logs");
+        }
+    }
+    if (!name && !user) {
+        return check.fail(nullptr, "has neither \"name\" nor \"user\"");
+    }
+    to.name = string_of(name ? name : user);
+    to.user = string_of(user);
+    return true;
+}
+
+bool key_rules::read_digests(const json_t* sha256, const json_t* secret, key_record& to)
+{
+    if (!sha256 && !secret) {
+        return check.fail(nullptr, "has neither \"sha256\" nor \"key\"");
+    }
+    if (sha256) {
+        const trail at{nullptr, "sha256"};
+        const size_t size = json_array_size(sha256);
+        if (json_is_array(sha256) && size == 0) {
+            return check.fail(&at, "expected 64 hex digits or an array of such, got an empty array");
+        }
+        to.digests.reserve((json_is_array(sha256) ? size : 1) + (secret ? 1 : 0));
+        for (size_t i = 0; i < size; i++) {
+            const trail element{&at, {}, i, true};
+            if (!read_digest(&element, json_array_get(sha256, i), to.digests.emplace_back())) {
+                return false;
+            }
+        }
+        if (!json_is_array(sha256) && !read_digest(&at, sha256, to.digests.emplace_back())) {
+            return false;
+        }
+    }
+    if (secret) {
+        const trail at{nullptr, "key"};
+        if (!is_secret(string_of(secret))) {
+            return check.fail(&at, "expected a string of 1 to 512 visible ASCII characters without spaces");
+        }
+        if (!hash.hash(string_of(secret), to.digests.emplace_back())) {
+            return check.fail(&at, "cannot be hashed: OpenSSL fails to compute SHA-256");
+        }
+    }
+    return true;
+}
+
+bool key_rules::read_digest(const trail* at, const json_t* value, digest& to)
+{
+    if (parse_hex(string_of(value), to)) {
+        return true;
+    }
+    // A string here may be a key that was pasted in the wrong place: it is not shown.
+    if (json_is_string(value)) {
+        return check.fail(at, "expected 64 hex digits, got a string of "
+                                  + std::to_string(json_string_length(value)) + " other bytes");
+    }
+    return check.fail_expected(at, "64 hex digits", value);
+}
+
+bool key_rules::read_expires(const json_t* value, int64_t& to)
+{
+    if (!value) {
+        return true;
+    }
+    const std::optional<int64_t> time = parse_time(string_of(value));
+    if (!time) {
+        const trail at{nullptr, "expires"};
+        return check.fail_expected(&at, "a time such as \"2027-01-01T00:00:00Z\"", value);
+    }
+    // 0 stands for "never": the first second of 1970 must not become that.
+    to = *time == 0 ? -1 : *time;
+    return true;
+}
+
+// Looks for the name and the digests of the last key among those of all.
+bool key_rules::check_unique(const json_t* sha256)
+{
+    const auto last = static_cast<uint32_t>(result.keys.size() - 1);
+    const key_record& record = result.keys[last];
+    const std::optional<uint32_t> namesake =
+        names.insert(std::hash<std::string_view>()(record.name), last,
+                     [&](uint32_t other) { return result.keys[other].name == record.name; });
+    if (namesake) {
+        const bool has_name = json_object_get(check.owner.key, "name");
+        const trail at{nullptr, has_name ? "name" : "user"};
+        return check.fail(&at, "keys[" + std::to_string(*namesake) + "] has this name already"
+                                   + (has_name ? "" : "; a key without \"name\" is named after its user"));
+    }
+    for (size_t i = 0; i < record.digests.size(); i++) {
+        const digest& value = record.digests[i];
+        uint64_t start;
+        memcpy(&start, value.data(), sizeof start);
+        const std::optional<uint32_t> twin = digests.insert(start, last, [&](uint32_t other) {
+            const std::vector<digest>& all = result.keys[other].digests;
+            return std::find(all.begin(), all.end(), value) != all.end();
+        });
+        if (twin) {
+            const trail list{nullptr, "sha256"}, element{&list, {}, i, true}, secret{nullptr, "key"};
+            const size_t listed = json_is_array(sha256) ? json_array_size(sha256) : sha256 ? 1 : 0;
+            return check.fail(i >= listed             ? &secret
+                              : json_is_array(sha256) ? &element
+                                                      : &list,
+                              *twin == last ? "is given twice for this key"
+                                            : "is also a key of " + check.shown(result.keys[*twin].name));
+        }
+    }
+    return true;
+}
+
+bool key_rules::find_plan(const json_t* name, const plan*& to)
+{
+    if (!name) {
+        return true;
+    }
+    const trail at{nullptr, "plan"};
+    if (!json_is_string(name)) {
+        return check.fail_expected(&at, "the name of a plan", name);
+    }
+    scratch = string_of(name);
+    const auto found = plans.find(scratch);
+    if (found == plans.end()) {
+        return check.fail(&at, "there is no plan " + check.shown(scratch));
+    }
+    to = &found->second;
+    return true;
+}
+
+uint32_t key_rules::policy_index(key_policy policy)
+{
+    serialize(policy, scratch);
+    const auto next = static_cast<uint32_t>(result.policies.size());
+    const std::optional<uint32_t> same =
+        policies.insert(std::hash<std::string>()(scratch), next, [this](uint32_t other) {
+            serialize(result.policies[other], other_scratch);
+            return scratch == other_scratch;
+        });
+    if (same) {
+        return *same;
+    }
+    result.policies.push_back(std::move(policy));
+    return next;
+}
+
+key_file key_rules::take()
+{
+    result.not_in_force = reader.not_in_force();
+    return std::move(result);
+}
+
+} // namespace llm

@@ -1,0 +1,54 @@
+// The directives and what they leave behind.
+#pragma once
+
+#include "ngx.hpp"
+#include "zone.h"
+
+#include "keys/digest.h"
+
+namespace llm {
+
+struct main_conf {
+    ngx_array_t zones;   // zone_conf*
+    ngx_array_t sources; // key_source*
+    // Indexes of the variables that show a header which may carry a key.
+    ngx_int_t key_variables[3];
+    // Of this process: made when it is first needed, since an OpenSSL context must not be shared over fork.
+    hasher* digests;
+    ngx_event_t sweep; // timer, see worker.cpp
+};
+
+struct location_conf {
+    key_source* keys; // nullptr: off
+};
+
+extern ngx_command_t commands[];
+
+void* create_main_conf(ngx_conf_t* cf);
+void* create_location_conf(ngx_conf_t* cf);
+char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child);
+// To be called when all of the configuration is read: finds the zone of each key file.
+ngx_int_t resolve_zones(ngx_conf_t* cf);
+
+inline main_conf* main_conf_of(ngx_http_request_t* r)
+{
+    return static_cast<main_conf*>(ngx_http_get_module_main_conf(r, ngx_http_llm_module));
+}
+
+inline location_conf* location_conf_of(ngx_http_request_t* r)
+{
+    return static_cast<location_conf*>(ngx_http_get_module_loc_conf(r, ngx_http_llm_module));
+}
+
+// nullptr where the configuration has no http block.
+inline main_conf* main_conf_of(ngx_cycle_t* cycle)
+{
+    return static_cast<main_conf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module));
+}
+
+inline std::span<zone_conf*> zones_of(main_conf& conf)
+{
+    return {static_cast<zone_conf**>(conf.zones.elts), conf.zones.nelts};
+}
+
+} // namespace llm

@@ -1,0 +1,104 @@
+// The client's key: where it may stand, and how it is taken away.
+
+#include "headers_in.h"
+#include "request.h"
+
+namespace llm {
+
+namespace {
+
+enum source { authorization, x_api_key, api_key, none };
+
+source source_of(const ngx_table_elt_t& header)
+{
+    std::string_view name = lowcase_name(header);
+    if (name == "authorization") {
+        return authorization;
+    }
+    if (name == "x-api-key") {
+        return x_api_key;
+    }
+    return name == "api-key" ? api_key : none;
+}
+
+std::string_view trim(std::string_view s)
+{
+    size_t begin = s.find_first_not_of(" \t");
+    if (begin == std::string_view::npos) {
+        return {};
+    }
+    return s.substr(begin, s.find_last_not_of(" \t") - begin + 1);
+}
+
+// The key in a header's value; empty if there is none, as in "Basic dXNlcg==".
+std::string_view key_in(source from, std::string_view value)
+{
+    value = trim(value);
+    size_t space = value.find_first_of(" \t");
+    if (from == authorization && same_without_case(value.substr(0, space), "bearer")) {
+        value = space == std::string_view::npos ? std::string_view{} : trim(value.substr(space));
+        space = value.find_first_of(" \t");
+    }
+    return space == std::string_view::npos ? value : std::string_view{};
+}
+
+// A header can not be taken out of nginx's list, into which others point. It is made one that proxy_pass and
+// its like never pass on, and it loses its value.
+void hide(ngx_table_elt_t& header)
+{
+    static constexpr std::string_view name = "Keep-Alive", lowcase = "keep-alive";
+    header.key = to_ngx(name);
+    header.lowcase_key = reinterpret_cast<u_char*>(const_cast<char*>(lowcase.data()));
+    header.hash = ngx_hash_key(header.lowcase_key, lowcase.size());
+    header.value = ngx_null_string;
+}
+
+// A value of $http_authorization that was asked for before the access phase is kept by nginx for the log.
+void forget_variables(ngx_http_request_t* r)
+{
+    for (ngx_int_t index : main_conf_of(r)->key_variables) {
+        r->variables[index].valid = 0;
+        r->variables[index].not_found = 0;
+    }
+}
+
+} // namespace
+
+// Every header that may carry a key is taken out, whichever counts: Authorization before x-api-key before
+// api-key. What is not a key (Authorization: Basic) stays. False if there is no memory for a digest.
+bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
+{
+    std::string_view keys[none] = {};
+    each_header_in(r, [&](ngx_table_elt_t& header) {
+        source from = source_of(header);
+        if (from == none) {
+            return;
+        }
+        std::string_view key = key_in(from, view(header.value));
+        if (key.empty() && from == authorization) {
+            return;
+        }
+        if (keys[from].empty()) {
+            keys[from] = key;
+        }
+        if (from == authorization) {
+            r->headers_in.authorization = nullptr;
+        }
+        hide(header);
+    });
+    forget_variables(r);
+
+    for (std::string_view key : keys) {
+        if (!key.empty()) {
+            main_conf* mcf = main_conf_of(r);
+            if (!mcf->digests) {
+                mcf->digests = new (std::nothrow) hasher;
+            }
+            ctx.has_key = true;
+            return mcf->digests && mcf->digests->hash(key, ctx.key);
+        }
+    }
+    return true;
+}
+
+} // namespace llm

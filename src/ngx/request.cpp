@@ -1,0 +1,115 @@
+#include "request.h"
+
+namespace llm {
+
+namespace {
+
+// Does nothing: it marks the pool's cleanup record in which the context lies, since that record survives
+// internal redirects, which clear the request's own pointer to the context.
+void context_mark(void*) {}
+
+request_ctx* search_pool(ngx_http_request_t* r)
+{
+    for (ngx_pool_cleanup_t* c = r->pool->cleanup; c; c = c->next) {
+        if (c->handler == context_mark) {
+            return static_cast<request_ctx*>(c->data);
+        }
+    }
+    return nullptr;
+}
+
+outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    ngx_connection_t* c = r->connection;
+    if (!ctx.complete && (c->error || c->timedout)) {
+        return outcome::client_abort;
+    }
+    if (!ctx.complete || r->headers_out.status >= NGX_HTTP_BAD_REQUEST
+        || (ctx.reading_reply && ctx.usage.error_seen())) {
+        return outcome::upstream_error;
+    }
+    return outcome::ok;
+}
+
+void settle(void* data)
+{
+    auto* r = static_cast<ngx_http_request_t*>(data);
+    request_ctx* ctx = find_request(r);
+    if (!ctx || !ctx->held) {
+        return;
+    }
+
+    if (ctx->reading_reply) {
+        if (!ctx->complete) {
+            ctx->usage.finish();
+        }
+        if (ctx->usage.known()) {
+            token_counts counts = ctx->usage.counts();
+            ctx->used = {counts.prompt, counts.cached, counts.completion, counts.reasoning};
+            ctx->source =
+                ctx->complete || ctx->usage.final() ? usage_source::upstream : usage_source::partial;
+        }
+    }
+    ctx->ended = outcome_of(r, *ctx);
+
+    zone_session session(*ctx->zone);
+    session->settle(*ctx->held, ctx->used);
+    ctx->held = nullptr;
+}
+
+} // namespace
+
+request_ctx* find_request(ngx_http_request_t* r)
+{
+    r = r->main;
+    auto* ctx = static_cast<request_ctx*>(ngx_http_get_module_ctx(r, ngx_http_llm_module));
+    if (!ctx && (r->internal || r->filter_finalize)) {
+        ctx = search_pool(r);
+        if (ctx) {
+            ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
+        }
+    }
+    return ctx;
+}
+
+request_ctx* find_or_make_request(ngx_http_request_t* r)
+{
+    if (request_ctx* ctx = find_request(r)) {
+        return ctx;
+    }
+    ngx_pool_cleanup_t* mark = ngx_pool_cleanup_add(r->pool, 0);
+    // An allocation of its own, since it would not fit into what most requests leave free of their pool's
+    // block and a second block is larger.
+    void* memory = ngx_pmemalign(r->pool, sizeof(request_ctx), alignof(request_ctx));
+    if (!mark || !memory) {
+        return nullptr;
+    }
+    auto* ctx = new (memory) request_ctx;
+    mark->handler = context_mark;
+    mark->data = ctx;
+    ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
+    return ctx;
+}
+
+bool settle_at_end(ngx_http_request_t* r)
+{
+    // Runs before the log phase, so that the log shows what was charged, and however the request ends.
+    ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
+    if (!cleanup) {
+        return false;
+    }
+    cleanup->handler = settle;
+    cleanup->data = r->main;
+    return true;
+}
+
+ngx_msec_int_t elapsed_ms(ngx_http_request_t* r)
+{
+    ngx_time_t* now = ngx_timeofday();
+    auto ms = static_cast<ngx_msec_int_t>(
+        (now->sec - r->start_sec) * 1000
+        + (static_cast<ngx_msec_int_t>(now->msec) - static_cast<ngx_msec_int_t>(r->start_msec)));
+    return ms > 0 ? ms : 0;
+}
+
+} // namespace llm

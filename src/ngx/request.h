@@ -1,0 +1,89 @@
+// What this module knows of one request, from its key to its settlement.
+#pragma once
+
+#include "conf.h"
+
+#include "core/refusal.h"
+#include "core/request_facts.h"
+#include "core/usage.h"
+
+#include <new>
+
+namespace llm {
+
+// How the request ended, the value of $llm_outcome.
+enum class outcome : uint8_t { unknown, ok, refused, client_abort, upstream_error };
+
+enum class usage_source : uint8_t { none, partial, upstream };
+
+// Lives in the request's pool, and is found again after internal redirects.
+struct request_ctx {
+    // Who asks. The digest is kept instead of the key, which is taken out of the request.
+    bool has_key = false;
+    digest key{};
+    ngx_str_t key_name = ngx_null_string;
+    ngx_str_t user = ngx_null_string;
+
+    // What is asked.
+    bool body_read = false; // the body is here and `fault` is its verdict
+    bool reading_body = false;
+    bool unread_form = false; // multipart/form-data: nothing of it is known
+    body_fault fault = body_fault::none;
+    bool named_model = false;
+    bool stream = false;
+    uint32_t prompts = 1;
+    ngx_str_t model = ngx_null_string;
+
+    // What was decided.
+    refusal refused = refusal::none;
+    const key_source* admitted_by = nullptr; // the key file that let it in last
+    zone_conf* zone = nullptr;               // of the lease
+    lease* held = nullptr;                   // from admission to settlement
+
+    // The reply.
+    bool reading_reply = false;
+    bool complete = false; // the end of the reply passed
+    outcome ended = outcome::unknown;
+    usage_source source = usage_source::none;
+    ngx_msec_int_t first_content_ms = -1; // since the request began
+    token_progress used;
+
+    // A request's body is read before its reply: one room serves both.
+    union {
+        request_facts facts;
+        usage_reader usage;
+    };
+
+    request_ctx() : facts() {}
+};
+
+// The context of this request's main request, or nullptr.
+request_ctx* find_request(ngx_http_request_t* r);
+// The same, made if there is none; nullptr if there is no memory.
+request_ctx* find_or_make_request(ngx_http_request_t* r);
+
+// Lets the end of the request, however it comes, settle the lease that its context then holds. False if there
+// is no memory.
+bool settle_at_end(ngx_http_request_t* r);
+
+// Milliseconds since the request began.
+ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);
+
+// --- the steps of a request, in the order in which it meets them
+
+ngx_int_t access_handler(ngx_http_request_t* r);
+// Takes the key out of the request's headers; see credentials.cpp.
+bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
+// Refuses a body that is compressed: what it asks for could not be read.
+refusal check_coding(ngx_http_request_t* r);
+// Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
+// return.
+ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
+// Answers with a refusal. Returns what the access handler has to return.
+ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {});
+
+// Puts this module's filters before those that are there.
+void install_request_body_filter();
+void install_reply_filters();
+
+} // namespace llm

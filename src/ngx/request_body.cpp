@@ -1,0 +1,135 @@
+// The request's body: looked at as it arrives, so that a body that nginx writes to a file is not read back.
+
+#include "headers_in.h"
+#include "request.h"
+
+namespace llm {
+
+namespace {
+
+ngx_http_request_body_filter_pt next_request_body_filter;
+
+void conclude(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ctx.body_read = true;
+    // nginx reads no body where there was none to read after all (Content-Length: 0, an empty chunked body).
+    if (ctx.unread_form || ctx.facts.bytes() == 0) {
+        return;
+    }
+    ctx.fault = ctx.facts.finish();
+    if (ctx.fault != body_fault::none) {
+        return;
+    }
+    ctx.stream = ctx.facts.may_stream();
+    ctx.prompts = ctx.facts.prompts();
+    if (ctx.facts.has_model()) {
+        ctx.model = copy_text(r->pool, ctx.facts.model());
+        ctx.named_model = ctx.model.data != nullptr;
+    }
+}
+
+void body_here(ngx_http_request_t* r)
+{
+    request_ctx* ctx = find_request(r);
+    ctx->reading_body = false;
+    conclude(r, *ctx);
+    // The reader has set it to a handler that does nothing, with which the request would hang.
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+// Another module has read the body before there was a context to look on, for example in a location that this
+// one was redirected from.
+ngx_int_t scan_kept_body(ngx_http_request_t* r, request_ctx& ctx)
+{
+    constexpr size_t piece = 16384;
+    u_char* memory = nullptr;
+
+    for (ngx_chain_t* cl = r->request_body->bufs; cl; cl = cl->next) {
+        ngx_buf_t* b = cl->buf;
+        if (ngx_buf_in_memory(b)) {
+            ctx.facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)});
+            continue;
+        }
+        for (off_t at = b->file_pos; at < b->file_last;) {
+            if (!memory) {
+                memory = static_cast<u_char*>(ngx_pnalloc(r->pool, piece));
+            }
+            size_t size = static_cast<size_t>(ngx_min(b->file_last - at, static_cast<off_t>(piece)));
+            ssize_t n = memory ? ngx_read_file(b->file, memory, size, at) : NGX_ERROR;
+            if (n <= 0) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+            ctx.facts.feed({reinterpret_cast<char*>(memory), static_cast<size_t>(n)});
+            at += n;
+        }
+    }
+    conclude(r, ctx);
+    return NGX_OK;
+}
+
+bool is_form(ngx_http_request_t* r)
+{
+    constexpr std::string_view form = "multipart/form-data";
+    ngx_table_elt_t* type = r->headers_in.content_type;
+    return type && same_without_case(view(type->value).substr(0, form.size()), form);
+}
+
+ngx_int_t request_body_filter(ngx_http_request_t* r, ngx_chain_t* in)
+{
+    request_ctx* ctx = find_request(r);
+    if (ctx && ctx->reading_body && !ctx->unread_form) {
+        for (ngx_chain_t* cl = in; cl; cl = cl->next) {
+            ngx_buf_t* b = cl->buf;
+            if (ngx_buf_in_memory(b)) {
+                ctx->facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)});
+            }
+        }
+    }
+    return next_request_body_filter(r, in);
+}
+
+} // namespace
+
+refusal check_coding(ngx_http_request_t* r)
+{
+    refusal why = refusal::none;
+    each_header_in(r, [&](const ngx_table_elt_t& header) {
+        if (lowcase_name(header) == "content-encoding"
+            && !same_without_case(view(header.value), "identity")) {
+            why = refusal::unsupported_encoding;
+        }
+    });
+    return why;
+}
+
+ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ctx.unread_form = is_form(r);
+    if (r->request_body) {
+        return scan_kept_body(r, ctx);
+    }
+    if (r->discard_body || (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked)) {
+        ctx.body_read = true;
+        return NGX_OK;
+    }
+
+    ctx.reading_body = true;
+    ngx_int_t rc = ngx_http_read_client_request_body(r, body_here);
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ctx.reading_body = false;
+        return rc;
+    }
+    // The reader took a reference, and it answers the client itself where the rest of the body does not come:
+    // the phases go on in body_here() only.
+    ngx_http_finalize_request(r, NGX_DONE);
+    return NGX_DONE;
+}
+
+void install_request_body_filter()
+{
+    next_request_body_filter = ngx_http_top_request_body_filter;
+    ngx_http_top_request_body_filter = request_body_filter;
+}
+
+} // namespace llm

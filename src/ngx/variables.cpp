@@ -1,0 +1,199 @@
+// The $llm_* variables. What is not known (yet) is "not found", as with nginx's own.
+
+#include "variables.h"
+
+#include "request.h"
+
+namespace llm {
+
+namespace {
+
+using value = ngx_http_variable_value_t;
+
+ngx_int_t say(value* v, std::string_view text)
+{
+    v->data = reinterpret_cast<u_char*>(const_cast<char*>(text.data()));
+    v->len = static_cast<unsigned>(text.size());
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+    return NGX_OK;
+}
+
+ngx_int_t say_nothing(value* v)
+{
+    v->not_found = 1;
+    return NGX_OK;
+}
+
+ngx_int_t say_known(value* v, const ngx_str_t& text)
+{
+    return text.len ? say(v, view(text)) : say_nothing(v);
+}
+
+ngx_int_t say_number(ngx_http_request_t* r, value* v, uint64_t number)
+{
+    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN));
+    if (!text) {
+        return NGX_ERROR;
+    }
+    return say(v,
+               {reinterpret_cast<char*>(text), static_cast<size_t>(ngx_sprintf(text, "%uL", number) - text)});
+}
+
+ngx_int_t say_seconds(ngx_http_request_t* r, value* v, ngx_msec_int_t ms)
+{
+    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4));
+    if (!text) {
+        return NGX_ERROR;
+    }
+    u_char* end =
+        ngx_sprintf(text, "%T.%03M", static_cast<time_t>(ms / 1000), static_cast<ngx_msec_t>(ms % 1000));
+    return say(v, {reinterpret_cast<char*>(text), static_cast<size_t>(end - text)});
+}
+
+std::string_view name_of(outcome o)
+{
+    switch (o) {
+    case outcome::unknown:
+        break;
+    case outcome::ok:
+        return "ok";
+    case outcome::refused:
+        return "refused";
+    case outcome::client_abort:
+        return "client_abort";
+    case outcome::upstream_error:
+        return "upstream_error";
+    }
+    return {};
+}
+
+std::string_view name_of(usage_source s)
+{
+    switch (s) {
+    case usage_source::none:
+        break;
+    case usage_source::partial:
+        return "partial";
+    case usage_source::upstream:
+        return "upstream";
+    }
+    return "none";
+}
+
+// A refusal under "satisfy any" may have been overruled by another access module.
+bool stands_refused(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    return ctx.refused != refusal::none && r->headers_out.status == answer_of(ctx.refused).status;
+}
+
+enum which : uintptr_t {
+    key,
+    user,
+    model,
+    stream,
+    prompt_tokens,
+    completion_tokens,
+    total_tokens,
+    source,
+    ended,
+    refused,
+    time_to_first_token
+};
+
+ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, uint64_t tokens)
+{
+    return ctx.source == usage_source::none ? say_nothing(v) : say_number(r, v, tokens);
+}
+
+ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
+{
+    request_ctx* ctx = find_request(r);
+    if (!ctx) {
+        return say_nothing(v);
+    }
+    bool over = ctx->ended != outcome::unknown && !ctx->held;
+
+    switch (static_cast<which>(data)) {
+    case key:
+        return say_known(v, ctx->key_name);
+    case user:
+        return say_known(v, ctx->user);
+    case model:
+        return say_known(v, ctx->model);
+    case stream:
+        return ctx->body_read ? say(v, ctx->stream ? "1" : "0") : say_nothing(v);
+    case prompt_tokens:
+        return say_tokens(r, v, *ctx, ctx->used.prompt);
+    case completion_tokens:
+        return say_tokens(r, v, *ctx, ctx->used.completion);
+    case total_tokens:
+        return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
+    case source:
+        return over && ctx->zone ? say(v, name_of(ctx->source)) : say_nothing(v);
+    case ended:
+        if (!over || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
+            return say_nothing(v);
+        }
+        return say(v, name_of(ctx->ended));
+    case refused:
+        return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
+    case time_to_first_token:
+        return ctx->first_content_ms >= 0 ? say_seconds(r, v, ctx->first_content_ms) : say_nothing(v);
+    }
+    return say_nothing(v);
+}
+
+struct entry {
+    ngx_str_t name;
+    which data;
+};
+
+const entry entries[] = {
+    {ngx_string("llm_key"), key},
+    {ngx_string("llm_user"), user},
+    {ngx_string("llm_model"), model},
+    {ngx_string("llm_stream"), stream},
+    {ngx_string("llm_prompt_tokens"), prompt_tokens},
+    {ngx_string("llm_completion_tokens"), completion_tokens},
+    {ngx_string("llm_total_tokens"), total_tokens},
+    {ngx_string("llm_usage_source"), source},
+    {ngx_string("llm_outcome"), ended},
+    {ngx_string("llm_refusal"), refused},
+    {ngx_string("llm_time_to_first_token"), time_to_first_token},
+};
+
+} // namespace
+
+ngx_int_t add_variables(ngx_conf_t* cf)
+{
+    for (const entry& e : entries) {
+        ngx_str_t name = e.name;
+        // Values change while the request runs: what `map` saw early must not stand in the log.
+        ngx_http_variable_t* var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+        if (!var) {
+            return NGX_ERROR;
+        }
+        var->get_handler = get;
+        var->data = e.data;
+    }
+    return NGX_OK;
+}
+
+ngx_int_t index_key_variables(ngx_conf_t* cf)
+{
+    const ngx_str_t names[] = {ngx_string("http_authorization"), ngx_string("http_x_api_key"),
+                               ngx_string("http_api_key")};
+    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    for (size_t i = 0; i < std::size(names); i++) {
+        ngx_str_t name = names[i];
+        mcf.key_variables[i] = ngx_http_get_variable_index(cf, &name);
+        if (mcf.key_variables[i] == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+    return NGX_OK;
+}
+
+} // namespace llm

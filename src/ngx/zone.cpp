@@ -1,0 +1,150 @@
+#include "zone.h"
+
+#include <malloc.h>
+#include <span>
+#include <unordered_set>
+#include <vector>
+
+namespace llm {
+
+namespace {
+
+ngx_int_t attach(ngx_shm_zone_t* shm, zone_conf& zone, const zone_conf* old)
+{
+    zone.pool = reinterpret_cast<ngx_slab_pool_t*>(shm->shm.addr);
+    if (old) {
+        zone.state = old->state;
+        return NGX_OK;
+    }
+    if (shm->shm.exists) {
+        zone.state = static_cast<shared_state*>(zone.pool->data);
+        if (!zone.state->compatible()) {
+            ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
+                          "llm_zone \"%V\" was made by another version of this module: restart nginx",
+                          &zone.name);
+            return NGX_ERROR;
+        }
+        return NGX_OK;
+    }
+
+    size_t bytes = zone.pool->pfree * ngx_pagesize;
+    void* memory = bytes < shared_state::min_bytes ? nullptr : ngx_slab_alloc(zone.pool, bytes);
+    if (!memory) {
+        ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0, "llm_zone \"%V\" is too small", &zone.name);
+        return NGX_ERROR;
+    }
+    zone.state = shared_state::format(memory, bytes);
+    zone.pool->data = zone.state;
+    // The slab has nothing left to give: what nginx would log about that is of no use.
+    zone.pool->log_nomem = 0;
+    return NGX_OK;
+}
+
+// What nginx's slab takes of a zone: its page table and rounding, well under a page for each two hundred.
+size_t slab_overhead(const ngx_shm_zone_t& shm)
+{
+    return shm.shm.size / 128;
+}
+
+// Every key and every user may need a record of its own, so that no request is refused for want of one.
+ngx_int_t check_room(ngx_shm_zone_t* shm, const zone_conf& zone, std::span<const key_file* const> files)
+{
+    std::unordered_set<std::string_view> keys, users;
+    for (const key_file* file : files) {
+        for (const key_record& k : file->keys) {
+            keys.insert(k.name);
+            if (!k.user.empty()) {
+                users.insert(k.user);
+            }
+        }
+    }
+    size_t subjects = keys.size() + users.size();
+    size_t table_bytes = key_table::bytes(files);
+    if (table_bytes <= zone.state->key_area_bytes() && subjects <= zone.state->subjects().capacity()) {
+        return NGX_OK;
+    }
+    size_t needed = shared_state::bytes_for(table_bytes, subjects) + slab_overhead(*shm);
+    ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
+                  "llm_zone \"%V\" of %uzk is too small for %uz keys and %uz users: make it at least %uzm",
+                  &zone.name, shm->shm.size >> 10, keys.size(), users.size(), (needed >> 20) + 1);
+    return NGX_ERROR;
+}
+
+// The next key table, beside the one in force.
+ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
+{
+    std::vector<const key_file*> files;
+    std::span<key_source*> sources = sources_of(zone);
+    for (key_source* source : sources) {
+        files.push_back(source->parsed);
+    }
+    if (check_room(shm, zone, files) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    zone.staged = key_table::write(zone.state->next_key_area(), files);
+
+    for (key_source* source : sources) {
+        *source->parsed = {};
+    }
+    // A million keys leave hundreds of megabytes of freed records, which every worker would inherit.
+    malloc_trim(0);
+    return NGX_OK;
+}
+
+// Names in the table that is in force. Only the master changes that table, so that the master needs no lock
+// to read it.
+std::unordered_set<std::string_view> names_in_force(const shared_state& state, subject_kind kind)
+{
+    std::unordered_set<std::string_view> names;
+    for (const key_table::file_info& f : state.keys()->files()) {
+        for (uint32_t i = 0; i < f.n_keys; i++) {
+            names.insert(kind == subject_kind::key ? f.keys[i].name.view() : f.keys[i].user.view());
+        }
+    }
+    return names;
+}
+
+// Counters of keys and users that are gone are kept, in case they come back, as long as there is plenty of
+// room.
+void drop_orphans(zone_conf& zone)
+{
+    const subject_table& subjects = zone.state->subjects();
+    if (subjects.used() <= subjects.capacity() / 2) {
+        return;
+    }
+    auto keys = names_in_force(*zone.state, subject_kind::key);
+    auto users = names_in_force(*zone.state, subject_kind::user);
+    for (uint32_t i = 0, end = subjects.high_water(); i < end; i++) {
+        if (!subjects.valid(i)) {
+            continue;
+        }
+        const subject& s = subjects.at(i);
+        const auto& names = s.kind == subject_kind::key ? keys : users;
+        if (!names.contains(s.name())) {
+            zone_session session(zone);
+            session->drop_subject(i);
+        }
+    }
+}
+
+} // namespace
+
+ngx_int_t zone_init(ngx_shm_zone_t* shm, void* old)
+{
+    auto& zone = *static_cast<zone_conf*>(shm->data);
+    if (attach(shm, zone, static_cast<const zone_conf*>(old)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    return stage(shm, zone);
+}
+
+void zone_publish(zone_conf& zone)
+{
+    {
+        zone_session session(zone);
+        session->publish(zone.staged);
+    }
+    drop_orphans(zone);
+}
+
+} // namespace llm

@@ -1,0 +1,71 @@
+// The shared zone of `llm_zone`: attached when nginx makes it, changed at the commit point of a reload.
+#pragma once
+
+#include "ngx.hpp"
+
+#include "core/shared_state.h"
+
+namespace llm {
+
+// A key file that some `llm_api_keys` names. Lives in the cycle's pool.
+struct key_source {
+    ngx_str_t path;
+    uint64_t id;         // name_hash(path)
+    ngx_str_t zone_name; // empty: the only zone there is
+    struct zone_conf* zone;
+    key_file* parsed; // until it is in the zone; owned by the cycle's pool
+    // Where the directive stands, for messages.
+    ngx_str_t conf_file;
+    ngx_uint_t conf_line;
+};
+
+struct zone_conf {
+    ngx_str_t name;
+    ngx_shm_zone_t* shm;
+    ngx_array_t sources; // key_source*
+    // Set when the zone is attached, the same in every process.
+    shared_state* state;
+    ngx_slab_pool_t* pool;
+    // The table that init_module will put in force.
+    key_table* staged;
+    // Of this process; no_index before it has one.
+    uint32_t owner;
+};
+
+inline std::span<key_source*> sources_of(const zone_conf& zone)
+{
+    return {static_cast<key_source**>(zone.sources.elts), zone.sources.nelts};
+}
+
+// The zone's lock for the lifetime of this object. It is the slab mutex, since that is the one lock that the
+// master frees when its holder is killed; what such a holder left half done is repaired before this
+// constructor returns.
+class zone_session {
+public:
+    explicit zone_session(const zone_conf& zone) : pool_(zone.pool), state_(*zone.state)
+    {
+        ngx_shmtx_lock(&pool_->mutex);
+        state_.enter();
+    }
+    ~zone_session()
+    {
+        state_.leave();
+        ngx_shmtx_unlock(&pool_->mutex);
+    }
+    zone_session(const zone_session&) = delete;
+    zone_session& operator=(const zone_session&) = delete;
+
+    shared_state* operator->() const { return &state_; }
+
+private:
+    ngx_slab_pool_t* pool_;
+    shared_state& state_;
+};
+
+// ngx_shm_zone_t's init. Runs before a new configuration is sure to come into force, hence only attaches the
+// zone and writes the new keys beside the old ones.
+ngx_int_t zone_init(ngx_shm_zone_t* shm, void* old);
+// Puts the staged keys in force, for the workers of the old and the new configuration at once.
+void zone_publish(zone_conf& zone);
+
+} // namespace llm

@@ -1,0 +1,34 @@
+// Feeds a text in pieces, each from memory of its own so that a read beyond it is found.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+constexpr uint32_t whole_piece = 0;
+constexpr uint32_t byte_pieces = 1;
+
+// A seed for in_pieces that cuts at places of this text's own.
+inline uint32_t piece_seed(std::string_view text)
+{
+    uint32_t hash = 2166136261u;
+    for (const char c : text)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+    return hash | 2;
+}
+
+template <typename Feed>
+void in_pieces(std::string_view text, uint32_t seed, Feed&& feed)
+{
+    while (!text.empty()) {
+        seed = seed > byte_pieces ? seed * 1664525u + 1013904223u : seed;
+        size_t size = seed == whole_piece   ? text.size()
+                      : seed == byte_pieces ? 1
+                                            : (seed >> 16) % (seed >> 28 == 0 ? 999 : 40) + 1;
+        if (size > text.size())
+            size = text.size();
+        const std::vector<char> piece(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(size));
+        feed(std::string_view(piece.data(), piece.size()));
+        text.remove_prefix(size);
+    }
+}

@@ -1,0 +1,126 @@
+#!/bin/bash
+# Builds and tests everything. Ends with "N passed, N failed".
+#
+#   sh t/run.sh             all of it
+#   sh t/run.sh STAGE...    only these: unit fuzz nginx sanitize clients
+#
+# FUZZ_SECONDS=N gives each fuzz target N seconds instead of 10.
+
+# `sh` may be dash: the script needs bash.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+. t/packages.sh
+
+stages=${*:-unit fuzz nginx sanitize clients}
+passed=0
+failed=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+title() { printf '\n=== %s\n' "$*"; }
+
+# count PASSED FAILED RC: a runner that ends with an error without a failed test counts as one.
+count() {
+    local good=${1:-0} bad=${2:-0}
+    [ "$3" = 0 ] || [ "$bad" != 0 ] || bad=1
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+# build DIR CMAKE-ARGS...
+build() {
+    local dir=$1
+    shift
+    if ! { cmake -S . -B "$dir" -G Ninja -DLLM_DEV=ON "$@" && cmake --build "$dir"; } > "$logs/build" 2>&1; then
+        tail -40 "$logs/build"
+        echo "building $dir failed"
+        count 0 1 1
+        return 1
+    fi
+    echo "built $dir"
+}
+
+run_ctest() {
+    (cd "$1" && ctest --output-on-failure --no-tests=error -j2 "${@:2}") > "$logs/ctest" 2>&1
+    local rc=$?
+    [ $rc = 0 ] || cat "$logs/ctest"
+    local summary bad all
+    summary=$(grep -E 'tests passed, [0-9]+ tests failed out of' "$logs/ctest")
+    bad=$(sed -E 's/.* ([0-9]+) tests failed.*/\1/' <<< "$summary")
+    all=$(sed -E 's/.* out of ([0-9]+).*/\1/' <<< "$summary")
+    echo "$summary"
+    count $((${all:-0} - ${bad:-0})) "${bad:-0}" $rc
+}
+
+run_prove() {
+    prove -j2 -It/lib t/ 2>&1 | tee "$logs/prove"
+    local rc=${PIPESTATUS[0]} all bad
+    all=$(sed -nE 's/^Files=[0-9]+, Tests=([0-9]+).*/\1/p' "$logs/prove")
+    bad=$(sed -nE 's/^ *Failed ([0-9]+)\/[0-9]+ subtests.*/\1/p; s/.*Failed: ([0-9]+)\)$/\1/p' "$logs/prove" | sort -n | tail -1)
+    count $((${all:-0} - ${bad:-0})) "${bad:-0}" "$rc"
+}
+
+run_clients() {
+    bash t/clients/run.sh 2>&1 | tee "$logs/clients"
+    local rc=${PIPESTATUS[0]}
+    count "$(sed -nE 's/^(# |ℹ )pass ([0-9]+)$/\2/p' "$logs/clients" | tail -1)" \
+        "$(sed -nE 's/^(# |ℹ )fail ([0-9]+)$/\2/p' "$logs/clients" | tail -1)" "$rc"
+}
+
+wants() { [[ " $stages " == *" $1 "* ]]; }
+
+# What is loaded before nginx, which is not built with sanitizers itself.
+sanitizer_libraries() {
+    echo "$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+}
+
+title packages
+install_packages $llm_packages || exit 1
+
+if wants unit || wants nginx || wants clients; then
+    title "build (gcc)"
+    build build -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc || exit 1
+fi
+
+if wants unit; then
+    title "unit tests"
+    run_ctest build
+fi
+
+if wants fuzz; then
+    title "build (clang), fuzz targets"
+    if build build-clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang -DLLM_SANITIZE=address,undefined,fuzzer-no-link \
+        -DLLM_FUZZ_SECONDS="${FUZZ_SECONDS:-10}"; then
+        run_ctest build-clang -R '^fuzz\.'
+    fi
+fi
+
+if wants nginx; then
+    title "nginx"
+    LLM_MODULE=$root/build/ngx_http_llm_module.so run_prove
+fi
+
+if wants sanitize; then
+    title "build (gcc, address and undefined behaviour sanitizers)"
+    if build build-sanitize -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc -DLLM_SANITIZE=address,undefined; then
+        title "unit tests, sanitized"
+        run_ctest build-sanitize
+        title "nginx, sanitized"
+        export LLM_MODULE=$root/build-sanitize/ngx_http_llm_module.so LLM_PRELOAD
+        LLM_PRELOAD=$(sanitizer_libraries)
+        run_prove
+        unset LLM_MODULE LLM_PRELOAD
+    fi
+fi
+
+if wants clients; then
+    title "the SDK clients"
+    LLM_MODULE=$root/build/ngx_http_llm_module.so run_clients
+fi
+
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" != 0 ]

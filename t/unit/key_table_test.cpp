@@ -1,0 +1,183 @@
+#include "core/key_table.h"
+
+#include "shared_zone.h"
+
+#include <algorithm>
+#include <vector>
+
+using namespace llm;
+
+namespace {
+
+constexpr uint8_t v4[] = {10, 1, 2, 3};
+
+class table_of {
+public:
+    explicit table_of(std::vector<key_file> files) : files_(std::move(files))
+    {
+        std::vector<const key_file*> pointers;
+        for (const key_file& f : files_) {
+            pointers.push_back(&f);
+        }
+        // One byte more than it asks for, to see that it keeps within.
+        size_t bytes = key_table::bytes(pointers);
+        memory_ = aligned_alloc(64, (bytes + 1 + 63) / 64 * 64);
+        end_ = static_cast<uint8_t*>(memory_) + bytes;
+        *end_ = 0x5a;
+        table_ = key_table::write(memory_, pointers);
+    }
+    ~table_of()
+    {
+        EXPECT_EQ(*end_, 0x5a);
+        free(memory_);
+    }
+
+    verdict check(std::string_view file, uint64_t number, std::span<const uint8_t> address = v4,
+                  int64_t now = 0)
+    {
+        return table_->check(name_hash(file), digest_of_number(number), address, now, found);
+    }
+
+    shared_key* found = nullptr;
+    key_table* operator->() const { return table_; }
+
+private:
+    std::vector<key_file> files_;
+    void* memory_;
+    uint8_t* end_;
+    key_table* table_;
+};
+
+network v4_network(uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint8_t prefix)
+{
+    network n;
+    n.address = {a, b, c, d};
+    n.prefix = prefix;
+    return n;
+}
+
+bool allows(std::vector<network> networks, std::span<const uint8_t> address)
+{
+    key_file file = file_of("f", 1);
+    file.policies.push_back({{}, {}, std::move(networks)});
+    file.keys[0].policy = 1;
+    table_of table({file});
+    return table.check("f", 0, address) == verdict::ok;
+}
+
+} // namespace
+
+TEST(key_table, finds_every_key_and_no_other)
+{
+    table_of table({file_of("a", 1000)});
+    for (uint64_t i = 0; i < 1000; i++) {
+        ASSERT_EQ(table.check("a", i), verdict::ok);
+        ASSERT_EQ(table.found->name.view(), "key" + std::to_string(i));
+        ASSERT_EQ(table.found->user.view(), "user" + std::to_string(i / 2));
+    }
+    for (uint64_t i = 1000; i < 3000; i++) {
+        ASSERT_EQ(table.check("a", i), verdict::unknown);
+        ASSERT_EQ(table.found, nullptr);
+    }
+}
+
+TEST(key_table, digests_that_differ_in_any_byte_are_other_keys)
+{
+    table_of table({file_of("a", 3)});
+    for (size_t byte = 0; byte < sizeof(digest); byte++) {
+        digest d = digest_of_number(1);
+        d[byte] ^= 1;
+        shared_key* found;
+        EXPECT_EQ(table->check(name_hash("a"), d, v4, 0, found), verdict::unknown) << byte;
+    }
+}
+
+TEST(key_table, a_key_opens_its_own_file_only)
+{
+    key_file other = file_of("b", 1);
+    other.keys[0].digests = {digest_of_number(77)};
+    table_of table({file_of("a", 1), other});
+    EXPECT_EQ(table.check("a", 0), verdict::ok);
+    EXPECT_EQ(table.check("b", 0), verdict::unknown);
+    EXPECT_EQ(table.check("b", 77), verdict::ok);
+    EXPECT_EQ(table.check("c", 77), verdict::no_such_file);
+    EXPECT_EQ(table->keys(), 2u);
+}
+
+TEST(key_table, an_empty_file_knows_nobody)
+{
+    table_of table({file_of("a", 0)});
+    EXPECT_EQ(table.check("a", 0), verdict::unknown);
+}
+
+TEST(key_table, several_digests_are_one_key)
+{
+    key_file file = file_of("a", 2);
+    file.keys[1].digests = {digest_of_number(50), digest_of_number(51)};
+    table_of table({file});
+    EXPECT_EQ(table.check("a", 50), verdict::ok);
+    shared_key* first = table.found;
+    EXPECT_EQ(table.check("a", 51), verdict::ok);
+    EXPECT_EQ(table.found, first);
+    EXPECT_EQ(table.check("a", 1), verdict::unknown);
+}
+
+TEST(key_table, disabled_and_expired_keys_are_told_apart)
+{
+    key_file file = file_of("a", 2);
+    file.keys[0].enabled = false;
+    file.keys[1].expires = 1000;
+    table_of table({file});
+    EXPECT_EQ(table.check("a", 0), verdict::disabled);
+    EXPECT_EQ(table.check("a", 1, v4, 999), verdict::ok);
+    EXPECT_EQ(table.check("a", 1, v4, 1000), verdict::expired);
+}
+
+TEST(key_table, networks)
+{
+    EXPECT_TRUE(allows({}, v4));
+    EXPECT_TRUE(allows({}, {}));
+    EXPECT_TRUE(allows({v4_network(10, 0, 0, 0, 8)}, v4));
+    EXPECT_TRUE(allows({v4_network(10, 1, 2, 3, 32)}, v4));
+    EXPECT_FALSE(allows({v4_network(10, 1, 2, 2, 32)}, v4));
+    EXPECT_TRUE(allows({v4_network(10, 1, 2, 2, 31)}, v4));
+    EXPECT_FALSE(allows({v4_network(10, 1, 2, 4, 30)}, v4));
+    EXPECT_TRUE(allows({v4_network(192, 168, 0, 0, 16), v4_network(10, 0, 0, 0, 8)}, v4));
+    EXPECT_TRUE(allows({v4_network(0, 0, 0, 0, 0)}, v4));
+    EXPECT_FALSE(allows({v4_network(0, 0, 0, 0, 0)}, {})); // a unix socket
+
+    uint8_t mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3};
+    EXPECT_TRUE(allows({v4_network(10, 0, 0, 0, 8)}, mapped));
+    uint8_t v6[16] = {0x20, 0x01, 0x0d, 0xb8, 1};
+    network n{{0x20, 0x01, 0x0d, 0xb8}, 32, true};
+    EXPECT_TRUE(allows({n}, v6));
+    EXPECT_FALSE(allows({v4_network(0, 0, 0, 0, 0)}, v6));
+    EXPECT_FALSE(allows({n}, v4));
+}
+
+TEST(key_table, glob)
+{
+    EXPECT_TRUE(glob_match("qwen3-*", "qwen3-8b"));
+    EXPECT_TRUE(glob_match("qwen3-*", "qwen3-"));
+    EXPECT_FALSE(glob_match("qwen3-*", "qwen3"));
+    EXPECT_TRUE(glob_match("*", ""));
+    EXPECT_TRUE(glob_match("*/llama-*-b", "meta/llama-3-70-b"));
+    EXPECT_FALSE(glob_match("*/llama-*-b", "meta/llama-3-70-c"));
+    EXPECT_TRUE(glob_match("a**b", "ab"));
+    EXPECT_FALSE(glob_match("", "a"));
+    EXPECT_TRUE(glob_match("", ""));
+    EXPECT_FALSE(glob_match("gpt", "gpt*"));
+}
+
+TEST(key_table, models)
+{
+    shared_text patterns[] = {{"a-*", 3}, {"b", 1}};
+    shared_policy any{{}, nullptr, nullptr, 0, 0};
+    EXPECT_TRUE(any.allows_model(false, ""));
+    EXPECT_TRUE(any.allows_model(true, "x"));
+    shared_policy some{{}, patterns, nullptr, 2, 0};
+    EXPECT_TRUE(some.allows_model(true, "a-1"));
+    EXPECT_TRUE(some.allows_model(true, "b"));
+    EXPECT_FALSE(some.allows_model(true, "c"));
+    EXPECT_FALSE(some.allows_model(false, ""));
+}

@@ -1,0 +1,245 @@
+#include "shared_zone.h"
+
+#include <csignal>
+#include <random>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace llm;
+
+namespace {
+
+// Without other processes the lock is only its bookkeeping.
+template <class F>
+void locked(shared_zone& zone, F&& f)
+{
+    zone->enter();
+    f();
+    zone->leave();
+}
+
+} // namespace
+
+TEST(shared_state, divides_the_zone_as_the_documentation_says)
+{
+    shared_zone zone(32 << 20);
+    EXPECT_GT(zone->leases().capacity(), 10000u);
+    EXPECT_GT(zone->subjects().capacity(), 70000u);
+    EXPECT_GT(zone->key_area_bytes(), size_t{8} << 20);
+    shared_zone tiny(shared_state::min_bytes);
+    EXPECT_GT(tiny->leases().capacity(), 50u);
+    EXPECT_GT(tiny->subjects().capacity(), 300u);
+}
+
+TEST(shared_state, the_size_it_asks_for_is_enough_and_not_much_more)
+{
+    for (size_t keys : {1000, 20000}) {
+        key_file file = file_of("keys.json", keys);
+        const key_file* files[] = {&file};
+        size_t bytes = shared_state::bytes_for(key_table::bytes(files), 2 * keys);
+        shared_zone zone(bytes + 4096);
+        EXPECT_GE(zone->key_area_bytes(), key_table::bytes(files));
+        EXPECT_GE(zone->subjects().capacity(), 2 * keys);
+        EXPECT_LT(bytes, keys * 1100 + 100000);
+    }
+}
+
+TEST(shared_state, a_subject_that_a_lease_names_is_not_dropped)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 1));
+    lease* l = zone->admit(zone.request(0)).taken;
+    zone->drop_subject(l->key);
+    EXPECT_EQ(zone->subjects().used(), 2u);
+    uint32_t number = l->key;
+    zone->settle(*l, {});
+    zone->drop_subject(number);
+    EXPECT_EQ(zone->subjects().used(), 1u);
+    EXPECT_EQ(zone->subjects().find(subject_kind::key, "key0"), no_index);
+}
+
+TEST(shared_state, a_request_is_charged_to_its_key_and_its_user)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 4));
+
+    admission_result a = zone->admit(zone.request(0));
+    admission_result b = zone->admit(zone.request(1));
+    ASSERT_EQ(a.said, verdict::ok);
+    ASSERT_EQ(b.said, verdict::ok);
+    EXPECT_EQ(zone.user("user0").in_flight, 2u);
+    EXPECT_EQ(a.taken->model(), "m");
+    zone->settle(*a.taken, {7, 1, 10, 2});
+    zone->settle(*b.taken, {1, 0, 2, 0});
+
+    EXPECT_EQ(zone.key("key0").totals.requests, 1u);
+    EXPECT_EQ(zone.key("key0").totals.prompt, 7u);
+    EXPECT_EQ(zone.key("key0").totals.cached, 1u);
+    EXPECT_EQ(zone.key("key0").totals.completion, 10u);
+    EXPECT_EQ(zone.key("key0").totals.reasoning, 2u);
+    EXPECT_EQ(zone.user("user0").totals.prompt, 8u);
+    EXPECT_EQ(zone.user("user0").totals.requests, 2u);
+    EXPECT_EQ(zone.user("user0").in_flight, 0u);
+    EXPECT_EQ(zone->leases().running(), 0u);
+}
+
+TEST(shared_state, what_is_refused_leaves_no_trace)
+{
+    shared_zone zone;
+    EXPECT_EQ(zone->admit(zone.request(0)).said, verdict::no_such_file);
+    key_file file = file_of("keys.json", 2);
+    file.keys[0].enabled = false;
+    file.policies.push_back({{}, {"good"}, {}});
+    file.keys[1].policy = 1;
+    zone.publish(file);
+
+    EXPECT_EQ(zone->admit(zone.request(0)).said, verdict::disabled);
+    EXPECT_EQ(zone->admit(zone.request(1, "bad")).said, verdict::model);
+    EXPECT_EQ(zone->admit(zone.request(9)).said, verdict::unknown);
+    EXPECT_EQ(zone->leases().running(), 0u);
+    EXPECT_EQ(zone->subjects().used(), 0u);
+    EXPECT_EQ(zone->admit(zone.request(1, "good")).said, verdict::ok);
+}
+
+TEST(shared_state, counters_outlive_a_new_key_file_and_a_removed_key_is_refused)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 3));
+    admission_result running = zone->admit(zone.request(2));
+    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0});
+
+    zone.publish(file_of("keys.json", 2));
+    EXPECT_EQ(zone->admit(zone.request(2)).said, verdict::unknown);
+    zone->settle(*running.taken, {1, 0, 1, 0});
+    EXPECT_EQ(zone.key("key2").totals.prompt, 1u);
+    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0});
+    EXPECT_EQ(zone.key("key0").totals.prompt, 10u);
+
+    zone.publish(file_of("keys.json", 3));
+    zone->settle(*zone->admit(zone.request(2)).taken, {1, 0, 1, 0});
+    EXPECT_EQ(zone.key("key2").totals.prompt, 2u);
+}
+
+TEST(shared_state, a_full_zone_refuses_and_recovers)
+{
+    shared_zone zone(shared_state::min_bytes);
+    zone.publish(file_of("keys.json", 1));
+    std::vector<lease*> taken;
+    admission_result result;
+    while ((result = zone->admit(zone.request(0))).said == verdict::ok) {
+        taken.push_back(result.taken);
+    }
+    EXPECT_EQ(result.said, verdict::zone_full);
+    EXPECT_EQ(taken.size(), zone->leases().capacity());
+    zone->settle(*taken.back(), {});
+    EXPECT_EQ(zone->admit(zone.request(0)).said, verdict::ok);
+}
+
+TEST(shared_state, owners_are_claimed_once_and_run_out)
+{
+    shared_zone zone;
+    EXPECT_EQ(zone->claim_owner({1, 5}), 0u);
+    EXPECT_EQ(zone->claim_owner({1, 5}), 0u);
+    EXPECT_EQ(zone->claim_owner({1, 6}), 1u);
+    for (uint32_t i = 2; i < shared_state::max_owners; i++) {
+        EXPECT_EQ(zone->claim_owner({100 + i, 0}), i);
+    }
+    EXPECT_EQ(zone->claim_owner({9, 9}), no_index);
+}
+
+TEST(shared_state, a_dead_owner_is_settled_from_its_progress_and_others_are_left_alone)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 2));
+    uint32_t dead = zone->claim_owner({1, 1});
+    uint32_t alive = zone->claim_owner({2, 2});
+    for (uint64_t i = 0; i < 10; i++) {
+        zone->admit(zone.request(0, "m", dead)).taken->set_progress({7, 0, i, 0});
+    }
+    lease* other = zone->admit(zone.request(1, "m", alive)).taken;
+
+    zone->take_back(dead, [&](auto&& change) { locked(zone, change); });
+    EXPECT_EQ(zone.key("key0").totals.prompt, 70u);
+    EXPECT_EQ(zone.key("key0").totals.completion, 45u);
+    EXPECT_EQ(zone.key("key0").totals.requests, 10u);
+    EXPECT_EQ(zone.key("key0").in_flight, 0u);
+    EXPECT_EQ(zone.key("key1").in_flight, 1u);
+    EXPECT_EQ(zone->leases().running(), 1u);
+    EXPECT_EQ(zone->owners()[dead].pid, 0u);
+    zone->settle(*other, {});
+}
+
+TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 1));
+    uint32_t dead = zone->claim_owner({1, 1});
+    for (int i = 0; i < 4; i++) {
+        zone->admit(zone.request(0, "m", dead)).taken->set_progress({1, 0, 1, 0});
+    }
+    // The second comes in while the first waits for the lock for its first lease, and by then a new process
+    // has the number and a lease.
+    bool nested = false;
+    zone->take_back(dead, [&](auto&& change) {
+        if (!nested) {
+            nested = true;
+            zone->take_back(dead, [&](auto&& inner) { locked(zone, inner); });
+            EXPECT_EQ(zone->claim_owner({3, 3}), dead);
+            EXPECT_EQ(zone->admit(zone.request(0, "m", dead)).said, verdict::ok);
+        }
+        locked(zone, change);
+    });
+    EXPECT_EQ(zone.key("key0").totals.requests, 4u);
+    EXPECT_EQ(zone->leases().running(), 1u);
+    EXPECT_EQ(zone->owners()[dead].pid, 3u);
+}
+
+// A process is killed at a random instruction while it takes and settles leases, again and again. Whatever
+// was half done, all counts agree afterwards.
+TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 4));
+    std::mt19937_64 random(20240611);
+
+    for (int round = 0; round < 300; round++) {
+        pid_t child = fork();
+        ASSERT_GE(child, 0);
+        if (child == 0) {
+            uint32_t owner = zone->claim_owner({static_cast<uint32_t>(getpid()), 0});
+            std::vector<lease*> held;
+            for (uint64_t i = 0;; i++) {
+                zone->enter();
+                if (held.size() < 20 && i % 3 != 0) {
+                    held.push_back(zone->admit(zone.request(i % 4, "model", owner)).taken);
+                } else if (!held.empty()) {
+                    zone->settle(*held[i % held.size()], {1, 0, 1, 0});
+                    held.erase(held.begin() + static_cast<ptrdiff_t>(i % held.size()));
+                }
+                zone->leave();
+            }
+        }
+        usleep(static_cast<useconds_t>(random() % 2000));
+        kill(child, SIGKILL);
+        waitpid(child, nullptr, 0);
+
+        uint32_t owner = no_index;
+        locked(zone, [&] { owner = zone->claim_owner({static_cast<uint32_t>(child), 0}); });
+        zone->take_back(owner, [&](auto&& change) { locked(zone, change); });
+
+        ASSERT_EQ(zone->leases().running(), 0u);
+        usage_totals keys, users;
+        for (uint32_t i = 0; i < zone->subjects().high_water(); i++) {
+            const subject& s = zone->subjects().at(i);
+            ASSERT_EQ(s.in_flight, 0u);
+            usage_totals& sum = s.kind == subject_kind::key ? keys : users;
+            sum.requests += s.totals.requests;
+            sum.prompt += s.totals.prompt;
+            sum.completion += s.totals.completion;
+        }
+        ASSERT_EQ(keys.requests, users.requests);
+        ASSERT_EQ(keys.prompt, users.prompt);
+        ASSERT_EQ(keys.completion, keys.prompt);
+        ASSERT_LE(zone->subjects().used(), 6u);
+    }
+}
