@@ -30,11 +30,12 @@ count() {
     failed=$((failed + bad))
 }
 
-# build DIR CMAKE-ARGS...
+# build DIR TARGET CMAKE-ARGS...
 build() {
-    local dir=$1
-    shift
-    if ! { cmake -S . -B "$dir" -G Ninja -DLLM_DEV=ON "$@" && cmake --build "$dir"; } > "$logs/build" 2>&1; then
+    local dir=$1 target=$2
+    shift 2
+    if ! { cmake -S . -B "$dir" -G Ninja -DLLM_DEV=ON "$@" && cmake --build "$dir" --target "$target"; } \
+        > "$logs/build" 2>&1; then
         tail -40 "$logs/build"
         echo "building $dir failed"
         count 0 1 1
@@ -82,7 +83,7 @@ install_packages $llm_packages || exit 1
 
 if wants unit || wants nginx || wants clients; then
     title "build (gcc)"
-    build build -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc || exit 1
+    build build all -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc -DLLM_BENCH=ON || exit 1
 fi
 
 if wants unit; then
@@ -91,10 +92,11 @@ if wants unit; then
 fi
 
 if wants fuzz; then
-    title "build (clang), fuzz targets"
-    if build build-clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang -DLLM_SANITIZE=address,undefined,fuzzer-no-link \
-        -DLLM_FUZZ_SECONDS="${FUZZ_SECONDS:-10}"; then
-        run_ctest build-clang -R '^fuzz\.'
+    title "build (clang, sanitizers)"
+    if build build-clang all -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang \
+        -DLLM_SANITIZE=address,undefined,fuzzer-no-link -DLLM_FUZZ_SECONDS="${FUZZ_SECONDS:-10}"; then
+        title "unit tests, sanitized, and fuzz targets"
+        run_ctest build-clang
     fi
 fi
 
@@ -104,11 +106,9 @@ if wants nginx; then
 fi
 
 if wants sanitize; then
-    title "build (gcc, address and undefined behaviour sanitizers)"
-    if build build-sanitize -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc -DLLM_SANITIZE=address,undefined; then
-        title "unit tests, sanitized"
-        run_ctest build-sanitize
-        title "nginx, sanitized"
+    title "build (gcc, sanitizers), nginx with the sanitized module"
+    if build build-sanitize ngx_http_llm_module -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc \
+        -DLLM_SANITIZE=address,undefined; then
         export LLM_MODULE=$root/build-sanitize/ngx_http_llm_module.so LLM_PRELOAD
         LLM_PRELOAD=$(sanitizer_libraries)
         run_prove

@@ -21,13 +21,16 @@ inline const char* find_string_stop(const char* p, const char* end)
         const __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)),
                                          _mm_cmpeq_epi8(_mm_min_epu8(v, control), v));
         const int mask = _mm_movemask_epi8(hit);
-        if (mask != 0)
+        if (mask != 0) {
             return p + __builtin_ctz(static_cast<unsigned>(mask));
+        }
     }
 #endif
-    for (; p != end; ++p)
-        if (*p == '"' || *p == '\\' || static_cast<unsigned char>(*p) < 0x20)
+    for (; p != end; ++p) {
+        if (*p == '"' || *p == '\\' || static_cast<unsigned char>(*p) < 0x20) {
             break;
+        }
+    }
     return p;
 }
 
@@ -47,14 +50,16 @@ inline const char* find_nesting_stop(const char* p, const char* end)
             _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(folded, open), _mm_cmpeq_epi8(folded, close)),
                          _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, _mm_setzero_si128())));
         const int mask = _mm_movemask_epi8(hit);
-        if (mask != 0)
+        if (mask != 0) {
             return p + __builtin_ctz(static_cast<unsigned>(mask));
+        }
     }
 #endif
     for (; p != end; ++p) {
         const char c = static_cast<char>(*p | 0x20);
-        if (c == '{' || c == '}' || *p == '"' || *p == '\0')
+        if (c == '{' || c == '}' || *p == '"' || *p == '\0') {
             break;
+        }
     }
     return p;
 }
@@ -68,13 +73,16 @@ inline const char* find_line_end(const char* p, const char* end)
     for (; end - p >= 16; p += 16) {
         const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
         const int mask = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, lf), _mm_cmpeq_epi8(v, cr)));
-        if (mask != 0)
+        if (mask != 0) {
             return p + __builtin_ctz(static_cast<unsigned>(mask));
+        }
     }
 #endif
-    for (; p != end; ++p)
-        if (*p == '\n' || *p == '\r')
+    for (; p != end; ++p) {
+        if (*p == '\n' || *p == '\r') {
             break;
+        }
+    }
     return p;
 }
 

@@ -52,34 +52,35 @@ inline bool is_telling(const char* p, const char* end)
 inline const char* find_telling(const char* p, const char* end)
 {
 #if defined(__SSE2__)
-    const auto all = [](char c) { return _mm_set1_epi8(c); };
-    const auto load = [](const char* at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); };
-    for (; end - p >= 18; p += 16) {
-        // The first two bytes, or three, of each text that is_telling() knows.
-        const __m128i a = load(p);
-        const __m128i b = load(p + 1);
-        const __m128i c = load(p + 2);
-        const __m128i b_is_u = _mm_cmpeq_epi8(b, all('u'));
-        const __m128i b_is_e = _mm_cmpeq_epi8(b, all('e'));
-        const __m128i name = _mm_and_si128(_mm_cmpeq_epi8(a, all('"')),
-                                           _mm_or_si128(_mm_and_si128(b_is_u, _mm_cmpeq_epi8(c, all('s'))),
-                                                        _mm_and_si128(b_is_e, _mm_cmpeq_epi8(c, all('r')))));
-        const __m128i escape =
-            _mm_and_si128(_mm_and_si128(_mm_cmpeq_epi8(a, all('\\')), b_is_u), _mm_cmpeq_epi8(c, all('0')));
-        const __m128i line = _mm_and_si128(_mm_cmpeq_epi8(a, all('\n')), b_is_e);
-        const __m128i done = _mm_and_si128(_mm_cmpeq_epi8(a, all('[')), _mm_cmpeq_epi8(b, all('D')));
-        const __m128i cr = _mm_cmpeq_epi8(a, all('\r'));
-        const __m128i hit =
-            _mm_or_si128(_mm_or_si128(_mm_or_si128(name, escape), _mm_or_si128(line, done)), cr);
-        for (unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(hit)); mask != 0; mask &= mask - 1) {
+    // The first two bytes of each text that is_telling() knows are one of these and one of those: few other
+    // pairs are.
+    const auto pairs = [](const char* at) {
+        const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 1));
+        const auto is = [](__m128i bytes, char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); };
+        const __m128i one = _mm_or_si128(_mm_or_si128(is(first, '"'), is(first, '\n')),
+                                         _mm_or_si128(is(first, '\\'), is(first, '[')));
+        const __m128i two = _mm_or_si128(_mm_or_si128(is(second, 'u'), is(second, 'e')), is(second, 'D'));
+        return _mm_or_si128(_mm_and_si128(one, two), is(first, '\r'));
+    };
+    for (; end - p >= 33; p += 32) {
+        const __m128i low = pairs(p);
+        const __m128i high = pairs(p + 16);
+        if (_mm_movemask_epi8(_mm_or_si128(low, high)) == 0) {
+            continue;
+        }
+        unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(low) | _mm_movemask_epi8(high) << 16);
+        for (; mask != 0; mask &= mask - 1) {
             const char* const at = p + __builtin_ctz(mask);
-            if (is_telling(at, end))
+            if (is_telling(at, end)) {
                 return at;
+            }
         }
     }
 #endif
-    while (p != end && !is_telling(p, end))
+    while (p != end && !is_telling(p, end)) {
         ++p;
+    }
     return p;
 }
 
@@ -89,8 +90,9 @@ inline const char* find_telling(const char* p, const char* end)
 inline const char* last_event_end(std::string_view piece)
 {
     size_t i = piece.size();
-    while (i >= 2 && (piece[i - 1] != '\n' || piece[i - 2] != '\n'))
+    while (i >= 2 && (piece[i - 1] != '\n' || piece[i - 2] != '\n')) {
         --i;
+    }
     return i < 2 ? piece.data() : piece.data() + i;
 }
 
@@ -101,11 +103,13 @@ inline size_t quiet_events(std::string_view events)
 {
     const char* const begin = events.data();
     const char* const end = begin + events.size();
-    if (detail::is_error_line(begin, end))
+    if (detail::is_error_line(begin, end)) {
         return 0;
+    }
     const char* const telling = detail::find_telling(begin, end);
-    if (telling == end)
+    if (telling == end) {
         return events.size();
+    }
     // Back to the border of its event. A telling line feed may itself be the border's second one.
     const char* const to = *telling == '\n' ? telling + 1 : telling;
     return static_cast<size_t>(last_event_end({begin, static_cast<size_t>(to - begin)}) - begin);

@@ -13,14 +13,13 @@ namespace llm {
 enum class json_text : uint8_t { none, bounded, pieces };
 
 // One node of the tree of paths. Node 0 is the top-level value. `name` is a member's name, or json_elements
-// for every element of an array. Siblings stand together and after their parent; json_paths() checks it and
-// fills in the rest.
+// for every element of an array. Siblings stand together, after their parent, json_elements first;
+// json_paths() checks it and fills in the rest.
 struct json_path {
     std::string_view name;
     uint8_t parent = 0;
     json_text text = json_text::none;
-    bool any_case =
-        false; // also reports members whose name differs in the case of ASCII letters, as `folded`
+    bool any_case = false; // also takes names that differ in the case of ASCII letters, as `folded`
     uint8_t first_child = 0;
     uint8_t children = 0;
 };
@@ -34,7 +33,7 @@ struct json_event {
     enum class what : uint8_t {
         open,  // an object or array begins
         close, // and ends; `index` is its number of members or elements, or 0 where no path leads into it
-        text, // json_text::pieces: the next max_text bytes of a string or number; the rest comes with `value`
+        text,  // json_text::pieces: the next max_text bytes of a scalar; the rest comes with `value`
         value, // a scalar ended
     } is;
     uint8_t path;
@@ -42,13 +41,14 @@ struct json_event {
     bool truncated; // `text` is not all of it
     bool folded;    // the name's case is not that of the path
     uint32_t index; // place among its siblings, from 0
-    std::string_view
-        text; // unescaped; valid during the call; numbers as written (NaN, Infinity, -Infinity included)
-    uint64_t comma;     // of the comma before it; meaningless at index 0
-    uint64_t key_begin; // of the name's quote; of the value for elements and the top-level value; not set at
-                        // `close`
-    uint64_t value_begin; // not set at `close`
-    uint64_t value_end;   // one past its last byte; not set at `open` and `text`
+    // Unescaped; valid during the call. Of numbers as written, NaN, Infinity and -Infinity included.
+    std::string_view text;
+    uint64_t comma; // the one before it; meaningless at index 0
+    // Of the name's quote, or of the value where there is no name. This and value_begin are not set at
+    // `close`.
+    uint64_t key_begin;
+    uint64_t value_begin;
+    uint64_t value_end; // one past its last byte; not set at `open` and `text`
 };
 
 // Called for each event, in the order of the text. It must not touch the scanner.
@@ -121,8 +121,10 @@ private:
     static constexpr uint8_t no_path = 0xff;
 
     const char* fail(const char* p, json_error error);
-    const char* structure(const run& r, const char* p);
-    const char* value(const run& r, const char* p);
+    const char* structure(const run& r, const char* p, const char* end);
+    const char* key(const run& r, const char* p, const char* end);
+    const char* value(const run& r, const char* p, const char* end);
+    const char* string(const run& r, const char* p, const char* end);
     const char* container(const run& r, const char* p);
     const char* close(const run& r, const char* p);
     const char* in_string(const run& r, const char* p, const char* end);
@@ -130,8 +132,9 @@ private:
     const char* in_number(const run& r, const char* p, const char* end);
     const char* in_literal(const run& r, const char* p, const char* end);
     const char* in_skip(const run& r, const char* p, const char* end);
+    void container_ended(const run& r, bool object, uint32_t count, uint64_t end);
     void string_ended(const run& r, uint64_t end);
-    void match_key(const run& r);
+    void match_key(const run& r, std::string_view name);
     void value_ended(const run& r, json_type type, std::string_view text, uint64_t end);
     void put(const run& r, const char* p, size_t n);
     void put_code(const run& r, uint32_t code);
@@ -168,10 +171,6 @@ private:
     char text_[max_text] = {};
 };
 
-// Reads a JSON number's text as a count. False where it is not a whole number from 0 up (so `-1`, `5.5`,
-// `NaN`); what is above `limit` becomes `limit`. `5.0` and `1e2` are whole.
-bool json_count(std::string_view number, uint64_t limit, uint64_t& count);
-
 namespace detail {
 void paths_are_out_of_order();
 } // namespace detail
@@ -185,12 +184,15 @@ consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
     for (size_t i = 1; i < N; ++i) {
         json_path& parent = list[list[i].parent];
         level[i] = static_cast<uint8_t>(level[list[i].parent] + 1);
-        if (parent.children == 0)
+        if (parent.children == 0) {
             parent.first_child = static_cast<uint8_t>(i);
+        }
         ++parent.children;
-        if (list[i].parent >= i || parent.first_child + parent.children != i + 1
-            || level[i] > json_scanner::max_levels || list[i].name.size() > json_scanner::max_text)
+        if (list[i].parent >= i || (list[i].name == json_elements && parent.children != 1)
+            || parent.first_child + parent.children != i + 1 || level[i] > json_scanner::max_levels
+            || list[i].name.size() > json_scanner::max_text) {
             detail::paths_are_out_of_order();
+        }
     }
     return list;
 }

@@ -1,5 +1,7 @@
 #include "request_facts.h"
 
+#include "json_count.h"
+
 #include <cstring>
 
 namespace llm {
@@ -82,8 +84,9 @@ bool lax_count(const json_event& event, uint64_t& count)
     case json_type::string: {
         std::string_view text = event.text;
         text = trimmed(text);
-        if (text.starts_with('+'))
+        if (text.starts_with('+')) {
             text.remove_prefix(1);
+        }
         return !event.truncated && json_count(text, max_bound, count);
     }
     case json_type::yes:
@@ -98,25 +101,31 @@ bool lax_count(const json_event& event, uint64_t& count)
 // Whether a server surely takes a value for false. The words are those of pydantic's lax mode, in any case.
 bool clearly_false(const json_event& event)
 {
-    if (event.type == json_type::null || event.type == json_type::no)
+    if (event.type == json_type::null || event.type == json_type::no) {
         return true;
-    if (event.truncated)
+    }
+    if (event.truncated) {
         return false;
+    }
     if (event.type == json_type::number) {
         // 1e-9 is not 0, yet no count either.
         uint64_t count = 1;
         return json_count(event.text, max_bound, count) && count == 0;
     }
-    if (event.type != json_type::string)
+    if (event.type != json_type::string) {
         return false;
+    }
     for (const std::string_view word : {"0", "f", "n", "no", "off", "false"}) {
-        if (event.text.size() != word.size())
+        if (event.text.size() != word.size()) {
             continue;
+        }
         size_t i = 0;
-        while (i < word.size() && (event.text[i] | ('a' <= word[i] ? 0x20 : 0)) == word[i])
+        while (i < word.size() && (event.text[i] | ('a' <= word[i] ? 0x20 : 0)) == word[i]) {
             ++i;
-        if (i == word.size())
+        }
+        if (i == word.size()) {
             return true;
+        }
     }
     return false;
 }
@@ -126,13 +135,15 @@ bool clearly_false(const json_event& event)
 bool request_facts::feed(std::string_view piece)
 {
     bytes_ += piece.size();
-    if (fault_ != body_fault::none)
+    if (fault_ != body_fault::none) {
         return false;
+    }
 
     if (!begun_) {
         const size_t first = piece.find_first_not_of(" \t\n\r");
-        if (first == std::string_view::npos)
+        if (first == std::string_view::npos) {
             return true;
+        }
         if (piece[first] != '{') {
             set_fault(body_fault::not_an_object);
             return false;
@@ -141,19 +152,21 @@ bool request_facts::feed(std::string_view piece)
     }
 
     const size_t taken = scanner_.feed(piece, paths.data(), {take, this});
-    if (scanner_.error() == json_error::too_deep)
+    if (scanner_.error() == json_error::too_deep) {
         set_fault(body_fault::too_deep);
-    else if (taken != piece.size())
+    } else if (taken != piece.size()) {
         set_fault(body_fault::syntax);
+    }
     return fault_ == body_fault::none;
 }
 
 body_fault request_facts::finish()
 {
-    if (!begun_)
+    if (!begun_) {
         set_fault(body_fault::not_an_object);
-    else if (scanner_.state() != json_scanner::status::complete)
+    } else if (scanner_.state() != json_scanner::status::complete) {
         set_fault(body_fault::syntax);
+    }
     return fault_;
 }
 
@@ -165,8 +178,9 @@ void request_facts::take(void* self, const json_event& event)
 void request_facts::on(const json_event& event)
 {
     // The rest of the piece in which the fault was found is scanned, and says nothing any more.
-    if (fault_ != body_fault::none || event.is == json_event::what::close)
+    if (fault_ != body_fault::none || event.is == json_event::what::close) {
         return;
+    }
     if (event.folded) {
         set_fault(body_fault::ambiguous_model);
         return;
@@ -198,8 +212,9 @@ void request_facts::on(const json_event& event)
         break;
     case path::prompt_element:
         // Numbers are the tokens of one prompt.
-        if (event.type == json_type::string || event.type == json_type::array)
+        if (event.type == json_type::string || event.type == json_type::array) {
             ++prompts_;
+        }
         break;
     case path::root:
     case path::prompt:
@@ -215,8 +230,9 @@ void request_facts::on(const json_event& event)
 
 void request_facts::on_model(const json_event& event)
 {
-    if (event.type == json_type::null)
+    if (event.type == json_type::null) {
         return;
+    }
     if (event.type != json_type::string || event.text.size() > max_model - model_size_) {
         set_fault(body_fault::bad_model);
         return;
@@ -228,8 +244,9 @@ void request_facts::on_model(const json_event& event)
 
 void request_facts::on_bound(const json_event& event)
 {
-    if (event.type == json_type::null)
+    if (event.type == json_type::null) {
         return;
+    }
     uint64_t count = 0;
     if (!lax_count(event, count)) {
         max_tokens_ = {request_bound::state::unbounded, 0};
@@ -241,15 +258,19 @@ void request_facts::on_bound(const json_event& event)
 
 void request_facts::on_choices(const json_event& event)
 {
-    if (event.type == json_type::null)
+    if (event.type == json_type::null) {
         return;
+    }
     uint64_t count = 0;
-    if (!lax_count(event, count))
+    if (!lax_count(event, count)) {
         count = unclear_choices;
-    if (count > UINT32_MAX)
+    }
+    if (count > UINT32_MAX) {
         count = UINT32_MAX;
-    if (count > choices_)
+    }
+    if (count > choices_) {
         choices_ = static_cast<uint32_t>(count);
+    }
 }
 
 bool request_facts::seen_twice(uint8_t path)
@@ -262,8 +283,9 @@ bool request_facts::seen_twice(uint8_t path)
 
 void request_facts::set_fault(body_fault fault)
 {
-    if (fault_ == body_fault::none)
+    if (fault_ == body_fault::none) {
         fault_ = fault;
+    }
 }
 
 } // namespace llm

@@ -1,5 +1,7 @@
 #include "shared_state.h"
 
+#include "utf8.h"
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -124,7 +126,7 @@ admission_result shared_state::admit(const admission_request& request)
     l->user = key->user_subject;
     l->stream = request.stream;
     l->started_ms = request.now_ms;
-    l->model_len = static_cast<uint8_t>(std::min(request.model.size(), lease::max_model));
+    l->model_len = static_cast<uint8_t>(utf8_cut(request.model, lease::max_model).size());
     memcpy(l->model_bytes, request.model.data(), l->model_len);
     l->set_progress({});
 

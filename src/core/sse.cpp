@@ -31,8 +31,9 @@ std::string_view sse_reader::event() const
 
 sse_item sse_reader::next(std::string_view& piece)
 {
-    if (ended_)
+    if (ended_) {
         clear_event();
+    }
 
     while (!piece.empty()) {
         const char c = piece.front();
@@ -40,8 +41,9 @@ sse_item sse_reader::next(std::string_view& piece)
         case step::start:
             if (c == byte_order_mark[mark_]) {
                 take(piece, 1);
-                if (++mark_ == byte_order_mark.size())
+                if (++mark_ == byte_order_mark.size()) {
                     step_ = step::line;
+                }
             } else {
                 step_ = mark_ == 0 ? step::line : step::other;
             }
@@ -66,8 +68,9 @@ sse_item sse_reader::next(std::string_view& piece)
             if (piece.starts_with(usual_line)) {
                 take(piece, usual_line.size());
                 const sse_item item = begin_data(step::data);
-                if (item.is != sse_item::what::none)
+                if (item.is != sse_item::what::none) {
                     return item;
+                }
                 break;
             }
             name_size_ = 0;
@@ -75,24 +78,29 @@ sse_item sse_reader::next(std::string_view& piece)
             break;
         case step::name:
             if (c == ':' || is_line_end(c)) {
-                if (c == ':')
+                if (c == ':') {
                     take(piece, 1);
+                }
                 const size_t size = name_size_ > max_name ? 0 : name_size_;
                 const sse_item item = begin_field({name_, size}, c == ':');
-                if (item.is != sse_item::what::none)
+                if (item.is != sse_item::what::none) {
                     return item;
+                }
                 break;
             }
-            if (name_size_ < max_name)
+            if (name_size_ < max_name) {
                 name_[name_size_] = c;
-            if (name_size_ <= max_name)
+            }
+            if (name_size_ <= max_name) {
                 ++name_size_;
+            }
             take(piece, 1);
             break;
         case step::data_gap:
         case step::event_gap:
-            if (c == ' ')
+            if (c == ' ') {
                 take(piece, 1);
+            }
             step_ = step_ == step::data_gap ? step::data : step::event;
             break;
         case step::data:
@@ -107,8 +115,9 @@ sse_item sse_reader::next(std::string_view& piece)
                 break;
             }
             take(piece, value.size());
-            if (step_ == step::data)
+            if (step_ == step::data) {
                 return {sse_item::what::data, value};
+            }
             if (step_ == step::event) {
                 if (event_size_ + value.size() <= max_event) {
                     std::memcpy(event_ + event_size_, value.data(), value.size());
@@ -126,8 +135,9 @@ sse_item sse_reader::next(std::string_view& piece)
 
 sse_item sse_reader::finish()
 {
-    if (ended_)
+    if (ended_) {
         clear_event();
+    }
 
     const step at = step_;
     step_ = step::line;
@@ -135,8 +145,9 @@ sse_item sse_reader::finish()
     if (at == step::name) {
         const sse_item item = begin_field({name_, name_size_ > max_name ? 0u : name_size_}, false);
         step_ = step::line;
-        if (item.is != sse_item::what::none)
+        if (item.is != sse_item::what::none) {
             return item;
+        }
     }
     if (has_data_) {
         ended_ = true;
@@ -156,8 +167,9 @@ void sse_reader::take(std::string_view& piece, size_t bytes)
 // long.
 sse_item sse_reader::begin_field(std::string_view name, bool has_value)
 {
-    if (name == "data")
+    if (name == "data") {
         return begin_data(has_value ? step::data_gap : step::data);
+    }
     if (name == "event") {
         event_size_ = 0;
         step_ = has_value ? step::event_gap : step::event;
@@ -170,8 +182,9 @@ sse_item sse_reader::begin_field(std::string_view name, bool has_value)
 sse_item sse_reader::begin_data(step next)
 {
     step_ = next;
-    if (has_data_)
+    if (has_data_) {
         return {sse_item::what::data, line_feed};
+    }
     has_data_ = true;
     return {sse_item::what::none, {}};
 }

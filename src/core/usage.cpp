@@ -1,6 +1,7 @@
 #include "usage.h"
 
 #include "event_skip.h"
+#include "json_count.h"
 
 namespace llm {
 
@@ -179,19 +180,24 @@ bool truthy(const json_event& event)
 reply_form reply_form_of(std::string_view content_type)
 {
     const auto is = [&](std::string_view name) {
-        if (content_type.size() < name.size())
+        if (content_type.size() < name.size()) {
             return false;
-        for (size_t i = 0; i < name.size(); ++i)
-            if (lower(content_type[i]) != name[i])
+        }
+        for (size_t i = 0; i < name.size(); ++i) {
+            if (lower(content_type[i]) != name[i]) {
                 return false;
+            }
+        }
         return content_type.size() == name.size()
                || content_type.find_first_of("; \t", name.size()) == name.size();
     };
 
-    while (!content_type.empty() && (content_type.front() == ' ' || content_type.front() == '\t'))
+    while (!content_type.empty() && (content_type.front() == ' ' || content_type.front() == '\t')) {
         content_type.remove_prefix(1);
-    if (is("text/event-stream"))
+    }
+    if (is("text/event-stream")) {
         return reply_form::sse;
+    }
     return is("application/json") ? reply_form::json : reply_form::none;
 }
 
@@ -206,8 +212,9 @@ void usage_reader::compact_counts::raise(const compact_counts& other)
 void usage_reader::usage_fields::set(size_t at, const json_event& event)
 {
     uint64_t count = 0;
-    if (event.type != json_type::number || event.truncated || !json_count(event.text, max_count, count))
+    if (event.type != json_type::number || event.truncated || !json_count(event.text, max_count, count)) {
         return;
+    }
     value[at] = static_cast<uint32_t>(count);
     seen = static_cast<uint8_t>(seen | 1u << at);
 }
@@ -223,10 +230,11 @@ usage_reader::compact_counts usage_reader::usage_fields::counts() const
     c.prompt = value[has(field::prompt) ? field::prompt : field::input];
     c.completion = value[has(field::completion) ? field::completion : field::output];
     // Rerank servers may send the total alone: all of it is input.
-    if (!has_prompt)
+    if (!has_prompt) {
         c.prompt = above(value[field::total], c.completion);
-    else if (!has_completion)
+    } else if (!has_completion) {
         c.completion = above(value[field::total], c.prompt);
+    }
     c.cached = value[field::cached] < c.prompt ? value[field::cached] : c.prompt;
     c.reasoning = value[field::reasoning] < c.completion ? value[field::reasoning] : c.completion;
     return c;
@@ -254,8 +262,9 @@ void usage_reader::feed_stream(std::string_view piece)
     const char* last = nullptr;
     while (!piece.empty()) {
         if (content_seen_ && stream_.at_border()) {
-            if (last == nullptr)
+            if (last == nullptr) {
                 last = last_event_end(piece);
+            }
             if (piece.data() < last) {
                 const size_t quiet = quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())));
                 piece.remove_prefix(quiet);
@@ -264,46 +273,54 @@ void usage_reader::feed_stream(std::string_view piece)
         }
         for (;;) {
             const sse_item item = stream_.next(piece);
-            if (item.is == sse_item::what::data)
+            if (item.is == sse_item::what::data) {
                 on_data(item.bytes);
-            else if (item.is == sse_item::what::error)
+            } else if (item.is == sse_item::what::error) {
                 error_seen_ = true;
-            else if (item.is == sse_item::what::end)
+            } else if (item.is == sse_item::what::end) {
                 on_event_end();
-            if (item.is == sse_item::what::end || item.is == sse_item::what::none)
+            }
+            if (item.is == sse_item::what::end || item.is == sse_item::what::none) {
                 break;
+            }
         }
     }
 }
 
 void usage_reader::finish()
 {
-    if (form_ == reply_form::json)
+    if (form_ == reply_form::json) {
         scanner_.finish(paths.data(), {take, this});
-    if (form_ != reply_form::sse)
+    }
+    if (form_ != reply_form::sse) {
         return;
+    }
     for (;;) {
         const sse_item item = stream_.finish();
-        if (item.is == sse_item::what::none)
+        if (item.is == sse_item::what::none) {
             break;
-        if (item.is == sse_item::what::data)
+        }
+        if (item.is == sse_item::what::data) {
             on_data(item.bytes);
-        else if (item.is == sse_item::what::error)
+        } else if (item.is == sse_item::what::error) {
             error_seen_ = true;
-        else
+        } else {
             on_event_end();
+        }
     }
 }
 
 void usage_reader::on_data(std::string_view bytes)
 {
-    for (size_t i = 0; i < bytes.size() && done_at_ < done_mark.size(); ++i)
+    for (size_t i = 0; i < bytes.size() && done_at_ < done_mark.size(); ++i) {
         done_at_ = bytes[i] == done_mark[done_at_] ? static_cast<uint8_t>(done_at_ + 1) : not_done;
+    }
 
     scanner_.seek(stream_.offset() - bytes.size());
     const size_t taken = scanner_.feed(bytes, paths.data(), {take, this});
-    if (taken != bytes.size())
+    if (taken != bytes.size()) {
         event_bad_ = true;
+    }
 }
 
 void usage_reader::on_event_end()
@@ -313,12 +330,13 @@ void usage_reader::on_event_end()
     } else if (scanner_.finish(paths.data(), {take, this}) == json_scanner::status::complete && !event_bad_) {
         error_seen_ = error_seen_ || event_error_;
         if (event_usage_.any()) {
-            if (!has_choices_ || event_choices_ > 1)
+            if (!has_choices_ || event_choices_ > 1) {
                 whole_ = event_usage_;
-            else if (event_choices_ == 1)
+            } else if (event_choices_ == 1) {
                 keep(choice_index_, event_usage_);
-            else
+            } else {
                 keep_last_word(event_usage_);
+            }
         } else if (choice_usage_.any()) {
             keep(choice_usage_index_, choice_usage_);
         }
@@ -357,20 +375,24 @@ void usage_reader::on(const json_event& event)
             last_words_ = 0;
             last_word_sum_ = {};
             last_word_most_ = {};
-            if (event_usage_.any())
+            if (event_usage_.any()) {
                 keep_last_word(event_usage_);
+            }
         }
         break;
     case path::error:
-        if (opens)
+        if (opens) {
             break;
+        }
         event_error_ = truthy(event);
-        if (form_ == reply_form::json)
+        if (form_ == reply_form::json) {
             error_seen_ = event_error_;
+        }
         break;
     case path::choices:
-        if (opens)
+        if (opens) {
             break;
+        }
         has_choices_ = event.is == json_event::what::close && event.type == json_type::array;
         event_choices_ = event.index;
         break;
@@ -385,12 +407,14 @@ void usage_reader::on(const json_event& event)
     case path::delta_reasoning_content:
     case path::tool_arguments:
         // A list of parts as content (Mistral) counts from its bracket on; a string from its first character.
-        if (opens || (event.type == json_type::string && event.value_end - event.value_begin > 2))
+        if (opens || (event.type == json_type::string && event.value_end - event.value_begin > 2)) {
             content_seen_ = true;
+        }
         break;
     default:
-        if (event.is == json_event::what::value && field_of(event.path) != field::none)
+        if (event.is == json_event::what::value && field_of(event.path) != field::none) {
             reading_.set(field_of(event.path), event);
+        }
         break;
     }
 }
@@ -399,33 +423,38 @@ void usage_reader::on_choice(const json_event& event)
 {
     const bool opens = event.is == json_event::what::open;
     if (event.path == path::choice_usage) {
-        if (opens)
+        if (opens) {
             reading_ = {};
-        else
+        } else {
             this_choice_ = event.is == json_event::what::close ? reading_.counts() : compact_counts();
+        }
     } else if (event.path == path::choice_index) {
         uint64_t index = 0;
-        if (event.type == json_type::number && json_count(event.text, max_index, index))
+        if (event.type == json_type::number && json_count(event.text, max_index, index)) {
             choice_index_ = static_cast<uint32_t>(index);
+        }
     } else if (event.is != json_event::what::close) {
         choice_index_ = event.index;
         this_choice_ = {};
     } else if (this_choice_.any()) {
         choice_usage_ = this_choice_;
         choice_usage_index_ = choice_index_;
-        if (form_ == reply_form::json)
+        if (form_ == reply_form::json) {
             keep(choice_index_, this_choice_);
+        }
     }
 }
 
 void usage_reader::keep(uint32_t choice, const compact_counts& counts)
 {
-    if (choice < max_choices)
+    if (choice < max_choices) {
         choice_[choice] = counts;
-    else
+    } else {
         choice_[max_choices].raise(counts);
-    if (choice >= choices_seen_)
+    }
+    if (choice >= choices_seen_) {
         choices_seen_ = choice + 1;
+    }
 }
 
 void usage_reader::keep_last_word(const compact_counts& counts)

@@ -89,10 +89,20 @@ private:
     void keep(uint32_t choice, const compact_counts& counts);
     void keep_last_word(const compact_counts& counts);
 
-    json_scanner scanner_;
+    // Of the reply. What an event without usage needs comes first, on one cache line with the request's
+    // state: with many paced streams each chunk finds the cache cold.
+    reply_form form_ = reply_form::none;
+    bool content_seen_ = false;
+    bool error_seen_ = false;
+    bool done_seen_ = false;
+    uint32_t prompts_ = 1;
+    uint32_t last_words_ = 0;   // usages of events with empty choices, or of a JSON reply's top
+    uint32_t choices_seen_ = 0; // the highest index of a choice with usage, and 1
+    compact_counts whole_;      // of events that are about no single choice
     sse_reader stream_;
 
     // Of the event that is being read.
+    json_scanner scanner_;
     usage_fields reading_;
     compact_counts event_usage_;
     compact_counts this_choice_;  // usage of the choice that is being read
@@ -105,17 +115,8 @@ private:
     bool event_bad_ = false; // more than one value in its data
     uint8_t done_at_ = 0;    // bytes of [DONE] that match, if it may still be that
 
-    // Of the reply.
-    reply_form form_ = reply_form::none;
-    bool content_seen_ = false;
-    bool error_seen_ = false;
-    bool done_seen_ = false;
-    uint32_t prompts_ = 1;
-    uint32_t last_words_ = 0;   // usages of events with empty choices, or of a JSON reply's top
-    uint32_t choices_seen_ = 0; // the highest index of a choice with usage, and 1
     token_counts last_word_sum_;
     compact_counts last_word_most_;
-    compact_counts whole_; // of events that are about no single choice
     compact_counts choice_[max_choices + 1];
 };
 

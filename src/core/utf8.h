@@ -38,4 +38,17 @@ inline size_t utf8_length(std::string_view text)
     return 0;
 }
 
+// The beginning of `text`, at most `max` bytes, that does not end within a character.
+inline std::string_view utf8_cut(std::string_view text, size_t max)
+{
+    if (text.size() <= max) {
+        return text;
+    }
+    size_t end = max;
+    while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) {
+        end--;
+    }
+    return text.substr(0, end);
+}
+
 } // namespace llm

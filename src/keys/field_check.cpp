@@ -155,7 +155,9 @@ bool field_check::fields(const trail* at, json_t* object, std::span<const std::s
                          std::span<json_t*> values)
 {
     if (!json_is_object(object)) {
-        return fail_expected(at, "an object", object);
+        // A string in its place may be a key.
+        return fail(at, json_is_string(object) ? "expected an object, got a string"
+                                               : "expected an object, " + got(object));
     }
     std::fill(values.begin(), values.end(), nullptr);
     for (void* i = json_object_iter(object); i; i = json_object_iter_next(object, i)) {

@@ -204,6 +204,9 @@ char* set_status(ngx_conf_t* cf, ngx_command_t*, void*)
 {
     auto* core =
         static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    if (core->handler == status_handler) {
+        return const_cast<char*>("is duplicate");
+    }
     core->handler = status_handler;
     return NGX_CONF_OK;
 }

@@ -1,5 +1,6 @@
 // The reply's way out: its usage is read from the bytes as they pass. They are passed on as they are.
 
+#include "headers_in.h"
 #include "request.h"
 
 namespace llm {
@@ -33,7 +34,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
         return;
     }
     ngx_table_elt_t* coding = r->headers_out.content_encoding;
-    if (coding && coding->value.len) {
+    if (coding && coding->value.len && !same_without_case(view(coding->value), "identity")) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
                       "Accept-Encoding towards the "

@@ -17,7 +17,27 @@ enum class outcome : uint8_t { unknown, ok, refused, client_abort, upstream_erro
 enum class usage_source : uint8_t { none, partial, upstream };
 
 // Lives in the request's pool, and is found again after internal redirects.
-struct request_ctx {
+struct alignas(64) request_ctx {
+    // The reply. What each of its chunks needs lies together, see usage_reader.
+    lease* held = nullptr; // from admission to settlement
+    bool reading_reply = false;
+    bool complete = false; // the end of the reply passed
+    outcome ended = outcome::unknown;
+    usage_source source = usage_source::none;
+    ngx_msec_int_t first_content_ms = -1; // since the request began
+
+    // A request's body is read before its reply: one room serves both.
+    union {
+        request_facts facts;
+        usage_reader usage;
+    };
+    token_progress used;
+
+    // What was decided.
+    refusal refused = refusal::none;
+    const key_source* admitted_by = nullptr; // the key file that let it in last
+    zone_conf* zone = nullptr;               // of the lease
+
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
     bool has_key = false;
     digest key{};
@@ -33,26 +53,6 @@ struct request_ctx {
     bool stream = false;
     uint32_t prompts = 1;
     ngx_str_t model = ngx_null_string;
-
-    // What was decided.
-    refusal refused = refusal::none;
-    const key_source* admitted_by = nullptr; // the key file that let it in last
-    zone_conf* zone = nullptr;               // of the lease
-    lease* held = nullptr;                   // from admission to settlement
-
-    // The reply.
-    bool reading_reply = false;
-    bool complete = false; // the end of the reply passed
-    outcome ended = outcome::unknown;
-    usage_source source = usage_source::none;
-    ngx_msec_int_t first_content_ms = -1; // since the request began
-    token_progress used;
-
-    // A request's body is read before its reply: one room serves both.
-    union {
-        request_facts facts;
-        usage_reader usage;
-    };
 
     request_ctx() : facts() {}
 };

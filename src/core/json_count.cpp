@@ -1,0 +1,101 @@
+#include "json_count.h"
+
+namespace llm {
+
+namespace {
+
+bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+} // namespace
+
+bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
+{
+    // The value is digits * 10^(exponent - fraction digits); trailing zeros of the digits are moved to the
+    // exponent.
+    size_t i = 0;
+    const bool negative = !number.empty() && number[0] == '-';
+    if (negative) {
+        ++i;
+    }
+    if (i == number.size() || !is_digit(number[i])) {
+        return false;
+    }
+
+    uint64_t digits = 0;
+    int64_t shift = 0;
+    int64_t zeros = 0; // seen, not yet in `digits`
+    bool any = false;  // a digit other than 0
+    bool big = false;
+    bool point = false;
+    for (; i < number.size(); ++i) {
+        const char c = number[i];
+        if (c == '.' && !point) {
+            point = true;
+            continue;
+        }
+        if (!is_digit(c)) {
+            break;
+        }
+        if (point) {
+            --shift;
+        }
+        if (c == '0') {
+            if (any) {
+                ++zeros;
+            }
+            continue;
+        }
+        any = true;
+        for (; zeros >= 0; --zeros) {
+            if (digits > (UINT64_MAX - 9) / 10) {
+                big = true;
+            } else {
+                digits *= 10;
+            }
+        }
+        zeros = 0;
+        digits += big ? 0 : static_cast<uint64_t>(c - '0');
+    }
+    if (i < number.size()) {
+        if (number[i] != 'e' && number[i] != 'E') {
+            return false;
+        }
+        ++i;
+        const bool down = i < number.size() && number[i] == '-';
+        if (i < number.size() && (number[i] == '-' || number[i] == '+')) {
+            ++i;
+        }
+        if (i == number.size()) {
+            return false;
+        }
+        int64_t exponent = 0;
+        for (; i < number.size(); ++i) {
+            if (!is_digit(number[i])) {
+                return false;
+            }
+            if (exponent < 1000000) {
+                exponent = exponent * 10 + (number[i] - '0');
+            }
+        }
+        shift += down ? -exponent : exponent;
+    }
+    if (!any) {
+        count = 0;
+        return true;
+    }
+    shift += zeros;
+    if (negative || shift < 0) {
+        return false;
+    }
+    for (; shift > 0 && !big; --shift) {
+        big = digits > UINT64_MAX / 10;
+        digits *= big ? 1 : 10;
+    }
+    count = big || digits > limit ? limit : digits;
+    return true;
+}
+
+} // namespace llm

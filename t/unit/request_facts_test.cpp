@@ -1,0 +1,259 @@
+#include "core/request_facts.h"
+
+#include "pieces.h"
+
+#include <gtest/gtest.h>
+
+using namespace llm;
+
+namespace {
+
+request_facts read(const std::vector<std::string_view>& pieces)
+{
+    request_facts facts;
+    for (const std::string_view piece : pieces)
+        facts.feed(piece);
+    facts.finish();
+    return facts;
+}
+
+template <typename Check>
+void each_way(std::string_view body, Check&& check)
+{
+    every_way(body, [&](const auto& pieces) {
+        const request_facts facts = read(pieces);
+        ASSERT_EQ(facts.fault(), body_fault::none) << body.substr(0, 200);
+        ASSERT_EQ(facts.bytes(), body.size());
+        check(facts);
+    });
+}
+
+void expect_fault(std::string_view body, body_fault fault)
+{
+    every_way(body,
+              [&](const auto& pieces) { ASSERT_EQ(read(pieces).fault(), fault) << body.substr(0, 200); });
+}
+
+// "5", "none" or "unbounded".
+std::string bound(std::string_view body)
+{
+    std::string all;
+    each_way(body, [&](const request_facts& facts) {
+        const request_bound b = facts.max_tokens();
+        const std::string is = b.is == request_bound::state::absent  ? "none"
+                               : b.is == request_bound::state::value ? std::to_string(b.value)
+                                                                     : "unbounded";
+        ASSERT_TRUE(all.empty() || all == is);
+        all = is;
+    });
+    return all;
+}
+
+bool streams(const std::string& value)
+{
+    bool may = false;
+    each_way("{\"stream\":" + value + "}", [&](const request_facts& facts) { may = facts.may_stream(); });
+    return may;
+}
+
+TEST(request_facts, reads_a_chat_request)
+{
+    each_way(R"({"messages":[{"role":"user","content":"hi"}],"model":"org/qwen3","stream":true,"n":2,)"
+             R"("stream_options":{"include_usage":true},"max_tokens":100})",
+             [](const request_facts& facts) {
+                 EXPECT_TRUE(facts.has_model());
+                 EXPECT_EQ(facts.model(), "org/qwen3");
+                 EXPECT_TRUE(facts.may_stream());
+                 EXPECT_EQ(facts.choices(), 2u);
+                 EXPECT_EQ(facts.prompts(), 1u);
+                 EXPECT_TRUE(facts.has_stream_options());
+                 EXPECT_TRUE(facts.has_include_usage());
+                 EXPECT_EQ(facts.max_tokens().value, 100u);
+             });
+}
+
+TEST(request_facts, has_defaults)
+{
+    each_way("{}", [](const request_facts& facts) {
+        EXPECT_FALSE(facts.has_model());
+        EXPECT_EQ(facts.model(), "");
+        EXPECT_FALSE(facts.may_stream());
+        EXPECT_EQ(facts.max_tokens().is, request_bound::state::absent);
+        EXPECT_EQ(facts.choices(), 1u);
+        EXPECT_EQ(facts.prompts(), 1u);
+        EXPECT_FALSE(facts.has_stream_options());
+    });
+    each_way(
+        R"( {"model":null,"stream":null,"stream_options":null,"n":null,"max_tokens":null,"prompt":null} )",
+        [](const request_facts& facts) {
+            EXPECT_FALSE(facts.has_model());
+            EXPECT_FALSE(facts.may_stream());
+            EXPECT_EQ(facts.max_tokens().is, request_bound::state::absent);
+            EXPECT_EQ(facts.choices(), 1u);
+            EXPECT_FALSE(facts.has_stream_options());
+        });
+}
+
+// Test 38 of the wire formats, without the image here.
+TEST(request_facts, is_not_taken_in_by_decoys)
+{
+    constexpr std::string_view body =
+        R"({"messages":[{"role":"user","content":"{\"model\":\"evil\",\"stream\":true}"}],"tools":[{"function":)"
+        R"({"parameters":{"properties":{"model":{},"stream":{}}}}}],"metadata":{"model":"evil2"},)"
+        R"("\u006dodel":"good","stream":"true"})";
+    each_way(body, [](const request_facts& facts) {
+        EXPECT_EQ(facts.model(), "good");
+        EXPECT_TRUE(facts.may_stream());
+    });
+}
+
+TEST(request_facts, finds_the_model_after_20_megabytes)
+{
+    const std::string body = R"({"messages":[{"content":[{"image_url":{"url":"data:image/png;base64,)"
+                             + repeated(20u << 17, "aGVsbG8/") + R"("}}]}],"model":"good"})";
+    request_facts facts;
+    for (size_t at = 0; at < body.size(); at += 16384)
+        EXPECT_TRUE(facts.feed(std::string_view(body).substr(at, 16384)));
+    EXPECT_EQ(facts.finish(), body_fault::none);
+    EXPECT_EQ(facts.model(), "good");
+}
+
+// Tests 39 a to d.
+TEST(request_facts, refuses_what_servers_may_read_differently)
+{
+    expect_fault(R"({"model":"a","x":1,"model":"b"})", body_fault::duplicate_field);
+    expect_fault(R"({"model":"a","mod\u0065l":"a"})", body_fault::duplicate_field);
+    expect_fault(R"({"model":null,"model":"b"})", body_fault::duplicate_field);
+    expect_fault(R"({"max_tokens":1,"max_tokens":{}})", body_fault::duplicate_field);
+    expect_fault(R"({"stream_options":{},"stream_options":{}})", body_fault::duplicate_field);
+    expect_fault(R"({"options":{"num_predict":1,"num_predict":2}})", body_fault::duplicate_field);
+    expect_fault(std::string_view("{\0\"\0m\0\"\0:\0\"\0a\0\"\0}\0", 18), body_fault::syntax);
+    expect_fault(std::string_view("\0{\0\"\0m\0\"\0:\0001\0}", 14), body_fault::not_an_object);
+    expect_fault("\xff\xfe{", body_fault::not_an_object);
+    expect_fault("\xef\xbb\xbf{\"model\":\"a\"}", body_fault::not_an_object);
+    expect_fault(R"({"Model":"b","model":"a"})", body_fault::ambiguous_model);
+    expect_fault(R"({"model":"a","MODE\u004c":"b"})", body_fault::ambiguous_model);
+    expect_fault(R"({"Model":"b"})", body_fault::ambiguous_model);
+    each_way(R"({"model":"a","models":"b","x":{"Model":"c","model":"d","model":"e"}})",
+             [](const request_facts& facts) { EXPECT_EQ(facts.model(), "a"); });
+}
+
+TEST(request_facts, refuses_what_is_not_json)
+{
+    expect_fault("", body_fault::not_an_object);
+    expect_fault(" \r\n\t", body_fault::not_an_object);
+    expect_fault("[]", body_fault::not_an_object);
+    expect_fault("--x\r\nContent-Disposition: form-data", body_fault::not_an_object);
+    expect_fault("{", body_fault::syntax);
+    expect_fault("{\"model\":\"a\"", body_fault::syntax);
+    expect_fault("{\"model\":\"a\"}x", body_fault::syntax);
+    expect_fault("{\"model\":\"a\"} {}", body_fault::syntax);
+    expect_fault(std::string_view("{\"model\":\"a\"}\0", 14), body_fault::syntax);
+    expect_fault("{\"model\":\"a\n\"}", body_fault::syntax);
+    expect_fault("{\"messages\":[\"a\tb\"]}", body_fault::syntax);
+    expect_fault(std::string_view("{\"x\":[\0]}", 9), body_fault::syntax);
+    expect_fault("{\"x\":" + repeated(600, "["), body_fault::too_deep);
+    expect_fault("{'model':'a'}", body_fault::syntax);
+    each_way("{\"x\":[NaN,-Infinity],\"y\":Infinity,\"temperature\":1E400}\r\n", [](const request_facts&) {});
+}
+
+TEST(request_facts, bounds_the_model)
+{
+    const std::string longest(request_facts::max_model, 'm');
+    each_way("{\"model\":\"" + longest + "\"}",
+             [&](const request_facts& facts) { EXPECT_EQ(facts.model(), longest); });
+    expect_fault("{\"model\":\"" + longest + "m\"}", body_fault::bad_model);
+    each_way(R"({"model":""})", [](const request_facts& facts) { EXPECT_TRUE(facts.has_model()); });
+    each_way(R"({"model":"\u4f60\/\ud83d\ude00"})",
+             [](const request_facts& facts) { EXPECT_EQ(facts.model(), "你/😀"); });
+    for (const std::string value : {"1", "true", "false", "[]", "{}", "[\"a\"]"})
+        expect_fault("{\"model\":" + value + "}", body_fault::bad_model);
+}
+
+TEST(request_facts, takes_lenient_forms_of_stream)
+{
+    for (const char* value : {"true",  "\"true\"",     "\"TRUE\"", "1",  "1.0", "\"yes\"",   "\"on\"",
+                              "\"t\"", "\"y\"",        "\"1\"",    "2",  "-1",  "0.5",       "1e-9",
+                              "\"\"",  "\"whatever\"", "{}",       "[]", "NaN", "\"falsey\""})
+        EXPECT_TRUE(streams(value)) << value;
+    for (const char* value : {"false", "null", "0", "0.0", "-0", "0e5", "\"false\"", "\"False\"", "\"off\"",
+                              "\"OFF\"", "\"no\"", "\"n\"", "\"f\"", "\"0\"", "\"\\u0066alse\""})
+        EXPECT_FALSE(streams(value)) << value;
+}
+
+TEST(request_facts, takes_lenient_forms_of_bounds)
+{
+    const auto max_tokens = [](const std::string& value) { return bound("{\"max_tokens\":" + value + "}"); };
+    for (const char* value : {"5", "\"5\"", "\" 5 \"", "5.0", "\"5.0\"", "0.5e1", "\"+5\"", "\"\\u0035\""})
+        EXPECT_EQ(max_tokens(value), "5") << value;
+    EXPECT_EQ(max_tokens("1e2"), "100");
+    EXPECT_EQ(max_tokens("true"), "1");
+    EXPECT_EQ(max_tokens("false"), "0");
+    EXPECT_EQ(max_tokens("0"), "0");
+    EXPECT_EQ(max_tokens("null"), "none");
+    for (const char* value :
+         {"-1", "5.5", "\"x\"", "\"\"", "\"1_0\"", "{}", "[5]", "NaN", "Infinity", "\"5 5\""})
+        EXPECT_EQ(max_tokens(value), "unbounded") << value;
+    EXPECT_EQ(max_tokens(std::string(100, '9')), "unbounded");
+    EXPECT_EQ(max_tokens("1e400"), std::to_string(uint64_t{1} << 40));
+}
+
+TEST(request_facts, knows_all_names_of_bounds)
+{
+    for (const char* name : {"max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict"})
+        EXPECT_EQ(bound("{\"" + std::string(name) + "\":9}"), "9") << name;
+    EXPECT_EQ(bound(R"({"options":{"seed":1,"num_predict":9}})"), "9");
+    EXPECT_EQ(bound(R"({"parameters":{"max_new_tokens":9}})"), "9");
+    EXPECT_EQ(bound(R"({"sampling_params":{"max_new_tokens":9}})"), "9");
+    EXPECT_EQ(bound(R"({"x":{"max_tokens":9},"num_predict":9,"options":[{"num_predict":9}]})"), "none");
+    EXPECT_EQ(bound(R"({"max_tokens":5,"max_completion_tokens":7,"options":{"num_predict":6}})"), "7");
+    EXPECT_EQ(bound(R"({"options":{"num_predict":-1},"max_tokens":5})"), "unbounded");
+    EXPECT_EQ(bound(R"({"max_tokens":5,"max_completion_tokens":null})"), "5");
+}
+
+TEST(request_facts, counts_choices)
+{
+    const auto choices = [](std::string_view body) {
+        uint32_t n = 0;
+        each_way(body, [&](const request_facts& facts) { n = facts.choices(); });
+        return n;
+    };
+    EXPECT_EQ(choices(R"({"n":3})"), 3u);
+    EXPECT_EQ(choices(R"({"n":"3","best_of":5})"), 5u);
+    EXPECT_EQ(choices(R"({"n":3,"best_of":2})"), 3u);
+    EXPECT_EQ(choices(R"({"n":0})"), 1u);
+    EXPECT_EQ(choices(R"({"n_cmpl":4})"), 4u);
+    EXPECT_EQ(choices(R"({"parameters":{"best_of":4}})"), 4u);
+    EXPECT_EQ(choices(R"({"sampling_params":{"n":4}})"), 4u);
+    EXPECT_EQ(choices(R"({"n":"x"})"), request_facts::unclear_choices);
+    EXPECT_EQ(choices(R"({"n":1e30})"), UINT32_MAX);
+}
+
+TEST(request_facts, counts_prompts)
+{
+    const auto prompts = [](std::string_view body) {
+        uint32_t n = 0;
+        each_way(body, [&](const request_facts& facts) { n = facts.prompts(); });
+        return n;
+    };
+    EXPECT_EQ(prompts(R"({"prompt":"a"})"), 1u);
+    EXPECT_EQ(prompts(R"({"prompt":[1,2,3]})"), 1u);
+    EXPECT_EQ(prompts(R"({"prompt":["a","b"]})"), 2u);
+    EXPECT_EQ(prompts(R"({"prompt":[[1,2],[3],[4]]})"), 3u);
+    EXPECT_EQ(prompts(R"({"prompt":[]})"), 1u);
+    EXPECT_EQ(prompts(R"({"input":["a","b"]})"), 1u);
+    EXPECT_EQ(prompts("{\"prompt\":[" + repeated(4999, "\"a\",") + "\"b\"]}"), 5000u);
+}
+
+TEST(request_facts, says_when_the_rest_need_not_be_fed)
+{
+    request_facts facts;
+    EXPECT_TRUE(facts.feed("  "));
+    EXPECT_TRUE(facts.feed("{\"model\":"));
+    EXPECT_FALSE(facts.feed("5,"));
+    EXPECT_FALSE(facts.feed("\"x\":1}"));
+    EXPECT_EQ(facts.bytes(), 19u);
+    EXPECT_EQ(facts.finish(), body_fault::bad_model);
+}
+
+} // namespace
