@@ -2,148 +2,11 @@
 
 #include "event_skip.h"
 #include "json_count.h"
+#include "usage_paths.h"
 
 namespace llm {
 
 namespace {
-
-namespace path {
-enum : uint8_t {
-    root,
-    usage,
-    error,
-    choices,
-    prompt_tokens,
-    completion_tokens,
-    total_tokens,
-    input_tokens,
-    output_tokens,
-    reasoning_tokens,
-    prompt_details,
-    input_details,
-    completion_details,
-    output_details,
-    prompt_cached,
-    input_cached,
-    completion_reasoning,
-    output_reasoning,
-    error_message,
-    choice,
-    choice_index,
-    choice_text,
-    choice_delta,
-    choice_usage,
-    delta_content,
-    delta_reasoning,
-    delta_reasoning_content,
-    delta_tool_calls,
-    tool_call,
-    tool_function,
-    tool_arguments,
-    choice_prompt_tokens,
-    choice_completion_tokens,
-    choice_total_tokens,
-    choice_input_tokens,
-    choice_output_tokens,
-    choice_reasoning_tokens,
-    choice_prompt_details,
-    choice_input_details,
-    choice_completion_details,
-    choice_output_details,
-    choice_prompt_cached,
-    choice_input_cached,
-    choice_completion_reasoning,
-    choice_output_reasoning,
-    count,
-};
-} // namespace path
-
-constexpr auto paths = json_paths<path::count>({{
-    {""},
-    {"usage", path::root},
-    {"error", path::root, json_text::bounded},
-    {"choices", path::root},
-    {"prompt_tokens", path::usage, json_text::bounded},
-    {"completion_tokens", path::usage, json_text::bounded},
-    {"total_tokens", path::usage, json_text::bounded},
-    {"input_tokens", path::usage, json_text::bounded},
-    {"output_tokens", path::usage, json_text::bounded},
-    {"reasoning_tokens", path::usage, json_text::bounded},
-    {"prompt_tokens_details", path::usage},
-    {"input_tokens_details", path::usage},
-    {"completion_tokens_details", path::usage},
-    {"output_tokens_details", path::usage},
-    {"cached_tokens", path::prompt_details, json_text::bounded},
-    {"cached_tokens", path::input_details, json_text::bounded},
-    {"reasoning_tokens", path::completion_details, json_text::bounded},
-    {"reasoning_tokens", path::output_details, json_text::bounded},
-    {"message", path::error}, // with a path into it, the scanner counts the error's members
-    {json_elements, path::choices},
-    {"index", path::choice, json_text::bounded},
-    {"text", path::choice},
-    {"delta", path::choice},
-    {"usage", path::choice},
-    {"content", path::choice_delta},
-    {"reasoning", path::choice_delta},
-    {"reasoning_content", path::choice_delta},
-    {"tool_calls", path::choice_delta},
-    {json_elements, path::delta_tool_calls},
-    {"function", path::tool_call},
-    {"arguments", path::tool_function},
-    {"prompt_tokens", path::choice_usage, json_text::bounded},
-    {"completion_tokens", path::choice_usage, json_text::bounded},
-    {"total_tokens", path::choice_usage, json_text::bounded},
-    {"input_tokens", path::choice_usage, json_text::bounded},
-    {"output_tokens", path::choice_usage, json_text::bounded},
-    {"reasoning_tokens", path::choice_usage, json_text::bounded},
-    {"prompt_tokens_details", path::choice_usage},
-    {"input_tokens_details", path::choice_usage},
-    {"completion_tokens_details", path::choice_usage},
-    {"output_tokens_details", path::choice_usage},
-    {"cached_tokens", path::choice_prompt_details, json_text::bounded},
-    {"cached_tokens", path::choice_input_details, json_text::bounded},
-    {"reasoning_tokens", path::choice_completion_details, json_text::bounded},
-    {"reasoning_tokens", path::choice_output_details, json_text::bounded},
-}});
-
-namespace field {
-enum : uint8_t { prompt, completion, total, input, output, cached, reasoning, none };
-} // namespace field
-
-constexpr uint8_t field_of(uint8_t at)
-{
-    switch (at) {
-    case path::prompt_tokens:
-    case path::choice_prompt_tokens:
-        return field::prompt;
-    case path::completion_tokens:
-    case path::choice_completion_tokens:
-        return field::completion;
-    case path::total_tokens:
-    case path::choice_total_tokens:
-        return field::total;
-    case path::input_tokens:
-    case path::choice_input_tokens:
-        return field::input;
-    case path::output_tokens:
-    case path::choice_output_tokens:
-        return field::output;
-    case path::prompt_cached:
-    case path::input_cached:
-    case path::choice_prompt_cached:
-    case path::choice_input_cached:
-        return field::cached;
-    case path::reasoning_tokens:
-    case path::completion_reasoning:
-    case path::output_reasoning:
-    case path::choice_reasoning_tokens:
-    case path::choice_completion_reasoning:
-    case path::choice_output_reasoning:
-        return field::reasoning;
-    default:
-        return field::none;
-    }
-}
 
 constexpr std::string_view done_mark = "[DONE]";
 constexpr uint8_t not_done = 0xff;
@@ -224,19 +87,19 @@ usage_reader::compact_counts usage_reader::usage_fields::counts() const
     const auto has = [this](size_t at) { return (seen >> at & 1) != 0; };
     const auto above = [](uint32_t all, uint32_t part) { return all > part ? all - part : 0; };
 
-    const bool has_prompt = has(field::prompt) || has(field::input);
-    const bool has_completion = has(field::completion) || has(field::output);
+    const bool has_prompt = has(usage_field::prompt) || has(usage_field::input);
+    const bool has_completion = has(usage_field::completion) || has(usage_field::output);
     compact_counts c;
-    c.prompt = value[has(field::prompt) ? field::prompt : field::input];
-    c.completion = value[has(field::completion) ? field::completion : field::output];
+    c.prompt = value[has(usage_field::prompt) ? usage_field::prompt : usage_field::input];
+    c.completion = value[has(usage_field::completion) ? usage_field::completion : usage_field::output];
     // Rerank servers may send the total alone: all of it is input.
     if (!has_prompt) {
-        c.prompt = above(value[field::total], c.completion);
+        c.prompt = above(value[usage_field::total], c.completion);
     } else if (!has_completion) {
-        c.completion = above(value[field::total], c.prompt);
+        c.completion = above(value[usage_field::total], c.prompt);
     }
-    c.cached = value[field::cached] < c.prompt ? value[field::cached] : c.prompt;
-    c.reasoning = value[field::reasoning] < c.completion ? value[field::reasoning] : c.completion;
+    c.cached = value[usage_field::cached] < c.prompt ? value[usage_field::cached] : c.prompt;
+    c.reasoning = value[usage_field::reasoning] < c.completion ? value[usage_field::reasoning] : c.completion;
     return c;
 }
 
@@ -253,7 +116,7 @@ void usage_reader::feed(std::string_view piece)
         feed_stream(piece);
     } else if (form_ == reply_form::json) {
         content_seen_ = content_seen_ || !piece.empty();
-        scanner_.feed(piece, paths.data(), {take, this});
+        scanner_.feed(piece, usage_paths.data(), {take, this});
     }
 }
 
@@ -290,7 +153,7 @@ void usage_reader::feed_stream(std::string_view piece)
 void usage_reader::finish()
 {
     if (form_ == reply_form::json) {
-        scanner_.finish(paths.data(), {take, this});
+        scanner_.finish(usage_paths.data(), {take, this});
     }
     if (form_ != reply_form::sse) {
         return;
@@ -317,7 +180,7 @@ void usage_reader::on_data(std::string_view bytes)
     }
 
     scanner_.seek(stream_.offset() - bytes.size());
-    const size_t taken = scanner_.feed(bytes, paths.data(), {take, this});
+    const size_t taken = scanner_.feed(bytes, usage_paths.data(), {take, this});
     if (taken != bytes.size()) {
         event_bad_ = true;
     }
@@ -327,7 +190,8 @@ void usage_reader::on_event_end()
 {
     if (done_at_ == done_mark.size()) {
         done_seen_ = true;
-    } else if (scanner_.finish(paths.data(), {take, this}) == json_scanner::status::complete && !event_bad_) {
+    } else if (scanner_.finish(usage_paths.data(), {take, this}) == json_scanner::status::complete
+               && !event_bad_) {
         error_seen_ = error_seen_ || event_error_;
         if (event_usage_.any()) {
             if (!has_choices_ || event_choices_ > 1) {
@@ -365,7 +229,7 @@ void usage_reader::on(const json_event& event)
 {
     const bool opens = event.is == json_event::what::open;
     switch (event.path) {
-    case path::usage:
+    case usage_path::usage:
         if (opens) {
             reading_ = {};
             break;
@@ -380,7 +244,7 @@ void usage_reader::on(const json_event& event)
             }
         }
         break;
-    case path::error:
+    case usage_path::error:
         if (opens) {
             break;
         }
@@ -389,31 +253,31 @@ void usage_reader::on(const json_event& event)
             error_seen_ = event_error_;
         }
         break;
-    case path::choices:
+    case usage_path::choices:
         if (opens) {
             break;
         }
         has_choices_ = event.is == json_event::what::close && event.type == json_type::array;
         event_choices_ = event.index;
         break;
-    case path::choice:
-    case path::choice_index:
-    case path::choice_usage:
+    case usage_path::choice:
+    case usage_path::choice_index:
+    case usage_path::choice_usage:
         on_choice(event);
         break;
-    case path::choice_text:
-    case path::delta_content:
-    case path::delta_reasoning:
-    case path::delta_reasoning_content:
-    case path::tool_arguments:
+    case usage_path::choice_text:
+    case usage_path::delta_content:
+    case usage_path::delta_reasoning:
+    case usage_path::delta_reasoning_content:
+    case usage_path::tool_arguments:
         // A list of parts as content (Mistral) counts from its bracket on; a string from its first character.
         if (opens || (event.type == json_type::string && event.value_end - event.value_begin > 2)) {
             content_seen_ = true;
         }
         break;
     default:
-        if (event.is == json_event::what::value && field_of(event.path) != field::none) {
-            reading_.set(field_of(event.path), event);
+        if (event.is == json_event::what::value && usage_field_of(event.path) != usage_field::none) {
+            reading_.set(usage_field_of(event.path), event);
         }
         break;
     }
@@ -422,13 +286,13 @@ void usage_reader::on(const json_event& event)
 void usage_reader::on_choice(const json_event& event)
 {
     const bool opens = event.is == json_event::what::open;
-    if (event.path == path::choice_usage) {
+    if (event.path == usage_path::choice_usage) {
         if (opens) {
             reading_ = {};
         } else {
             this_choice_ = event.is == json_event::what::close ? reading_.counts() : compact_counts();
         }
-    } else if (event.path == path::choice_index) {
+    } else if (event.path == usage_path::choice_index) {
         uint64_t index = 0;
         if (event.type == json_type::number && json_count(event.text, max_index, index)) {
             choice_index_ = static_cast<uint32_t>(index);
