@@ -2,8 +2,6 @@
 
 #include "utf8.h"
 
-#include <cstring>
-
 namespace llm {
 
 namespace {
@@ -22,6 +20,8 @@ constexpr refusal_answer answers[] = {
      "This API key may not be used from your network address.", true, 0},
     {404, "model", "invalid_request_error", "model_not_found",
      "The model `%` does not exist or you do not have access to it.", false, 0},
+    {404, "model", "invalid_request_error", "model_not_found",
+     "You must name a model: your API key may use certain models only.", false, 0},
     {400, "bad_request", "invalid_request_error", "", "The request body can not be accepted: %.", false, 0},
     {415, "bad_request", "invalid_request_error", "",
      "Compressed request bodies are not accepted: send the body without Content-Encoding.", false, 0},
@@ -34,8 +34,7 @@ constexpr refusal_answer answers[] = {
 
 char* put(char* out, std::string_view text)
 {
-    memcpy(out, text.data(), text.size());
-    return out + text.size();
+    return out + text.copy(out, text.size());
 }
 
 } // namespace

@@ -16,6 +16,7 @@ enum class refusal : uint8_t {
     expired,
     network,              // the client's address is not among the key's networks
     model,                // not among the key's models
+    no_model,             // none is named, and the key may use certain models only
     bad_request,          // the body may be read in more than one way
     unsupported_encoding, // the body is compressed
     zone_full,            // no room for a lease or a counter

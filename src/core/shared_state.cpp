@@ -87,7 +87,8 @@ verdict shared_state::check(const admission_request& request, shared_key*& key)
         return verdict::no_such_file;
     }
     verdict v = keys_->check(request.file, request.key, request.address, request.now_ms / 1000, key);
-    if (v == verdict::ok && !key->policy->allows_model(request.named_model, request.model)) {
+    if (v == verdict::ok && request.asks_model
+        && !key->policy->allows_model(request.named_model, request.model)) {
         return verdict::model;
     }
     return v;
@@ -126,8 +127,8 @@ admission_result shared_state::admit(const admission_request& request)
     l->user = key->user_subject;
     l->stream = request.stream;
     l->started_ms = request.now_ms;
-    l->model_len = static_cast<uint8_t>(utf8_cut(request.model, lease::max_model).size());
-    memcpy(l->model_bytes, request.model.data(), l->model_len);
+    l->model_len = static_cast<uint8_t>(
+        utf8_cut(request.model, lease::max_model).copy(l->model_bytes, sizeof l->model_bytes));
     l->set_progress({});
 
     subjects_.at(l->key).in_flight++;

@@ -87,12 +87,23 @@ int64_t wall_clock_ms()
     return int64_t{now->sec} * 1000 + static_cast<int64_t>(now->msec);
 }
 
+admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source)
+{
+    return {.file = source.id,
+            .key = ctx.key,
+            .address = address_of(r),
+            .asks_model = ctx.has_body,
+            .named_model = ctx.named_model,
+            .model = view(ctx.model),
+            .stream = ctx.stream,
+            .owner = source.zone->owner,
+            .now_ms = wall_clock_ms()};
+}
+
 refusal admit(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     zone_conf& zone = *source.zone;
-    admission_request request = {source.id,       ctx.key,    address_of(r),      ctx.named_model,
-                                 view(ctx.model), ctx.stream, owner_number(zone), wall_clock_ms()};
-    if (request.owner == no_index) {
+    if (owner_number(zone) == no_index) {
         return refusal::zone_full;
     }
     // Before the lease, so that no lease is without somebody to settle it.
@@ -101,6 +112,7 @@ refusal admit(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
     }
     ctx.zone = &zone;
 
+    admission_request request = describe(r, ctx, source);
     zone_session session(zone);
     admission_result result = session->admit(request);
     ctx.held = result.taken;
@@ -110,9 +122,8 @@ refusal admit(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 // A request that holds its lease came to another location by an internal redirect.
 refusal check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
+    admission_request request = describe(r, ctx, source);
     zone_session session(*source.zone);
-    admission_request request = {source.id,       ctx.key,    address_of(r), ctx.named_model,
-                                 view(ctx.model), ctx.stream, no_index,      wall_clock_ms()};
     return refusal_of(session->check(request));
 }
 
@@ -161,7 +172,10 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
             return refuse(r, ctx, refusal::bad_request,
                           "the model of a form is not looked at, and this key may use certain models only");
         }
-        return refuse(r, ctx, why, ctx.named_model ? view(ctx.model) : "(none)");
+        if (why == refusal::model && !ctx.named_model) {
+            return refuse(r, ctx, refusal::no_model);
+        }
+        return refuse(r, ctx, why, view(ctx.model));
     }
     return let_in(ctx, source);
 }

@@ -45,7 +45,8 @@ struct alignas(64) request_ctx {
     ngx_str_t user = ngx_null_string;
 
     // What is asked.
-    bool body_read = false; // the body is here and `fault` is its verdict
+    bool body_read = false; // `fault` is the verdict on the body, if there is one
+    bool has_body = false;
     bool reading_body = false;
     bool unread_form = false; // multipart/form-data: nothing of it is known
     body_fault fault = body_fault::none;

@@ -13,7 +13,8 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.body_read = true;
     // nginx reads no body where there was none to read after all (Content-Length: 0, an empty chunked body).
-    if (ctx.unread_form || ctx.facts.bytes() == 0) {
+    ctx.has_body = ctx.unread_form || ctx.facts.bytes() != 0;
+    if (ctx.unread_form || !ctx.has_body) {
         return;
     }
     ctx.fault = ctx.facts.finish();

@@ -131,7 +131,7 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
     case total_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
     case source:
-        return over && ctx->zone ? say(v, name_of(ctx->source)) : say_nothing(v);
+        return over && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
     case ended:
         if (!over || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
             return say_nothing(v);
