@@ -16,8 +16,8 @@ enum class outcome : uint8_t { unknown, ok, refused, client_abort, upstream_erro
 
 enum class usage_source : uint8_t { none, partial, upstream };
 
-// Lives in the request's pool, and is found again after internal redirects.
-struct alignas(64) request_ctx {
+// Lives as long as the request's pool, and is found again after internal redirects.
+struct request_ctx {
     // The reply. What each of its chunks needs lies together, see usage_reader.
     lease* held = nullptr; // from admission to settlement
     bool reading_reply = false;

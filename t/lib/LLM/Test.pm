@@ -163,7 +163,7 @@ worker_processes @{[ $self->{workers} || 1 ]};
 worker_rlimit_core 0;
 pid $dir/nginx.pid;
 error_log $dir/error.log info;
-events { worker_connections 4096; }
+events { worker_connections 1000; }
 END
         HTTP => <<"END",
 log_format llm escape=json '{$log}';
