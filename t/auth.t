@@ -159,9 +159,7 @@ sub refused {
 my $no_key  = [ 401, undef,             'no_key' ];
 my $invalid = [ 401, 'invalid_api_key', 'invalid_key' ];
 
-# Refusals are told in the log even where the status page says nothing of them.
-my @refusals_before = @{ $t->zone->{keys} };
-is(scalar @refusals_before, 0, 'no key was used yet');
+is_deeply($t->zone->{keys}, [], 'no key was used yet');
 
 let_in('Authorization: Bearer', 'alice-laptop', [ Authorization => 'Bearer sk-alice' ]);
 let_in("scheme $_", 'alice-laptop', [ Authorization => "$_ sk-alice" ]) for qw(bearer BEARER bEaReR);
@@ -253,7 +251,10 @@ case 'the key is needed in every kind of location' => sub {
 };
 
 case 'networks, behind another proxy' => sub {
-    my %status = ('10.1.2.3' => 200, '11.1.2.3' => 401, '2001:db8::7' => 200, '2001:db9::7' => 401, '::ffff:10.9.9.9' => 200, '127.0.0.1' => 401);
+    my %status = (
+        '10.1.2.3'    => 200, '11.1.2.3'    => 401, '127.0.0.1'       => 401,
+        '2001:db8::7' => 200, '2001:db9::7' => 401, '::ffff:10.9.9.9' => 200,
+    );
     for (sort keys %status) {
         my $r = ask([ Authorization => 'Bearer sk-elsewhere', 'X-Forwarded-For' => $_ ], port => 4);
         is($r->{status}, $status{$_}, $_);

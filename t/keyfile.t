@@ -126,7 +126,9 @@ case 'what is not in force yet is said' => sub {
             { name => 'b', secret => 'sk-2', quota => 10_000 },
             { name => 'c', secret => 'sk-3', plan => 'pro' },
         ],
-        plans => { pro => { requests => '10r/s', burst => 20, concurrency => 5, tokens => '100k/m', quota => '10m/mo', models => ['qwen3-*'] } },
+        plans => {
+            pro => { requests => '10r/s', burst => 20, concurrency => 5, tokens => '100k/m', quota => '10m/mo', models => ['qwen3-*'] },
+        },
     ));
     my ($ok, $said) = $t->check_conf($check);
     ok($ok, 'accepted') or diag($said);

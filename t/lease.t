@@ -48,7 +48,12 @@ http {
         location /next-500 { proxy_next_upstream http_500 non_idempotent; proxy_pass http://two; }
 
         location /guarded { auth_request /guard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location = /guard { internal; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_pass http://127.0.0.1:%%PORT_4%%; }
+        location = /guard {
+            internal;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_pass http://127.0.0.1:%%PORT_4%%;
+        }
         location /mirrored { mirror /mirror; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /mirror { internal; proxy_pass http://127.0.0.1:%%PORT_4%%; }
         location /page.html { ssi on; }
@@ -179,7 +184,8 @@ ends 'the client goes after the reply\'s header' => { outcome => 'client_abort',
 
 for my $how (qw(close reset)) {
     for my $uri (qw(/ /buffered)) {
-        ends "the client goes in the middle ($how), $uri" => { tokens => '7/3', outcome => 'client_abort', usage_source => 'partial' }, sub {
+        my $want = { tokens => '7/3', outcome => 'client_abort', usage_source => 'partial' };
+        ends "the client goes in the middle ($how), $uri" => $want, sub {
             my $c = start($uri);
             my $u = $up->take;
             if ($uri eq '/') {

@@ -119,7 +119,8 @@ try_all_ways('29 usage before the data, a decoy after it', '7/0',
     '{"model":"m","object":"list","usage":{"prompt_tokens":7,"total_tokens":7},'
         . '"results":[{"document":{"text":"\"usage\":{\"prompt_tokens\":1}"}},{"usage":{"prompt_tokens":2}}]}');
 try_all_ways('a decoy before it', '7/10',
-    '{"choices":[{"message":{"content":"\"usage\":{"},"usage_x":{"prompt_tokens":3}}],"x":{"usage":{"prompt_tokens":4}},' . usage(7, 10) . '}');
+    '{"choices":[{"message":{"content":"\"usage\":{"},"usage_x":{"prompt_tokens":3}}],"x":{"usage":{"prompt_tokens":4}},'
+        . usage(7, 10) . '}');
 try_all_ways('no usage',  '-/-', '{"id":"c","choices":[]}');
 try_all_ways('null usage', '-/-', '{"id":"c","usage":null}');
 try_all_ways('not JSON',  '-/-', 'Internal nonsense ' . usage(7, 10));
@@ -140,7 +141,8 @@ case 'a reply that is cut' => sub {
 case '28 usage after 8 MB' => sub {
     my $floats = '[' . join(',', map { sprintf '%.6f', $_ / 1000 } 1 .. 1000) . ']';
     my $count  = int(8_000_000 / length $floats) + 1;
-    my $text   = '{"object":"list","data":[' . join(',', ($floats) x $count) . '],"model":"m","usage":{"prompt_tokens":7,"total_tokens":7}}';
+    my $text   = '{"object":"list","data":[' . join(',', ($floats) x $count)
+        . '],"model":"m","usage":{"prompt_tokens":7,"total_tokens":7}}';
     my ($worker) = @{ $t->wait_workers };
     my $peak = sub {
         open my $status, '<', "/proc/$worker/status" or die "no worker\n";
@@ -266,7 +268,8 @@ case 'numbers' => sub {
 
 case 'the key is charged for all of it' => sub {
     my $before = $t->totals('alice');
-    exchange([ '{"usage":{"prompt_tokens":7,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":6}}}' ]);
+    exchange([ '{"usage":{"prompt_tokens":7,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":4},'
+            . '"completion_tokens_details":{"reasoning_tokens":6}}}' ]);
     exchange(['{}']);
     $t->wait_idle;
     my $after = $t->totals('alice');

@@ -3,6 +3,8 @@
 #include "headers_in.h"
 #include "request.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -21,25 +23,37 @@ source source_of(const ngx_table_elt_t& header)
     return name == "api-key" ? api_key : none;
 }
 
+bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 std::string_view trim(std::string_view s)
 {
-    size_t begin = s.find_first_not_of(" \t");
-    if (begin == std::string_view::npos) {
-        return {};
+    while (!s.empty() && is_blank(s.front())) {
+        s.remove_prefix(1);
     }
-    return s.substr(begin, s.find_last_not_of(" \t") - begin + 1);
+    while (!s.empty() && is_blank(s.back())) {
+        s.remove_suffix(1);
+    }
+    return s;
+}
+
+size_t first_word(std::string_view s)
+{
+    return static_cast<size_t>(std::find_if(s.begin(), s.end(), is_blank) - s.begin());
 }
 
 // The key in a header's value; empty if there is none, as in "Basic dXNlcg==".
 std::string_view key_in(source from, std::string_view value)
 {
     value = trim(value);
-    size_t space = value.find_first_of(" \t");
-    if (from == authorization && same_without_case(value.substr(0, space), "bearer")) {
-        value = space == std::string_view::npos ? std::string_view{} : trim(value.substr(space));
-        space = value.find_first_of(" \t");
+    size_t word = first_word(value);
+    if (from == authorization && same_without_case(value.substr(0, word), "bearer")) {
+        value = trim(value.substr(word));
+        word = first_word(value);
     }
-    return space == std::string_view::npos ? value : std::string_view{};
+    return word == value.size() ? value : std::string_view{};
 }
 
 // A header can not be taken out of nginx's list, into which others point. It is made one that proxy_pass and
