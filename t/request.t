@@ -32,6 +32,13 @@ http {
         location /in-file { client_body_in_file_only clean; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /single { client_body_in_single_buffer on; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /streamed { proxy_request_buffering off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /read-before {
+            llm_api_keys off;
+            client_body_buffer_size 1k;
+            proxy_intercept_errors on;
+            error_page 500 502 = /landing;
+            proxy_pass http://127.0.0.1:%%PORT_1%%/first;
+        }
         location /small { client_max_body_size 100; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /impatient { client_body_timeout 1s; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /status { llm_api_keys off; llm_status; }
@@ -314,6 +321,23 @@ case 'a key without a list' => sub {
     forwarded_ok($r, $form, '', 0);
     forwarded_ok(send_h1('{}'), '{}', '', 0);
     forwarded_ok(send_h1('{"model":null}'), '{"model":null}', '', 0);
+};
+
+case 'a body that was read before a key was asked for' => sub {
+    # The first upstream of an open location fails, and nginx goes on where a key is needed. The daemon answers both alike, so
+    # that what counts is whether there was a second request.
+    my @failing = (@json, 'X-Reply' => '{"status":500}');
+    for my $pad (0, 10_000) {
+        my $tail = ',"pad":"' . 'x' x $pad . '"}';
+        my %want = (good => [ 500, 2, '' ], evil => [ 404, 1, 'model' ], 'good","model":"evil' => [ 400, 1, 'bad_request' ]);
+        for my $model (sort keys %want) {
+            my $body = qq({"model":"$model") . $tail;
+            for my $way ('at once', 'chunked') {
+                my $r = send_h1($body, uri => '/read-before', key => 'sk-picky', headers => \@failing, way => $way);
+                is_deeply([ @$r{qw(status contacted)}, $r->{log}{refusal} ], $want{$model}, "$model, $way, " . length $body);
+            }
+        }
+    }
 };
 
 case 'requests without a body' => sub {

@@ -56,8 +56,7 @@ http {
         location /fallback { error_page 502 = @other; proxy_pass http://127.0.0.1:%%PORT_4%%; }
         location @other { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /request-log {
-            # nginx itself refuses this one, before the key is looked at: only the error log is of interest.
-            access_log %%DIR%%/access.log llm;
+            # nginx itself refuses this one, before the key is looked at.
             client_max_body_size 10;
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
@@ -157,7 +156,8 @@ case 'refused and failed requests' => sub {
 };
 
 case 'logs' => sub {
-    like($t->read_file('headers.log'), qr/^r\d+\|yes\|/m, 'the map saw the headers');
+    like($t->read_file('headers.log'), qr/^r\d+\|no\|/m, 'a map sees no key either');
+    like($t->read_file('headers.log'), qr/^r\d+\|-\|-\|-\|-\|POST \/request-log/m, 'nor does the log of a request that nginx refuses itself');
     unlike($t->read_file('headers.log'), qr/sk-secret/, 'no key in an access log that prints the headers');
     unlike($t->read_file('access.log'),  qr/sk-secret/, 'nor in the other');
     unlike($t->read_file('error.log'),   qr/sk-secret/, 'nor in the error log');

@@ -11,8 +11,6 @@ namespace llm {
 struct main_conf {
     ngx_array_t zones;   // zone_conf*
     ngx_array_t sources; // key_source*
-    // Indexes of the variables that show a header which may carry a key.
-    ngx_int_t key_variables[3];
     // Of this process: made when it is first needed, since an OpenSSL context must not be shared over fork.
     hasher* digests;
     ngx_event_t sweep; // timer, see worker.cpp

@@ -56,6 +56,12 @@ std::string_view key_in(source from, std::string_view value)
     return word == value.size() ? value : std::string_view{};
 }
 
+// What is in Authorization and no key belongs to somebody else: auth_basic, for example.
+bool may_be_key(source from, std::string_view key)
+{
+    return from != authorization || !key.empty();
+}
+
 // A header can not be taken out of nginx's list, into which others point. It is made one that proxy_pass and
 // its like never pass on, and it loses its value.
 void hide(ngx_table_elt_t& header)
@@ -65,15 +71,6 @@ void hide(ngx_table_elt_t& header)
     header.lowcase_key = reinterpret_cast<u_char*>(const_cast<char*>(lowcase.data()));
     header.hash = ngx_hash_key(header.lowcase_key, lowcase.size());
     header.value = ngx_null_string;
-}
-
-// A value of $http_authorization that was asked for before the access phase is kept by nginx for the log.
-void forget_variables(ngx_http_request_t* r)
-{
-    for (ngx_int_t index : main_conf_of(r)->key_variables) {
-        r->variables[index].valid = 0;
-        r->variables[index].not_found = 0;
-    }
 }
 
 } // namespace
@@ -89,7 +86,7 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
             return;
         }
         std::string_view key = key_in(from, view(header.value));
-        if (key.empty() && from == authorization) {
+        if (!may_be_key(from, key)) {
             return;
         }
         if (keys[from].empty()) {
@@ -100,7 +97,6 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
         }
         hide(header);
     });
-    forget_variables(r);
 
     for (std::string_view key : keys) {
         if (!key.empty()) {
@@ -113,6 +109,32 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
         }
     }
     return true;
+}
+
+// $http_authorization, $http_x_api_key and $http_api_key, which `data` is the name of without $http_, in
+// lower case. Where keys are in force they do not show what may be one, at whatever time they are asked:
+// take_credential() comes too late for a request that ends before the access phase, and for a value that was
+// asked for before it.
+ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data)
+{
+    const auto& name = *reinterpret_cast<const std::string_view*>(data);
+    bool hides = location_conf_of(r)->keys != nullptr;
+    v->not_found = 1;
+    each_header_in(r, [&](const ngx_table_elt_t& header) {
+        if (!v->not_found || lowcase_name(header) != name) {
+            return;
+        }
+        source from = source_of(header);
+        if (hides && may_be_key(from, key_in(from, view(header.value)))) {
+            return;
+        }
+        v->data = header.value.data;
+        v->len = static_cast<unsigned>(header.value.len);
+        v->valid = 1;
+        v->no_cacheable = 0;
+        v->not_found = 0;
+    });
+    return NGX_OK;
 }
 
 } // namespace llm

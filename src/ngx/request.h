@@ -75,6 +75,8 @@ ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);
 ngx_int_t access_handler(ngx_http_request_t* r);
 // Takes the key out of the request's headers; see credentials.cpp.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
+// The getter of the variables that show a header which may carry a key.
+ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data);
 // Refuses a body that is compressed: what it asks for could not be read.
 refusal check_coding(ngx_http_request_t* r);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to

@@ -164,6 +164,18 @@ const entry entries[] = {
     {ngx_string("llm_time_to_first_token"), time_to_first_token},
 };
 
+struct key_header {
+    ngx_str_t variable;
+    std::string_view header;
+};
+
+// Known to nginx by their prefix: an exact name goes before it.
+const key_header key_headers[] = {
+    {ngx_string("http_authorization"), "authorization"},
+    {ngx_string("http_x_api_key"), "x-api-key"},
+    {ngx_string("http_api_key"), "api-key"},
+};
+
 } // namespace
 
 ngx_int_t add_variables(ngx_conf_t* cf)
@@ -178,20 +190,14 @@ ngx_int_t add_variables(ngx_conf_t* cf)
         var->get_handler = get;
         var->data = e.data;
     }
-    return NGX_OK;
-}
-
-ngx_int_t index_key_variables(ngx_conf_t* cf)
-{
-    const ngx_str_t names[] = {ngx_string("http_authorization"), ngx_string("http_x_api_key"),
-                               ngx_string("http_api_key")};
-    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
-    for (size_t i = 0; i < std::size(names); i++) {
-        ngx_str_t name = names[i];
-        mcf.key_variables[i] = ngx_http_get_variable_index(cf, &name);
-        if (mcf.key_variables[i] == NGX_ERROR) {
+    for (const key_header& h : key_headers) {
+        ngx_str_t name = h.variable;
+        ngx_http_variable_t* var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+        if (!var) {
             return NGX_ERROR;
         }
+        var->get_handler = key_header_variable;
+        var->data = reinterpret_cast<uintptr_t>(&h.header);
     }
     return NGX_OK;
 }
