@@ -26,6 +26,7 @@ enum class verdict : uint8_t {
     network,   // the client's address is not among the key's
     model,     // the model is not among the key's
     zone_full, // no room for a lease or a counter
+    limited,   // a limit refuses it (see admission.h)
 };
 
 // Text in the table's memory.

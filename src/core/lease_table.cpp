@@ -1,6 +1,22 @@
 #include "lease_table.h"
 
+#include <algorithm>
+
 namespace llm {
+
+uint64_t weighted(const token_progress& tokens, const usage_weights& weights)
+{
+    uint64_t cached = std::min(tokens.cached, tokens.prompt);
+    unsigned __int128 sum = static_cast<unsigned __int128>(tokens.prompt - cached) * weights.prompt
+                            + static_cast<unsigned __int128>(cached) * weights.cached
+                            + static_cast<unsigned __int128>(tokens.completion) * weights.completion;
+    // The usual case without a division of 128 bits.
+    if (sum <= UINT64_MAX - 999) {
+        return (static_cast<uint64_t>(sum) + 999) / 1000;
+    }
+    sum = (sum + 999) / 1000;
+    return sum > forever ? forever : static_cast<uint64_t>(sum);
+}
 
 void lease_table::format(void* memory, uint32_t capacity)
 {

@@ -20,21 +20,47 @@ struct token_progress {
     uint64_t reasoning = 0;
 };
 
+// Saturating, rounded up.
+uint64_t weighted(const token_progress& tokens, const usage_weights& weights);
+
+// Whom a lease can name, each at the place `kind - key`: key, user, model, address, zone.
+inline constexpr size_t max_scopes = 5;
+
+inline constexpr size_t place_of(subject_kind scope)
+{
+    return static_cast<size_t>(scope) - static_cast<size_t>(subject_kind::key);
+}
+
+// What a lease holds of one subject.
+struct lease_hold {
+    // Different rates of tokens that one subject can be held to at once. Further ones are taken from at
+    // admission, but not set right at the end.
+    static constexpr size_t max_rates = 2;
+
+    struct rate_hold {
+        uint64_t interval_ns; // 0 = none
+        uint32_t tokens;      // taken
+        uint16_t epoch;       // of the state that it was taken from
+        uint8_t state;
+    };
+
+    uint32_t who;    // subject, or no_index
+    uint8_t windows; // of quotas that the tokens count in: bits
+    uint64_t reserved;
+    rate_hold rates[max_rates];
+};
+
 struct alignas(64) lease {
-    static constexpr size_t max_model = 88;
+    static constexpr size_t max_model = 72;
 
     enum class state : uint32_t { free, running };
 
     std::atomic<state> is;       // stored last when a lease is taken, so that half a lease is no lease
     std::atomic<uint32_t> owner; // index into the owner table; looked at without the lock
     uint32_t next_free;
-    uint32_t key;  // subjects
-    uint32_t user; // or no_index
     uint8_t stream;
     uint8_t model_len;
     int64_t started_ms; // wall clock, since 1970
-
-    char model_bytes[max_model]; // the beginning, where it is longer
 
     // Plain stores by the owner, without the lock; anybody may look.
     std::atomic<uint64_t> prompt;
@@ -42,6 +68,12 @@ struct alignas(64) lease {
     std::atomic<uint64_t> completion;
     std::atomic<uint64_t> reasoning;
 
+    usage_weights weights;
+    char model_bytes[max_model]; // the beginning, where it is longer
+    lease_hold holds[max_scopes];
+
+    uint32_t key() const { return holds[place_of(subject_kind::key)].who; }
+    uint32_t user() const { return holds[place_of(subject_kind::user)].who; } // or no_index
     std::string_view model() const { return {model_bytes, model_len}; }
 
     // For the owner only; needs no lock.
@@ -60,7 +92,7 @@ struct alignas(64) lease {
     }
 };
 
-static_assert(sizeof(lease) == 192);
+static_assert(sizeof(lease) == 384);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 class lease_table {

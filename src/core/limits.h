@@ -24,12 +24,28 @@ struct limits {
     int64_t token_burst = -1;
     uint64_t quota = 0;
     quota_window window = quota_window::none;
+    rate failures; // wrong keys from one address; as many as in one period at once
 
     bool any() const
     {
         return requests.amount || tokens.amount || burst >= 0 || concurrency >= 0 || token_burst >= 0
-               || window != quota_window::none;
+               || window != quota_window::none || failures.amount;
     }
+};
+
+// What a token of each class costs against `tokens` and `quota`, in thousandths.
+struct usage_weights {
+    uint32_t prompt = 1000;
+    uint32_t cached = 1000;
+    uint32_t completion = 1000;
+
+    bool operator==(const usage_weights&) const = default;
+};
+
+// Both clocks, read once for a decision.
+struct moment {
+    uint64_t ns = 0;     // monotonic
+    int64_t unix_ms = 0; // wall clock, since 1970
 };
 
 } // namespace llm

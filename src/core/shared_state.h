@@ -8,8 +8,11 @@
 // Whoever holds the zone's lock uses it through a `session`; the functions say what needs no lock.
 #pragma once
 
+#include "admission.h"
+#include "estimate.h"
 #include "key_table.h"
 #include "lease_table.h"
+#include "undo_journal.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -27,32 +30,15 @@ struct lease_owner {
     bool operator==(const lease_owner&) const = default;
 };
 
-// What a request brings to be let in.
-struct admission_request {
-    uint64_t file; // name_hash() of its key file's path
-    digest key;
-    std::span<const uint8_t> address;
-    bool asks_model; // it has a body, and so is for a model, named or not
-    bool named_model;
-    std::string_view model;
-    bool stream;
-    uint32_t owner;
-    int64_t now_ms; // wall clock, since 1970
-};
-
-struct admission_result {
-    verdict said;
-    lease* taken; // where it is ok
-};
-
 class shared_state {
 public:
     static constexpr uint32_t max_owners = 1024;
     static constexpr size_t min_bytes = 256 * 1024;
 
-    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): a sixteenth for leases, seven
-    // sixteenths for subjects, and two halves of the rest for the key table in force and the next one.
-    static shared_state* format(void* memory, size_t bytes);
+    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): an eighth for leases, half for subjects,
+    // at most a 64th for what is learned, and two halves of the rest for the key table in force and the next
+    // one. `key` is random and secret: clients choose some of the names that are looked up.
+    static shared_state* format(void* memory, size_t bytes, const hash_key& key);
 
     // About the smallest memory whose division holds a key table of this size and this many subjects.
     static size_t bytes_for(size_t key_table_bytes, size_t subjects);
@@ -73,11 +59,12 @@ public:
     // Grows by one with each publication.
     uint64_t generation() const { return generation_; }
 
-    // Forgets a subject, with its counters, unless a lease names it. It must be in no key file: the key table
-    // remembers the numbers of those that are. Needs the lock.
+    // Forgets a key's or a user's subject, with its counters, unless a lease names it. It must be in no key
+    // file: the key table remembers the numbers of those that are. Needs the lock.
     void drop_subject(uint32_t index)
     {
-        if (subjects_.valid(index) && subjects_.at(index).in_flight == 0) {
+        if (subjects_.valid(index) && subjects_.at(index).in_flight == 0
+            && !named_by_clients(subjects_.at(index).kind) && subjects_.at(index).kind != subject_kind::zone) {
             subjects_.remove(index);
         }
     }
@@ -92,7 +79,7 @@ public:
     // each lease by itself, so that nobody waits long: `locked(f)` calls f with the zone locked. Several
     // processes may do this at once.
     template <class Locked>
-    void take_back(uint32_t number, const lease_owner& who, Locked&& locked)
+    void take_back(uint32_t number, const lease_owner& who, const moment& now, Locked&& locked)
     {
         for (uint32_t i = 0; i < leases_.high_water(); i++) {
             lease& l = leases_.at(i);
@@ -101,7 +88,7 @@ public:
             }
             locked([&] {
                 if (owners_[number] == who && l.is == lease::state::running && l.owner == number) {
-                    settle(l, l.progress());
+                    settle(l, l.progress(), now);
                 }
             });
         }
@@ -118,10 +105,19 @@ public:
 
     // Whether the key of a request and its model would let it in. Takes nothing.
     verdict check(const admission_request& request);
+    // The same, and an unknown key counts as a failure of the request's address: `limited` if it had too many.
+    // A good key passes whatever others behind its address do.
+    // `key` is set where it exists, whatever is said of it.
+    admission_result check_key(const admission_request& request, shared_key*& key);
     // Finds the key and takes a lease for its request: all or nothing.
     admission_result admit(const admission_request& request);
-    // Ends a lease: its key and its user are charged, and it is free again.
-    void settle(lease& l, const token_progress& used);
+    // See admission.h. A key that is gone meanwhile does not end its streams.
+    extension_result extend(lease& l, const admission_request& request, uint64_t more);
+    // Ends a lease: whoever it names is charged, and it is free again.
+    void settle(lease& l, const token_progress& used, const moment& now) { deciding().settle(l, used, now); }
+
+    // Needs no lock.
+    learned_figures& learned() { return learned_; }
 
     // --- the lock's session
 
@@ -138,19 +134,11 @@ public:
     void publish(key_table* table);
 
 private:
-    static constexpr uint64_t magic = 0x31006d6c6c78676e; // "ngxllm", layout 1
+    static constexpr uint64_t magic = 0x32006d6c6c78676e; // "ngxllm", layout 2
 
-    // The settlement that is being carried out, with what the totals will be: carried out again if it was cut
-    // short, which changes nothing where it was not.
-    struct settlement {
-        std::atomic<uint32_t> lease_number; // no_index if none
-        uint32_t subject_number[2];         // key, user or no_index
-        usage_totals after[2];
-    };
-
-    void carry_out(const settlement& s);
     void repair();
     verdict check(const admission_request& request, shared_key*& key);
+    admission deciding() { return {subjects_, leases_, journal_}; }
 
     uint64_t magic_;
     std::atomic<uint32_t> busy_;
@@ -159,9 +147,10 @@ private:
     key_table* keys_;
     void* key_areas_[2];
     size_t key_area_bytes_;
-    settlement pending_;
+    undo_journal journal_;
     subject_table subjects_;
     lease_table leases_;
+    learned_figures learned_;
     lease_owner owners_[max_owners];
 };
 

@@ -1,7 +1,5 @@
 #include "subject_table.h"
 
-#include "hash.h"
-
 #include <bit>
 #include <cstring>
 
@@ -12,8 +10,9 @@ size_t subject_table::bytes(uint32_t capacity)
     return size_t{capacity} * sizeof(subject) + size_t{std::bit_ceil(capacity | 1)} * sizeof(uint32_t);
 }
 
-void subject_table::format(void* memory, uint32_t capacity)
+void subject_table::format(void* memory, uint32_t capacity, const hash_key& key)
 {
+    key_ = key;
     records_ = static_cast<subject*>(memory);
     buckets_ = reinterpret_cast<uint32_t*>(records_ + capacity);
     bucket_mask_ = std::bit_ceil(capacity | 1) - 1;
@@ -22,14 +21,14 @@ void subject_table::format(void* memory, uint32_t capacity)
     rebuild();
 }
 
-uint64_t subject_table::hash_of(subject_kind kind, std::string_view name)
+uint32_t subject_table::hash_of(subject_kind kind, std::string_view name) const
 {
-    return name_hash(name) + static_cast<uint8_t>(kind);
+    return static_cast<uint32_t>(keyed_hash(name)) + static_cast<uint8_t>(kind);
 }
 
 uint32_t subject_table::find(subject_kind kind, std::string_view name) const
 {
-    uint64_t hash = hash_of(kind, name);
+    uint32_t hash = hash_of(kind, name);
     for (uint32_t i = buckets_[hash & bucket_mask_]; i != no_index; i = records_[i].next) {
         const subject& s = records_[i];
         if (s.hash == hash && s.kind.load(std::memory_order_relaxed) == kind && s.name() == name) {
@@ -39,26 +38,28 @@ uint32_t subject_table::find(subject_kind kind, std::string_view name) const
     return no_index;
 }
 
-uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name)
+uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name, const moment& now)
 {
     uint32_t index = find(kind, name);
     if (index != no_index || name.size() > max_name) {
         return index;
     }
 
+    bool short_of_room = free_ == no_index && high_water_ == capacity_;
+    bool beyond_half = named_by_clients(kind) && client_named_ >= capacity_ / 2;
+    if ((short_of_room || beyond_half) && !reuse_one(now)) {
+        return no_index;
+    }
     if (free_ != no_index) {
         index = free_;
         free_ = records_[index].next;
-    } else if (high_water_ < capacity_) {
-        index = high_water_++;
     } else {
-        return no_index;
+        index = high_water_++;
     }
 
     subject& s = records_[index];
-    s.in_flight = 0;
+    memset(static_cast<void*>(&s), 0, sizeof s);
     s.hash = hash_of(kind, name);
-    s.totals = {};
     s.name_len = static_cast<uint8_t>(name.size());
     memcpy(s.name_bytes, name.data(), name.size());
     // Last, so that a process killed on the way leaves a record that rebuild() takes for free.
@@ -67,12 +68,45 @@ uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name)
     return index;
 }
 
+// Puts a record into its bucket, and into the ring behind the hand, where it is looked at last.
 void subject_table::link(uint32_t index)
 {
-    uint32_t& bucket = buckets_[records_[index].hash & bucket_mask_];
-    records_[index].next = bucket;
+    subject& s = records_[index];
+    uint32_t& bucket = buckets_[s.hash & bucket_mask_];
+    s.next = bucket;
     bucket = index;
     used_++;
+    if (!named_by_clients(s.kind.load(std::memory_order_relaxed))) {
+        return;
+    }
+    if (hand_ == no_index) {
+        s.ring = index;
+    } else {
+        s.ring = records_[hand_].ring;
+        records_[hand_].ring = index;
+    }
+    hand_ = index;
+    client_named_++;
+}
+
+bool subject_table::reuse_one(const moment& now)
+{
+    for (uint32_t looks = 0; looks < max_looks && hand_ != no_index; looks++) {
+        uint32_t index = records_[hand_].ring;
+        if (!records_[index].at_rest(now)) {
+            hand_ = index;
+            continue;
+        }
+        if (index == hand_) {
+            hand_ = no_index;
+        } else {
+            records_[hand_].ring = records_[index].ring;
+        }
+        client_named_--;
+        remove(index);
+        return true;
+    }
+    return false;
 }
 
 void subject_table::remove(uint32_t index)
@@ -93,10 +127,14 @@ void subject_table::rebuild()
     memset(buckets_, 0xff, (size_t{bucket_mask_} + 1) * sizeof(uint32_t));
     free_ = no_index;
     used_ = 0;
+    client_named_ = 0;
+    hand_ = no_index;
     for (uint32_t i = high_water_; i-- > 0;) {
-        records_[i].in_flight = 0;
-        if (records_[i].kind.load(std::memory_order_relaxed) == subject_kind::none) {
-            records_[i].next = free_;
+        subject& s = records_[i];
+        s.in_flight = 0;
+        s.reserved = 0;
+        if (s.kind.load(std::memory_order_relaxed) == subject_kind::none) {
+            s.next = free_;
             free_ = i;
         } else {
             link(i);

@@ -1,11 +1,15 @@
-// Whoever tokens and requests are counted for: keys and users by name. One record each, made when it is first
-// needed and kept for as long as the zone lives.
+// Whoever requests and tokens are counted and limited for: one record each, made when it is first needed.
+// Those of keys and users are kept for as long as the zone lives. Names of models and addresses come from
+// clients, so their records may be used again when the table is short, once they say nothing any more.
 //
 // All of it lies in the shared zone. Pointers in it are good in every process, since all have inherited one
 // mapping. Every function needs the zone's lock.
 #pragma once
 
+#include "gcra.h"
 #include "key_record.h"
+#include "quota.h"
+#include "siphash.h"
 
 #include <atomic>
 #include <cstddef>
@@ -16,7 +20,15 @@ namespace llm {
 
 inline constexpr uint32_t no_index = ~0u;
 
-enum class subject_kind : uint8_t { none, key, user };
+// The zone has one record, without a name. A guesser is an address that wrong keys come from; addresses are
+// named by their bytes (see subject_name in admission.h).
+enum class subject_kind : uint8_t { none, key, user, model, address, zone, guesser };
+
+// Whether clients choose the names, as many as they like.
+inline constexpr bool named_by_clients(subject_kind kind)
+{
+    return kind == subject_kind::model || kind == subject_kind::address || kind == subject_kind::guesser;
+}
 
 // Of requests that have ended: those that run are counted by their leases.
 struct usage_totals {
@@ -27,33 +39,74 @@ struct usage_totals {
     uint64_t reasoning = 0;
 };
 
+enum rate_kind : uint8_t { rate_of_requests, rate_of_tokens };
+
 struct alignas(64) subject {
     uint32_t next;      // in its bucket, or in the list of free records
     uint32_t in_flight; // leases that name it: derived from the leases, recounted by shared_state::repair
-    uint64_t hash;
+    uint32_t hash;
+    uint32_t ring; // the next of those that clients name
     std::atomic<subject_kind> kind; // none = free; stored last when a record is made
     uint8_t name_len;
     char name_bytes[max_name];
+    uint8_t windows; // quota windows in which tokens count: bits
+    uint32_t hour;   // up to which `used` is right
+
+    uint64_t reserved; // tokens that its leases hold against quotas: derived, as in_flight
     usage_totals totals;
 
+    // Rates. Limits of one interval share one state, whichever location they stand in; limits of different
+    // intervals are different limits and have a state each, up to two that are in use at a time (as after a
+    // reload that changes one). Further ones share the last state, which makes them stricter, never weaker.
+    static constexpr unsigned own_states = 2;
+    uint64_t tat[2][own_states + 1];
+    uint16_t label[2][own_states]; // of their intervals
+    uint16_t epoch[own_states + 1]; // of tokens: counts the times that the state was found wholly unused
+    uint16_t unused;
+
+    uint64_t used[quota_windows]; // weighted tokens
+
     std::string_view name() const { return {name_bytes, name_len}; }
+
+    // The state of limits with this interval, for looking.
+    unsigned state_of(rate_kind kind, uint64_t interval_ns) const;
+    uint64_t tat_of(rate_kind kind, uint64_t interval_ns) const
+    {
+        return tat[kind][state_of(kind, interval_ns)];
+    }
+    // The same for taking: one of its own, if one is free.
+    unsigned claim_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns);
+    // Takes from a state that was claimed.
+    void take(rate_kind kind, unsigned state, uint64_t interval_ns, uint64_t now_ns, uint64_t units);
+
+    // Tokens used in the window that `hour` lies in. A clock that steps back resets nothing.
+    uint64_t used_in(quota_window w, uint32_t hour) const;
+    // Counts tokens in these windows (bits).
+    void count(uint8_t windows, uint32_t hour, uint64_t tokens);
+
+    // Nothing would be different if the record were made anew, but for its totals.
+    bool at_rest(const moment& now) const;
 };
 
-static_assert(sizeof(subject) == 192);
+static_assert(sizeof(subject) == 256);
 static_assert(std::atomic<subject_kind>::is_always_lock_free);
 
 class subject_table {
 public:
+    // Records that one insertion looks at, at most, for one to use again.
+    static constexpr uint32_t max_looks = 8;
+
     // Bytes that a table of this capacity takes.
     static size_t bytes(uint32_t capacity);
-    // Makes an empty table over `memory` (zeroed, 64-byte aligned, bytes(capacity) long).
-    void format(void* memory, uint32_t capacity);
+    // Makes an empty table over `memory` (zeroed, 64-byte aligned, bytes(capacity) long). `key` is secret:
+    // clients choose names.
+    void format(void* memory, uint32_t capacity, const hash_key& key);
 
-    // The record of this kind and name, made if there is none. no_index if the table is full. `name` is at
-    // most max_name.
-    uint32_t find_or_make(subject_kind kind, std::string_view name);
+    // The record of this kind and name, made if there is none. no_index if there is no room: those that
+    // clients name get half of the table at most. `name` is at most max_name.
+    uint32_t find_or_make(subject_kind kind, std::string_view name, const moment& now);
     uint32_t find(subject_kind kind, std::string_view name) const;
-    // Frees a record that no lease names.
+    // Frees a record that no lease names, of a kind that clients do not name.
     void remove(uint32_t index);
 
     subject& at(uint32_t index) { return records_[index]; }
@@ -64,18 +117,21 @@ public:
                && records_[index].kind.load(std::memory_order_relaxed) != subject_kind::none;
     }
 
+    uint64_t keyed_hash(std::string_view name) const { return siphash13(key_, name); }
     uint32_t used() const { return used_; }
     uint32_t capacity() const { return capacity_; }
     // Records at and above this index were never used.
     uint32_t high_water() const { return high_water_; }
 
-    // Makes lists, buckets and counts anew from the records, and sets every in_flight to 0.
+    // Makes lists, buckets and counts anew from the records, and sets what is derived in them to 0.
     void rebuild();
 
 private:
-    static uint64_t hash_of(subject_kind kind, std::string_view name);
+    uint32_t hash_of(subject_kind kind, std::string_view name) const;
+    bool reuse_one(const moment& now);
     void link(uint32_t index);
 
+    hash_key key_;
     subject* records_;
     uint32_t* buckets_;
     uint32_t bucket_mask_;
@@ -83,6 +139,8 @@ private:
     uint32_t high_water_;
     uint32_t free_;
     uint32_t used_;
+    uint32_t client_named_;
+    uint32_t hand_; // in the ring of those; the one after it is looked at next
 };
 
 } // namespace llm

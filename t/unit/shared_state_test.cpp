@@ -24,8 +24,8 @@ TEST(shared_state, divides_the_zone_as_the_documentation_says)
 {
     shared_zone zone(32 << 20);
     EXPECT_GT(zone->leases().capacity(), 10000u);
-    EXPECT_GT(zone->subjects().capacity(), 70000u);
-    EXPECT_GT(zone->key_area_bytes(), size_t{8} << 20);
+    EXPECT_GT(zone->subjects().capacity(), 60000u);
+    EXPECT_GT(zone->key_area_bytes(), size_t{5} << 20);
     shared_zone tiny(shared_state::min_bytes);
     EXPECT_GT(tiny->leases().capacity(), 50u);
     EXPECT_GT(tiny->subjects().capacity(), 300u);
@@ -49,10 +49,10 @@ TEST(shared_state, a_subject_that_a_lease_names_is_not_dropped)
     shared_zone zone;
     zone.publish(file_of("keys.json", 1));
     lease* l = zone->admit(zone.request(0)).taken;
-    zone->drop_subject(l->key);
+    zone->drop_subject(l->key());
     EXPECT_EQ(zone->subjects().used(), 2u);
-    uint32_t number = l->key;
-    zone->settle(*l, {});
+    uint32_t number = l->key();
+    zone->settle(*l, {}, {});
     zone->drop_subject(number);
     EXPECT_EQ(zone->subjects().used(), 1u);
     EXPECT_EQ(zone->subjects().find(subject_kind::key, "key0"), no_index);
@@ -69,8 +69,8 @@ TEST(shared_state, a_request_is_charged_to_its_key_and_its_user)
     ASSERT_EQ(b.said, verdict::ok);
     EXPECT_EQ(zone.user("user0").in_flight, 2u);
     EXPECT_EQ(a.taken->model(), "m");
-    zone->settle(*a.taken, {7, 1, 10, 2});
-    zone->settle(*b.taken, {1, 0, 2, 0});
+    zone->settle(*a.taken, {7, 1, 10, 2}, {});
+    zone->settle(*b.taken, {1, 0, 2, 0}, {});
 
     EXPECT_EQ(zone.key("key0").totals.requests, 1u);
     EXPECT_EQ(zone.key("key0").totals.prompt, 7u);
@@ -106,17 +106,17 @@ TEST(shared_state, counters_outlive_a_new_key_file_and_a_removed_key_is_refused)
     shared_zone zone;
     zone.publish(file_of("keys.json", 3));
     admission_result running = zone->admit(zone.request(2));
-    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0});
+    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0}, {});
 
     zone.publish(file_of("keys.json", 2));
     EXPECT_EQ(zone->admit(zone.request(2)).said, verdict::unknown);
-    zone->settle(*running.taken, {1, 0, 1, 0});
+    zone->settle(*running.taken, {1, 0, 1, 0}, {});
     EXPECT_EQ(zone.key("key2").totals.prompt, 1u);
-    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0});
+    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0}, {});
     EXPECT_EQ(zone.key("key0").totals.prompt, 10u);
 
     zone.publish(file_of("keys.json", 3));
-    zone->settle(*zone->admit(zone.request(2)).taken, {1, 0, 1, 0});
+    zone->settle(*zone->admit(zone.request(2)).taken, {1, 0, 1, 0}, {});
     EXPECT_EQ(zone.key("key2").totals.prompt, 2u);
 }
 
@@ -131,7 +131,7 @@ TEST(shared_state, a_full_zone_refuses_and_recovers)
     }
     EXPECT_EQ(result.said, verdict::zone_full);
     EXPECT_EQ(taken.size(), zone->leases().capacity());
-    zone->settle(*taken.back(), {});
+    zone->settle(*taken.back(), {}, {});
     EXPECT_EQ(zone->admit(zone.request(0)).said, verdict::ok);
 }
 
@@ -158,7 +158,7 @@ TEST(shared_state, a_dead_owner_is_settled_from_its_progress_and_others_are_left
     }
     lease* other = zone->admit(zone.request(1, "m", alive)).taken;
 
-    zone->take_back(dead, {1, 1}, [&](auto&& change) { locked(zone, change); });
+    zone->take_back(dead, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     EXPECT_EQ(zone.key("key0").totals.prompt, 70u);
     EXPECT_EQ(zone.key("key0").totals.completion, 45u);
     EXPECT_EQ(zone.key("key0").totals.requests, 10u);
@@ -166,7 +166,7 @@ TEST(shared_state, a_dead_owner_is_settled_from_its_progress_and_others_are_left
     EXPECT_EQ(zone.key("key1").in_flight, 1u);
     EXPECT_EQ(zone->leases().running(), 1u);
     EXPECT_EQ(zone->owners()[dead].pid, 0u);
-    zone->settle(*other, {});
+    zone->settle(*other, {}, {});
 }
 
 TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
@@ -180,10 +180,10 @@ TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
     // The second comes in while the first waits for the lock for its first lease, and by then a new process
     // has the number and a lease.
     bool nested = false;
-    zone->take_back(dead, {1, 1}, [&](auto&& change) {
+    zone->take_back(dead, {1, 1}, {}, [&](auto&& change) {
         if (!nested) {
             nested = true;
-            zone->take_back(dead, {1, 1}, [&](auto&& inner) { locked(zone, inner); });
+            zone->take_back(dead, {1, 1}, {}, [&](auto&& inner) { locked(zone, inner); });
             EXPECT_EQ(zone->claim_owner({3, 3}), dead);
             EXPECT_EQ(zone->admit(zone.request(0, "m", dead)).said, verdict::ok);
         }
@@ -199,14 +199,14 @@ TEST(shared_state, who_was_found_dead_before_another_took_it_back_is_not_mistake
     shared_zone zone;
     zone.publish(file_of("keys.json", 1));
     uint32_t number = zone->claim_owner({1, 1});
-    zone->take_back(number, {1, 1}, [&](auto&& change) { locked(zone, change); });
+    zone->take_back(number, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     ASSERT_EQ(zone->claim_owner({2, 2}), number);
     lease* l = zone->admit(zone.request(0, "m", number)).taken;
 
-    zone->take_back(number, {1, 1}, [&](auto&& change) { locked(zone, change); });
+    zone->take_back(number, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     EXPECT_EQ(zone->leases().running(), 1u);
     EXPECT_EQ(zone->owners()[number].pid, 2u);
-    zone->settle(*l, {});
+    zone->settle(*l, {}, {});
     EXPECT_EQ(zone.key("key0").totals.requests, 1u);
 }
 
@@ -229,7 +229,7 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
                 if (held.size() < 20 && i % 3 != 0) {
                     held.push_back(zone->admit(zone.request(i % 4, "model", owner)).taken);
                 } else if (!held.empty()) {
-                    zone->settle(*held[i % held.size()], {1, 0, 1, 0});
+                    zone->settle(*held[i % held.size()], {1, 0, 1, 0}, {});
                     held.erase(held.begin() + static_cast<ptrdiff_t>(i % held.size()));
                 }
                 zone->leave();
@@ -241,7 +241,7 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
 
         uint32_t owner = no_index;
         locked(zone, [&] { owner = zone->claim_owner({static_cast<uint32_t>(child), 0}); });
-        zone->take_back(owner, {static_cast<uint32_t>(child), 0},
+        zone->take_back(owner, {static_cast<uint32_t>(child), 0}, {},
                         [&](auto&& change) { locked(zone, change); });
 
         ASSERT_EQ(zone->leases().running(), 0u);

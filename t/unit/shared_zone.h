@@ -40,7 +40,7 @@ public:
     explicit shared_zone(size_t bytes = 1 << 20)
         : bytes_(bytes),
           memory_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)),
-          state_(shared_state::format(memory_, bytes))
+          state_(shared_state::format(memory_, bytes, {1, 2}))
     {
     }
     ~shared_zone() { munmap(memory_, bytes_); }

@@ -1,0 +1,432 @@
+#include "admission.h"
+
+#include "utf8.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace llm {
+
+namespace {
+
+// Who has no record yet has used nothing.
+const subject nobody{};
+
+uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+// The part of a location's rule for keys that a key's own limits leave in force. Own limits that lack a burst
+// get the rule's.
+limits under(limits& own, limits rule)
+{
+    if (own.burst >= 0) {
+        rule.burst = own.burst;
+    } else if (own.requests.amount) {
+        own.burst = rule.burst;
+    }
+    if (own.token_burst >= 0) {
+        rule.token_burst = own.token_burst;
+    } else if (own.tokens.amount) {
+        own.token_burst = rule.token_burst;
+    }
+    if (own.requests.amount) {
+        rule.requests = {};
+    }
+    if (own.tokens.amount) {
+        rule.tokens = {};
+    }
+    if (own.concurrency >= 0) {
+        rule.concurrency = -1;
+    }
+    if (own.window != quota_window::none) {
+        rule.window = quota_window::none;
+    }
+    return rule;
+}
+
+// Calls f(place, rule) for each rule in force for the subjects whose places are set in `places`.
+template <class F>
+void each_rule(std::span<const limit_rule> rules, const limits* key_limits, uint8_t places, F&& f)
+{
+    bool has_own = key_limits && key_limits->any();
+    limit_rule own;
+    if (has_own) {
+        own.what = *key_limits;
+    }
+    for (const limit_rule& rule : rules) {
+        size_t place = place_of(rule.scope);
+        if (place >= max_scopes || !(places >> place & 1)) {
+            continue;
+        }
+        if (has_own && rule.scope == subject_kind::key) {
+            f(place, limit_rule{rule.scope, under(own.what, rule.what), rule.dry_run, rule.hard});
+            own.hard |= rule.hard && !rule.dry_run;
+        } else {
+            f(place, rule);
+        }
+    }
+    if (has_own) {
+        f(place_of(subject_kind::key), own);
+    }
+}
+
+// A model's name as its subject's: what is too long ends in its hash.
+class model_name {
+public:
+    model_name(const subject_table& subjects, std::string_view model)
+    {
+        if (model.size() <= max_name) {
+            size_ = model.copy(bytes_, max_name);
+            return;
+        }
+        size_ = utf8_cut(model, max_name - 17).copy(bytes_, max_name - 17);
+        bytes_[size_++] = '~';
+        uint64_t hash = subjects.keyed_hash(model);
+        for (int shift = 60; shift >= 0; shift -= 4) {
+            bytes_[size_++] = "0123456789abcdef"[hash >> shift & 15];
+        }
+    }
+    std::string_view view() const { return {bytes_, size_}; }
+
+private:
+    char bytes_[max_name];
+    size_t size_;
+};
+
+gcra shape_of_requests(const limits& l)
+{
+    return gcra::of(l.requests, add_up(1, static_cast<uint64_t>(std::max<int64_t>(l.burst, 0))));
+}
+
+gcra shape_of_tokens(const limits& l)
+{
+    return gcra::of(l.tokens, l.token_burst >= 0 ? static_cast<uint64_t>(l.token_burst) : l.tokens.amount);
+}
+
+} // namespace
+
+std::string_view address_name(std::span<const uint8_t> address)
+{
+    static constexpr uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (address.size() == 16) {
+        address = memcmp(address.data(), mapped, sizeof mapped) == 0 ? address.subspan(12) : address.first(8);
+    }
+    return {reinterpret_cast<const char*>(address.data()), std::min<size_t>(address.size(), max_name)};
+}
+
+struct admission::decision {
+    const admission_request& request;
+    uint64_t tokens; // to be taken
+    bool extending;
+
+    lease* l = nullptr;
+    bool as_it_stands = false; // what is reported is the state without this request
+    bool cut = false;
+    limit_refusal refused_by = {};
+    uint64_t dry_run_refusals = 0;
+    limit_report report = {};
+
+    uint8_t places = 0;
+    uint32_t number[max_scopes] = {no_index, no_index, no_index, no_index, no_index};
+    const subject* who[max_scopes] = {&nobody, &nobody, &nobody, &nobody, &nobody};
+    std::string_view name[max_scopes] = {};
+    uint8_t states_taken[max_scopes] = {}; // of requests: bits
+
+    void add(const subject_table& subjects, subject_kind scope, std::string_view its_name, uint32_t known)
+    {
+        size_t place = place_of(scope);
+        places |= static_cast<uint8_t>(1u << place);
+        name[place] = its_name;
+        number[place] = known != no_index ? known : subjects.find(scope, its_name);
+        if (number[place] != no_index) {
+            who[place] = &subjects.at(number[place]);
+        }
+    }
+
+    void refuse(const limit_rule& rule, limit_kind kind, uint64_t limit, uint64_t wait_ms)
+    {
+        if (rule.dry_run) {
+            dry_run_refusals |= dry_run_bit(kind, rule.scope);
+            return;
+        }
+        cut |= rule.hard && kind == limit_kind::quota;
+        if (refused_by.kind == limit_kind::none || wait_ms > refused_by.wait_ms) {
+            refused_by = {kind, rule.scope, kind == limit_kind::quota ? rule.what.window : quota_window::none,
+                          limit, wait_ms};
+        }
+    }
+
+    void report_requests(const gcra& shape, const gcra::view& seen)
+    {
+        uint64_t taken = as_it_stands ? 0 : 1;
+        uint64_t remaining = less(seen.remaining, taken);
+        if (!report.has_requests || remaining < report.requests_remaining) {
+            report.has_requests = true;
+            report.requests_limit = shape.capacity;
+            report.requests_remaining = remaining;
+            report.requests_reset_ms = ms_of(add_up(seen.full_in_ns, taken * shape.interval_ns));
+        }
+    }
+
+    void report_tokens(uint64_t limit, uint64_t remaining, uint64_t reset_ms)
+    {
+        if (!report.has_tokens || remaining < report.tokens_remaining) {
+            report.has_tokens = true;
+            report.tokens_limit = limit;
+            report.tokens_remaining = remaining;
+            report.tokens_reset_ms = reset_ms;
+        }
+    }
+};
+
+void admission::judge(decision& d, size_t place, const limit_rule& rule) const
+{
+    const subject& s = *d.who[place];
+    const limits& what = rule.what;
+    const uint64_t now = d.request.now_ns;
+
+    if (what.requests.amount && !d.extending) {
+        gcra shape = shape_of_requests(what);
+        gcra::view seen = shape.look(s.tat_of(rate_of_requests, shape.interval_ns), now, 1);
+        if (!seen.allowed) {
+            d.refuse(rule, limit_kind::requests, shape.capacity, ms_of(seen.wait_ns));
+        }
+        if (!rule.dry_run) {
+            d.report_requests(shape, seen);
+        }
+    }
+
+    if (what.concurrency >= 0 && !d.extending && s.in_flight >= static_cast<uint64_t>(what.concurrency)) {
+        d.refuse(rule, limit_kind::concurrency, static_cast<uint64_t>(what.concurrency),
+                 limit_refusal::wait_unknown);
+    }
+
+    if (what.tokens.amount) {
+        gcra shape = shape_of_tokens(what);
+        uint64_t units = std::min(d.tokens, shape.capacity);
+        gcra::view seen = shape.look(s.tat_of(rate_of_tokens, shape.interval_ns), now, units);
+        if (!seen.allowed) {
+            d.refuse(rule, limit_kind::tokens, shape.capacity, ms_of(seen.wait_ns));
+        }
+        if (!rule.dry_run) {
+            uint64_t taken = d.as_it_stands ? 0 : units;
+            d.report_tokens(shape.capacity, less(seen.remaining, taken),
+                            ms_of(add_up(seen.full_in_ns, multiply_up(taken, shape.interval_ns))));
+        }
+    }
+
+    if (what.window != quota_window::none) {
+        uint32_t hour = std::max(hour_of(d.request.now_ms), s.hour);
+        uint64_t used = s.used_in(what.window, hour);
+        uint64_t taken = add_up(used, s.reserved);
+        uint64_t ends_ms = what.window == quota_window::total
+                               ? limit_refusal::wait_never
+                               : less(uint64_t{quota_end(what.window, hour)} * 3600000,
+                                      static_cast<uint64_t>(std::max<int64_t>(d.request.now_ms, 0)));
+        if (taken >= what.quota) {
+            // What is only reserved may come back at any moment.
+            d.refuse(rule, limit_kind::quota, what.quota,
+                     used >= what.quota ? ends_ms : limit_refusal::wait_unknown);
+        }
+        if (!rule.dry_run) {
+            d.report_tokens(what.quota, less(what.quota, add_up(taken, d.as_it_stands ? 0 : d.tokens)), ends_ms);
+        }
+    }
+}
+
+// Limits that are the same state (of one interval) are taken from once.
+void admission::take(decision& d, size_t place, const limit_rule& rule)
+{
+    subject& s = subjects_.at(d.number[place]);
+    lease_hold& hold = d.l->holds[place];
+    const limits& what = rule.what;
+    const uint64_t now = d.request.now_ns;
+
+    if (what.requests.amount) {
+        gcra shape = shape_of_requests(what);
+        bool allowed = shape.look(s.tat_of(rate_of_requests, shape.interval_ns), now, 1).allowed;
+        if (allowed || !rule.dry_run) {
+            unsigned state = s.claim_state(rate_of_requests, shape.interval_ns, now);
+            if (state == subject::own_states || !(d.states_taken[place] >> state & 1)) {
+                d.states_taken[place] |= static_cast<uint8_t>(1u << state);
+                s.take(rate_of_requests, state, shape.interval_ns, now, 1);
+            }
+        }
+    }
+
+    if (what.tokens.amount) {
+        gcra shape = shape_of_tokens(what);
+        uint64_t units = std::min(d.tokens, shape.capacity);
+        bool allowed = shape.look(s.tat_of(rate_of_tokens, shape.interval_ns), now, units).allowed;
+        lease_hold::rate_hold* held = hold.rates;
+        while (held != std::end(hold.rates) && held->interval_ns != 0
+               && held->interval_ns != shape.interval_ns) {
+            held++;
+        }
+        bool again = held != std::end(hold.rates) && held->interval_ns != 0;
+        if ((allowed || !rule.dry_run) && !again) {
+            unsigned state = s.claim_state(rate_of_tokens, shape.interval_ns, now);
+            s.take(rate_of_tokens, state, shape.interval_ns, now, units);
+            if (held != std::end(hold.rates)) {
+                *held = {shape.interval_ns, static_cast<uint32_t>(units), s.epoch[state],
+                         static_cast<uint8_t>(state)};
+            }
+        }
+    }
+
+    if (what.window != quota_window::none) {
+        hold.windows |= bit_of(what.window);
+        hold.reserved = d.tokens;
+    }
+}
+
+// Counts the lease-to-be at its subjects as it goes, so that none of them is used again for another.
+bool admission::find_or_make_all(decision& d)
+{
+    for (size_t place = 0; place < max_scopes; place++) {
+        if (!(d.places >> place & 1)) {
+            continue;
+        }
+        if (d.number[place] != no_index) {
+            subjects_.at(d.number[place]).in_flight++;
+        }
+    }
+    bool all = true;
+    for (size_t place = 0; place < max_scopes && all; place++) {
+        if ((d.places >> place & 1) && d.number[place] == no_index) {
+            auto kind = static_cast<subject_kind>(place + static_cast<size_t>(subject_kind::key));
+            d.number[place] = subjects_.find_or_make(kind, d.name[place], d.request.now());
+            all = d.number[place] != no_index;
+            if (all) {
+                subjects_.at(d.number[place]).in_flight++;
+            }
+        }
+    }
+    d.l = all ? leases_.take() : nullptr;
+    if (!d.l) {
+        for (uint32_t n : d.number) {
+            if (n != no_index) {
+                subjects_.at(n).in_flight--;
+            }
+        }
+    }
+    return d.l;
+}
+
+void admission::keep(subject& s)
+{
+    journal_.keep(&s.windows, sizeof s - offsetof(subject, windows));
+}
+
+admission_result admission::admit(const admission_request& request, shared_key& key)
+{
+    decision d{request, std::min<uint64_t>(request.estimate, UINT32_MAX), false};
+    uint8_t scopes = 0;
+    for (const limit_rule& rule : request.rules) {
+        scopes |= static_cast<uint8_t>(1u << static_cast<unsigned>(rule.scope));
+    }
+    auto wanted = [&](subject_kind kind) { return scopes >> static_cast<unsigned>(kind) & 1; };
+
+    d.add(subjects_, subject_kind::key, key.name.view(), key.key_subject);
+    if (key.user.size != 0) {
+        d.add(subjects_, subject_kind::user, key.user.view(), key.user_subject);
+    }
+    model_name model(subjects_, wanted(subject_kind::model) ? request.model : std::string_view());
+    if (wanted(subject_kind::model)) {
+        d.add(subjects_, subject_kind::model, model.view(), no_index);
+    }
+    if (wanted(subject_kind::address)) {
+        d.add(subjects_, subject_kind::address, address_name(request.address), no_index);
+    }
+    if (wanted(subject_kind::zone)) {
+        d.add(subjects_, subject_kind::zone, {}, no_index);
+    }
+
+    const limits* own = &key.policy->limit;
+    auto judge_all = [&] {
+        each_rule(request.rules, own, d.places,
+                  [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
+    };
+    judge_all();
+    if (d.refused_by.kind != limit_kind::none) {
+        d.as_it_stands = true;
+        d.report = {};
+        judge_all();
+        return {verdict::limited, nullptr, d.refused_by, d.dry_run_refusals, d.report};
+    }
+    if (!find_or_make_all(d)) {
+        return {verdict::zone_full};
+    }
+    key.key_subject = d.number[place_of(subject_kind::key)];
+    key.user_subject = d.number[place_of(subject_kind::user)];
+
+    lease& l = *d.l;
+    journal_.keep(&l.is, sizeof l.is);
+    l.owner = request.owner;
+    l.stream = request.stream;
+    l.started_ms = request.now_ms;
+    l.weights = request.weights;
+    l.model_len = static_cast<uint8_t>(utf8_cut(request.model, lease::max_model).size());
+    memcpy(l.model_bytes, request.model.data(), l.model_len);
+    l.set_progress({});
+    for (size_t place = 0; place < max_scopes; place++) {
+        l.holds[place] = {};
+        l.holds[place].who = d.number[place];
+        if (d.number[place] != no_index) {
+            keep(subjects_.at(d.number[place]));
+        }
+    }
+    each_rule(request.rules, own, d.places,
+              [&](size_t place, const limit_rule& rule) { take(d, place, rule); });
+    for (const lease_hold& hold : l.holds) {
+        if (hold.who != no_index) {
+            subjects_.at(hold.who).reserved += hold.reserved;
+        }
+    }
+    l.is.store(lease::state::running, std::memory_order_release);
+    journal_.commit();
+    return {verdict::ok, &l, {}, d.dry_run_refusals, d.report};
+}
+
+extension_result admission::extend(lease& l, const admission_request& request, const shared_key* key,
+                                   uint64_t more)
+{
+    decision d{request, std::min<uint64_t>(more, UINT32_MAX), true};
+    for (size_t place = 0; place < max_scopes; place++) {
+        if (l.holds[place].who != no_index) {
+            d.places |= static_cast<uint8_t>(1u << place);
+            d.who[place] = &subjects_.at(l.holds[place].who);
+        }
+    }
+    each_rule(request.rules, key ? &key->policy->limit : nullptr, d.places,
+              [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
+
+    journal_.keep(l.holds, sizeof l.holds);
+    for (lease_hold& hold : l.holds) {
+        if (hold.who == no_index) {
+            continue;
+        }
+        subject& s = subjects_.at(hold.who);
+        keep(s);
+        if (hold.windows) {
+            hold.reserved = add_up(hold.reserved, d.tokens);
+            s.reserved = add_up(s.reserved, d.tokens);
+        }
+        for (lease_hold::rate_hold& held : hold.rates) {
+            if (held.interval_ns == 0) {
+                continue;
+            }
+            unsigned state = s.claim_state(rate_of_tokens, held.interval_ns, request.now_ns);
+            s.take(rate_of_tokens, state, held.interval_ns, request.now_ns, d.tokens);
+            held.tokens = static_cast<uint32_t>(std::min<uint64_t>(held.tokens + d.tokens, UINT32_MAX));
+            held.epoch = s.epoch[state];
+            held.state = static_cast<uint8_t>(state);
+        }
+    }
+    journal_.commit();
+    return {d.refused_by.kind != limit_kind::none, d.cut, d.refused_by, d.dry_run_refusals};
+}
+
+} // namespace llm

@@ -1,0 +1,134 @@
+// The one decision: whether a request may go on under every limit of its key, user, model, address and zone,
+// all taken or none; and what its end, or its growing, changes.
+//
+// Every function needs the zone's lock.
+#pragma once
+
+#include "digest.h"
+#include "key_table.h"
+#include "lease_table.h"
+#include "limits.h"
+#include "subject_table.h"
+#include "undo_journal.h"
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace llm {
+
+// One llm_limit of a location. What a key's own limits (its plan's included) say goes over the rules with the
+// scope `key`, field by field; those are always in force, and hard where any such rule is.
+struct limit_rule {
+    subject_kind scope = subject_kind::key; // key..zone
+    limits what;                            // `failures` is for addresses whatever the scope
+    bool dry_run = false;                   // decides and counts, and lets through
+    bool hard = false;                      // a running stream ends when the quota is used up
+};
+
+enum class limit_kind : uint8_t { none, requests, tokens, concurrency, quota, failures };
+
+// What a request brings to be let in.
+struct admission_request {
+    uint64_t file; // name_hash() of its key file's path
+    digest key;
+    std::span<const uint8_t> address; // 4 or 16 bytes, or none
+    bool asks_model; // it has a body, and so is for a model, named or not
+    bool named_model;
+    std::string_view model;
+    bool stream;
+    uint32_t owner;
+    int64_t now_ms; // wall clock, since 1970
+    uint64_t now_ns = 0; // monotonic clock
+    std::span<const limit_rule> rules = {};
+    uint64_t estimate = 0; // tokens that it will likely use, weighted
+    usage_weights weights = {};
+
+    moment now() const { return {now_ns, now_ms}; }
+};
+
+// The limit that refused. Where several do, the one with the longest wait: then waiting that long is enough.
+struct limit_refusal {
+    static constexpr uint64_t wait_unknown = 0; // until other requests end
+    static constexpr uint64_t wait_never = UINT64_MAX;
+
+    limit_kind kind = limit_kind::none;
+    subject_kind scope = subject_kind::none;
+    quota_window window = quota_window::none; // of a quota
+    uint64_t limit = 0;
+    uint64_t wait_ms = wait_unknown;
+};
+
+// The tightest of the rates in force (dry runs apart) with the decision carried out: for requests, and for
+// tokens, where quotas count too. A limit is what can be had at once.
+struct limit_report {
+    bool has_requests = false;
+    bool has_tokens = false;
+    uint64_t requests_limit = 0;
+    uint64_t requests_remaining = 0;
+    uint64_t requests_reset_ms = 0; // until all of the limit is there again; UINT64_MAX = never
+    uint64_t tokens_limit = 0;
+    uint64_t tokens_remaining = 0;
+    uint64_t tokens_reset_ms = 0;
+};
+
+// A bit of admission_result::dry_run_refusals.
+inline constexpr uint64_t dry_run_bit(limit_kind kind, subject_kind scope)
+{
+    return uint64_t{1} << (static_cast<unsigned>(kind) * 8 + static_cast<unsigned>(scope));
+}
+
+struct admission_result {
+    verdict said;
+    lease* taken = nullptr; // where it is ok
+    limit_refusal refused_by = {};
+    uint64_t dry_run_refusals = 0;
+    limit_report report = {}; // where it is ok or limited by other than failures
+};
+
+struct extension_result {
+    bool exceeded = false; // any limit, dry runs apart
+    bool cut = false;      // a hard quota is used up: the stream is to end
+    limit_refusal refused_by = {};
+    uint64_t dry_run_refusals = 0;
+};
+
+// The name of an address's subject: an IPv4 address, also if it is mapped into IPv6, or the /64 of an IPv6
+// address. A host has a whole /64 to choose from.
+std::string_view address_name(std::span<const uint8_t> address);
+
+class admission {
+public:
+    admission(subject_table& subjects, lease_table& leases, undo_journal& journal)
+        : subjects_(subjects), leases_(leases), journal_(journal)
+    {
+    }
+
+    // `key` is the request's, and may be used.
+    admission_result admit(const admission_request& request, shared_key& key);
+    // Counts a wrong key against the request's address. Says `limited` if there were too many, else `unknown`.
+    admission_result count_failure(const admission_request& request);
+    // A stream has used what it holds (only then): takes more from all rates and quotas of its lease,
+    // whether they have it or not, and says whether they had. `key` may be nullptr: its limits are then the
+    // location's.
+    extension_result extend(lease& l, const admission_request& request, const shared_key* key, uint64_t more);
+    // Ends a lease: whoever it names is charged with what was used, and what it held is given back.
+    void settle(lease& l, const token_progress& used, const moment& now);
+
+    // Adds what a lease holds to what is derived from the leases.
+    void count_holds(const lease& l);
+
+private:
+    struct decision;
+
+    void judge(decision& d, size_t place, const limit_rule& rule) const;
+    void take(decision& d, size_t place, const limit_rule& rule);
+    bool find_or_make_all(decision& d);
+    void keep(subject& s);
+
+    subject_table& subjects_;
+    lease_table& leases_;
+    undo_journal& journal_;
+};
+
+} // namespace llm
