@@ -36,7 +36,7 @@ bool policy_rules::read_rate(const trail* at, const json_t* value, bool of_reque
         return true;
     }
     const std::optional<rate> parsed =
-        parse_rate(string_of(value), of_requests ? rate_kind::requests : rate_kind::tokens);
+        parse_rate(string_of(value), of_requests ? rate_unit::requests : rate_unit::tokens);
     if (!parsed) {
         return check.fail_expected(at, of_requests ? "a rate such as \"10r/s\"" : "a rate such as \"100k/m\"",
                                    value);
@@ -176,20 +176,7 @@ bool policy_rules::read_request(const trail* up, json_t* value)
 
 std::string policy_rules::not_in_force() const
 {
-    std::string text;
-    for (size_t i = 0; i < limit_fields; i++) {
-        if (used[i]) {
-            text += text.empty() ? "limits (" : ", ";
-            text += '"';
-            text += limit_names[i];
-            text += '"';
-        }
-    }
-    text += text.empty() ? "" : ")";
-    if (request_used) {
-        text += text.empty() ? "request policies" : " and request policies";
-    }
-    return text.empty() ? text : text + " are checked but not yet enforced";
+    return request_used ? "request policies are checked but not yet enforced" : "";
 }
 
 } // namespace llm

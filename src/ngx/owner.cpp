@@ -1,5 +1,7 @@
 #include "owner.h"
 
+#include "clock.h"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -45,7 +47,7 @@ auto with_lock(zone_conf& zone, F&& f)
 
 void take_back(zone_conf& zone, uint32_t number, const lease_owner& who)
 {
-    zone.state->take_back(number, who, [&](auto&& change) { with_lock(zone, change); });
+    zone.state->take_back(number, who, now_of_both_clocks(), [&](auto&& change) { with_lock(zone, change); });
 }
 
 } // namespace

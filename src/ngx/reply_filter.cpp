@@ -1,6 +1,7 @@
 // The reply's way out: its usage is read from the bytes as they pass. They are passed on as they are.
 
 #include "headers_in.h"
+#include "limit_headers.h"
 #include "request.h"
 
 namespace llm {
@@ -72,6 +73,9 @@ ngx_int_t header_filter(ngx_http_request_t* r)
         return next_header_filter(r);
     }
     start_reading(r, *ctx);
+    if (!add_limit_headers(r, ctx->report)) {
+        return NGX_ERROR;
+    }
     ctx->complete = false;
     ngx_int_t rc = next_header_filter(r);
     // No body follows, so that body_filter() will not see an end (HEAD, 204, 304).

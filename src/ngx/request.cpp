@@ -1,5 +1,7 @@
 #include "request.h"
 
+#include "clock.h"
+
 namespace llm {
 
 namespace {
@@ -55,8 +57,14 @@ void settle(void* data)
     }
     ctx->ended = outcome_of(r, *ctx);
 
+    if (ctx->source == usage_source::upstream && ctx->ended == outcome::ok) {
+        ctx->zone->state->learned().learn(view(ctx->key_name), view(ctx->model), ctx->size, ctx->used.prompt,
+                                          ctx->used.completion);
+    }
+
+    moment now = now_of_both_clocks();
     zone_session session(*ctx->zone);
-    session->settle(*ctx->held, ctx->used);
+    session->settle(*ctx->held, ctx->used, now);
     ctx->held = nullptr;
 }
 

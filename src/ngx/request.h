@@ -37,6 +37,8 @@ struct request_ctx {
     refusal refused = refusal::none;
     const key_source* admitted_by = nullptr; // the key file that let it in last
     zone_conf* zone = nullptr;               // of the lease
+    limit_report report;                     // how the key's limits stood then
+    request_size size;                       // what the estimate was made from
 
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
     bool has_key = false;
@@ -83,7 +85,9 @@ refusal check_coding(ngx_http_request_t* r);
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
 // Answers with a refusal. Returns what the access handler has to return.
-ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {});
+// `wait_ms` is how long a limit lasts, 0 if that is not known.
+ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {},
+                 uint64_t wait_ms = 0);
 
 // Puts this module's filters before those that are there.
 void install_request_body_filter();
