@@ -9,8 +9,8 @@ namespace llm {
 
 inline constexpr size_t limit_text_bytes = 40;
 
-// A duration as OpenAI's x-ratelimit-reset-* headers have it, which is Go's form: 0s, 120ms, 1.5s, 6m0s, 1h0m0s. `out` has
-// room for limit_text_bytes.
+// A duration as OpenAI's x-ratelimit-reset-* headers have it, which is Go's form: 0s, 120ms, 1.5s, 6m0s,
+// 1h0m0s. `out` has room for limit_text_bytes.
 std::string_view write_duration(uint64_t ms, char* out);
 
 // A moment as RFC 3339 has it, in UTC and whole seconds: Anthropic's anthropic-ratelimit-*-reset headers.

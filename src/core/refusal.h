@@ -25,12 +25,12 @@ enum class refusal : uint8_t {
     tokens,               // a rate of tokens
     requests_long,        // the same, for longer than a client should wait
     tokens_long,
-    concurrency,          // too many requests in flight
-    quota,                // spent
-    failures,             // too many wrong keys from the client's address
-    zone_full,            // no room for a lease or a counter
-    reloading,            // this worker's key file is not in force any more: an old worker, for a moment
-    internal,             // a fault in the gateway itself
+    concurrency, // too many requests in flight
+    quota,       // spent
+    failures,    // too many wrong keys from the client's address
+    zone_full,   // no room for a lease or a counter
+    reloading,   // this worker's key file is not in force any more: an old worker, for a moment
+    internal,    // a fault in the gateway itself
 };
 
 struct refusal_answer {
@@ -44,12 +44,14 @@ struct refusal_answer {
     bool give_up = false;     // x-should-retry: false
 };
 
-// A client may be told to wait so long, and no longer: above it SDKs ignore Retry-After, or sleep for all of it.
+// A client may be told to wait so long, and no longer: above it SDKs ignore Retry-After, or sleep for all of
+// it.
 inline constexpr uint64_t longest_wait_ms = 60000;
 
 // The refusal for a limit. `scope` is for its message.
 refusal refusal_of(const limit_refusal& by);
-// The message's detail of such a refusal: which limit, whose, and when to try again. At most limit_detail_bytes.
+// The message's detail of such a refusal: which limit, whose, and when to try again. At most
+// limit_detail_bytes.
 inline constexpr size_t limit_detail_bytes = 160;
 std::string_view write_limit_detail(const limit_refusal& by, char* out);
 

@@ -20,7 +20,6 @@ bool policy_rules::read_limits(const trail* up, std::span<json_t* const, limit_f
     trail names[limit_fields];
     for (size_t i = 0; i < limit_fields; i++) {
         names[i] = {up, limit_names[i]};
-        used[i] |= values[i] != nullptr;
     }
     return read_rate(&names[requests], values[requests], true, to.requests)
            && read_count(&names[burst], values[burst], 0, to.burst)
@@ -68,7 +67,6 @@ bool policy_rules::read_quota(const trail* at, const json_t* value, limits& to)
     if (!value) {
         return true;
     }
-    used[quota] = true;
     if (json_is_integer(value) && json_integer_value(value) >= 1) {
         to.quota = static_cast<uint64_t>(json_integer_value(value));
         to.window = quota_window::total;

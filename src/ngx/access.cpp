@@ -63,28 +63,6 @@ uint64_t weighted(const token_estimate& tokens, const usage_weights& weights)
     return (tokens.prompt * weights.prompt + tokens.completion * weights.completion + 999) / 1000;
 }
 
-admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source)
-{
-    const location_conf& lcf = *location_conf_of(r);
-    moment now = now_of_both_clocks();
-    usage_weights weights = lcf.weights ? *lcf.weights : usage_weights{};
-    token_estimate estimate =
-        source.zone->state->learned().estimate(view(ctx.key_name), view(ctx.model), ctx.size);
-    return {.file = source.id,
-            .key = ctx.key,
-            .address = address_of(r),
-            .asks_model = ctx.has_body,
-            .named_model = ctx.named_model,
-            .model = view(ctx.model),
-            .stream = ctx.stream,
-            .owner = source.zone->owner,
-            .now_ms = now.unix_ms,
-            .now_ns = now.ns,
-            .rules = rules_of(lcf),
-            .estimate = ctx.has_body ? weighted(estimate, weights) : 0,
-            .weights = weights};
-}
-
 // A refusal of what the zone said; for a limit, `by` says more.
 ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, const limit_refusal& by)
 {
@@ -110,7 +88,8 @@ ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, cons
 void log_dry_run(ngx_http_request_t* r, uint64_t refusals)
 {
     if (refusals) {
-        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0, "llm: a limit in dry run would refuse the request");
+        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
+                      "llm: a limit in dry run would refuse the request");
     }
 }
 
@@ -193,8 +172,11 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     }
     ctx.held = result.taken;
     ctx.report = result.report;
+    ctx.watched = result.report.has_tokens;
+    ctx.granted = request.estimate;
     log_dry_run(r, result.dry_run_refusals);
-    return result.said == verdict::ok ? let_in(ctx, source) : refuse_for(r, ctx, result.said, result.refused_by);
+    return result.said == verdict::ok ? let_in(ctx, source)
+                                      : refuse_for(r, ctx, result.said, result.refused_by);
 }
 
 // A request that holds its lease came to another location by an internal redirect.
@@ -210,6 +192,28 @@ ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source&
 }
 
 } // namespace
+
+admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source)
+{
+    const location_conf& lcf = *location_conf_of(r);
+    moment now = now_of_both_clocks();
+    usage_weights weights = lcf.weights ? *lcf.weights : usage_weights{};
+    token_estimate estimate =
+        source.zone->state->learned().estimate(view(ctx.key_name), view(ctx.model), ctx.size);
+    return {.file = source.id,
+            .key = ctx.key,
+            .address = address_of(r),
+            .asks_model = ctx.has_body,
+            .named_model = ctx.named_model,
+            .model = view(ctx.model),
+            .stream = ctx.stream,
+            .owner = source.zone->owner,
+            .now_ms = now.unix_ms,
+            .now_ns = now.ns,
+            .rules = rules_of(lcf),
+            .estimate = ctx.has_body ? weighted(estimate, weights) : 0,
+            .weights = weights};
+}
 
 ngx_int_t access_handler(ngx_http_request_t* r)
 {

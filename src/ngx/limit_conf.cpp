@@ -149,11 +149,6 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"llm_limit\" %V", &wrong);
         return conf_error();
     }
-    if (rule.hard) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"hard\" of \"llm_limit\" is not in force yet: running streams are not ended");
-    }
-
     if (!lcf.rules) {
         lcf.rules = ngx_array_create(cf->pool, 4, sizeof(limit_rule));
     }
@@ -192,10 +187,11 @@ char* set_usage_weights(ngx_conf_t* cf, ngx_command_t*, void* conf)
             thousandths = ngx_atofp(number.data, number.len, 3);
         }
         if (thousandths == NGX_ERROR || thousandths > 1000000) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"llm_usage_weights\": expected prompt=, cached= or "
-                               "completion= and a number from 0 to 1000 such as 0.25",
-                               &value[i]);
+            ngx_conf_log_error(
+                NGX_LOG_EMERG, cf, 0,
+                "invalid parameter \"%V\" in \"llm_usage_weights\": expected prompt=, cached= or "
+                "completion= and a number from 0 to 1000 such as 0.25",
+                &value[i]);
             return conf_error();
         }
         *to = static_cast<uint32_t>(thousandths);

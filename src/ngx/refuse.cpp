@@ -7,7 +7,8 @@ namespace llm {
 
 namespace {
 
-bool add_headers(ngx_http_request_t* r, const request_ctx& ctx, const refusal_answer& answer, uint64_t wait_ms)
+bool add_headers(ngx_http_request_t* r, const request_ctx& ctx, const refusal_answer& answer,
+                 uint64_t wait_ms)
 {
     return (!answer.authenticate || add_header_out(r, "WWW-Authenticate", to_ngx("Bearer")))
            && add_retry_headers(r, answer, wait_ms) && add_limit_headers(r, ctx.report);
@@ -22,7 +23,8 @@ bool satisfies_any(ngx_http_request_t* r)
 
 } // namespace
 
-ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail, uint64_t wait_ms)
+ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail,
+                 uint64_t wait_ms)
 {
     const refusal_answer& answer = answer_of(why);
     ctx.refused = why;

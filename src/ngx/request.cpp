@@ -26,6 +26,9 @@ request_ctx* search_pool(ngx_http_request_t* r)
 outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
 {
     ngx_connection_t* c = r->connection;
+    if (ctx.is_cut) {
+        return outcome::cut;
+    }
     if (!ctx.complete && (c->error || c->timedout)) {
         return outcome::client_abort;
     }

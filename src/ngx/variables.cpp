@@ -65,6 +65,8 @@ std::string_view name_of(outcome o)
         return "client_abort";
     case outcome::upstream_error:
         return "upstream_error";
+    case outcome::cut:
+        return "cut";
     }
     return {};
 }
@@ -138,6 +140,9 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         }
         return say(v, name_of(ctx->ended));
     case refused:
+        if (ctx->is_cut) {
+            return say(v, answer_of(refusal_of(ctx->cut_by)).reason);
+        }
         return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
     case time_to_first_token:
         return ctx->first_content_ms >= 0 ? say_seconds(r, v, ctx->first_content_ms) : say_nothing(v);

@@ -1,8 +1,8 @@
 #include "zone.h"
 
 #include <malloc.h>
-#include <sys/random.h>
 #include <span>
+#include <sys/random.h>
 #include <unordered_set>
 #include <vector>
 

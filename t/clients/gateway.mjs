@@ -24,14 +24,12 @@ export const secrets = {
 
 const sha256 = (secret) => createHash('sha256').update(secret).digest('hex');
 
-const keyFile = {
-    keys: [
-        { name: 'good-key', user: 'alice', sha256: sha256(secrets.good) },
-        { name: 'limited-key', user: 'bob', sha256: sha256(secrets.limited), models: ['m1', 'small-*'] },
-        { name: 'disabled-key', user: 'carol', sha256: sha256(secrets.disabled), enabled: false },
-        { name: 'expired-key', user: 'carol', sha256: sha256(secrets.expired), expires: '2020-01-01T00:00:00Z' },
-    ],
-};
+const keys = [
+    { name: 'good-key', user: 'alice', sha256: sha256(secrets.good) },
+    { name: 'limited-key', user: 'bob', sha256: sha256(secrets.limited), models: ['m1', 'small-*'] },
+    { name: 'disabled-key', user: 'carol', sha256: sha256(secrets.disabled), enabled: false },
+    { name: 'expired-key', user: 'carol', sha256: sha256(secrets.expired), expires: '2020-01-01T00:00:00Z' },
+];
 
 // Variables that each request's log line holds, by the name in it.
 const logged = {
@@ -128,14 +126,14 @@ class Gateway {
     #access;
     #port;
 
-    async start() {
+    async start(moreKeys) {
         this.upstream = await startUpstream();
         this.#port = await freePort();
         this.url = `http://127.0.0.1:${this.#port}/v1`;
 
         const dir = await mkdtemp(join(tmpdir(), 'nginx-llm-clients-'));
         this.#dir = dir;
-        await writeFile(join(dir, 'keys.json'), JSON.stringify(keyFile), { mode: 0o600 });
+        await writeFile(join(dir, 'keys.json'), JSON.stringify({ keys: [...keys, ...moreKeys] }), { mode: 0o600 });
         await writeFile(join(dir, 'nginx.conf'), configuration(dir, this.#port, this.upstream.port));
         await writeFile(join(dir, 'error.log'), '');
         await writeFile(join(dir, 'access.log'), '');
@@ -183,10 +181,11 @@ class Gateway {
     }
 }
 
-export async function startGateway() {
+// With these keys beside the usual ones.
+export async function startGateway(moreKeys = []) {
     const gateway = new Gateway();
     try {
-        await gateway.start();
+        await gateway.start(moreKeys);
     } catch (error) {
         await gateway.stop().catch(() => {});
         throw error;

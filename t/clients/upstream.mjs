@@ -23,6 +23,16 @@ function reply(request, res) {
     }));
 }
 
+// Anthropic's shape, which vLLM has too.
+function message(request, res) {
+    res.setHeader('content-type', 'application/json');
+    res.end(JSON.stringify({
+        id: 'msg_1', type: 'message', role: 'assistant', model: request.model,
+        content: [{ type: 'text', text: words.join('') }], stop_reason: 'end_turn', stop_sequence: null,
+        usage: { input_tokens: promptTokens, output_tokens: words.length },
+    }));
+}
+
 async function stream(request, res) {
     const { include_usage: final, continuous_usage_stats: continuous } = request.stream_options ?? {};
     let sent = 0;
@@ -73,6 +83,9 @@ async function answer(req, res, body) {
     const request = JSON.parse(body);
     if (req.url.startsWith('/v1/embeddings')) {
         return embeddings(request, res);
+    }
+    if (req.url.startsWith('/v1/messages')) {
+        return message(request, res);
     }
     if (request.model === 'unknown-upstream') {
         res.writeHead(404, { 'content-type': 'application/json' });
