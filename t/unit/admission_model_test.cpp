@@ -111,7 +111,8 @@ private:
     rate any_rate(bool tokens)
     {
         if (tokens) {
-            return any_of<rate>({{1000, 1000}, {100000, 60000}, {7777, 3600000}, {5000000, 86400000}, {3, 1000}});
+            return any_of<rate>(
+                {{1000, 1000}, {100000, 60000}, {7777, 3600000}, {5000000, 86400000}, {3, 1000}});
         }
         return any_of<rate>({{1, 1000}, {10, 1000}, {3, 1000}, {7, 60000}, {1000, 1000}});
     }
@@ -157,7 +158,8 @@ private:
             for (auto& rules : locations_) {
                 rules.clear();
                 for (uint64_t i = below(7); i > 0; i--) {
-                    rules.push_back({static_cast<subject_kind>(1 + below(5)), any_limits(3), one_in(5), one_in(3)});
+                    rules.push_back(
+                        {static_cast<subject_kind>(1 + below(5)), any_limits(3), one_in(5), one_in(3)});
                 }
             }
         }
@@ -172,8 +174,10 @@ private:
     request make_request(uint64_t key, size_t location, uint64_t tokens)
     {
         static const std::string models[] = {"small", "large", std::string(max_name, 'x'), ""};
-        static constexpr uint8_t addresses[][16] = {
-            {10, 0, 0, 1}, {10, 0, 0, 2}, {0x20, 1, 0xd, 0xb8, 1, 2, 3, 4, 9, 9}, {0x20, 1, 0xd, 0xb8, 1, 2, 3, 4}};
+        static constexpr uint8_t addresses[][16] = {{10, 0, 0, 1},
+                                                    {10, 0, 0, 2},
+                                                    {0x20, 1, 0xd, 0xb8, 1, 2, 3, 4, 9, 9},
+                                                    {0x20, 1, 0xd, 0xb8, 1, 2, 3, 4}};
         size_t address = below(4);
         const std::string& model = models[below(4)];
         const auto& rules = locations_[location];
@@ -184,7 +188,8 @@ private:
         r.real.now_ns = ns_;
         r.real.rules = rules;
         r.real.estimate = tokens;
-        r.real.weights = {any_of<uint32_t>({1000, 500}), any_of<uint32_t>({1000, 100, 0}), any_of<uint32_t>({1000, 4000})};
+        r.real.weights = {any_of<uint32_t>({1000, 500}), any_of<uint32_t>({1000, 100, 0}),
+                          any_of<uint32_t>({1000, 4000})};
 
         reference::ask& a = r.simple;
         const key_record& k = file_.keys[key];
@@ -200,7 +205,8 @@ private:
         }
         if (has(subject_kind::address)) {
             size_t bytes = address < 2 ? 4 : 8;
-            a.who.push_back({subject_kind::address, {reinterpret_cast<const char*>(addresses[address]), bytes}});
+            a.who.push_back(
+                {subject_kind::address, {reinterpret_cast<const char*>(addresses[address]), bytes}});
         }
         if (has(subject_kind::zone)) {
             a.who.push_back({subject_kind::zone, ""});

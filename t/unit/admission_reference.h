@@ -250,18 +250,23 @@ struct gate {
         auto add = [&](subject_kind scope, const limits& l, bool dry, bool hard) {
             const name& who = name_of(a, scope);
             if (l.requests.amount) {
-                all.push_back(
-                    {who, limit_kind::requests, shape(l.requests, 1 + wide{std::max<int64_t>(l.burst, 0)}), 0,
-                     quota_window::none, dry, hard});
+                all.push_back({who, limit_kind::requests,
+                               shape(l.requests, 1 + wide{std::max<int64_t>(l.burst, 0)}), 0,
+                               quota_window::none, dry, hard});
             }
             if (l.concurrency >= 0) {
-                all.push_back({who, limit_kind::concurrency, {}, static_cast<uint64_t>(l.concurrency),
-                               quota_window::none, dry, hard});
+                all.push_back({who,
+                               limit_kind::concurrency,
+                               {},
+                               static_cast<uint64_t>(l.concurrency),
+                               quota_window::none,
+                               dry,
+                               hard});
             }
             if (l.tokens.amount) {
                 wide capacity = l.token_burst < 0 ? wide{l.tokens.amount} : wide{l.token_burst};
-                all.push_back({who, limit_kind::tokens, shape(l.tokens, capacity), 0, quota_window::none, dry,
-                               hard});
+                all.push_back(
+                    {who, limit_kind::tokens, shape(l.tokens, capacity), 0, quota_window::none, dry, hard});
             }
             if (l.window != quota_window::none) {
                 all.push_back({who, limit_kind::quota, {}, l.quota, l.window, dry, hard});

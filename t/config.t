@@ -1,0 +1,171 @@
+# Why: a mistake in the configuration must be found by `nginx -t`, with the place and what was expected; and the module must
+# not add names to the process it is loaded into.
+
+use strict;
+use warnings;
+
+use LLM::Test;
+
+my $t = LLM::Test->new(
+    status => [ 0, '/status' ],
+    files  => {
+        'keys.json'  => key_file([ { name => 'alice', secret => 'sk-alice' } ]),
+        'more.json'  => key_file([ { name => 'bob',   secret => 'sk-bob' } ]),
+    },
+    conf => <<'EOF');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%PROXY%%
+    llm_zone llm:4m;
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location / { llm_api_keys %%DIR%%/keys.json; }
+        location = /status { llm_status; }
+    }
+}
+EOF
+
+# A configuration with these lines in http, server and location.
+sub conf_with {
+    my ($http, $server, $location) = map { $_ // '' } @_[ 0 .. 2 ];
+
+    return <<"EOF";
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    $http
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        $server
+        location / {
+            $location
+        }
+    }
+}
+EOF
+}
+
+my $zone = 'llm_zone llm:4m;';
+my $keys = 'llm_api_keys %%DIR%%/keys.json;';
+
+my @good = (
+    [ 'nothing of the module', '' ],
+    [ 'a zone alone',                $zone ],
+    [ 'keys in http',                "$zone $keys" ],
+    [ 'keys in server',              $zone, $keys ],
+    [ 'keys in location',            $zone, '', $keys ],
+    [ 'keys before the zone',        "$keys $zone" ],
+    [ 'the zone by name',            $zone, '', 'llm_api_keys %%DIR%%/keys.json zone=llm;' ],
+    [ 'two zones, by name',          "$zone llm_zone b:4m;", '', 'llm_api_keys %%DIR%%/keys.json zone=b;' ],
+    [ 'one file at many places',     "$zone $keys", $keys, $keys ],
+    [ 'two files',                   "$zone $keys", 'llm_api_keys %%DIR%%/more.json;' ],
+    [ 'off at every level',          "$zone llm_api_keys off;", 'llm_api_keys off;', 'llm_api_keys off;' ],
+    [ 'off without a zone',          'llm_api_keys off;' ],
+    [ 'status beside keys',          "$zone $keys", '', 'llm_status;' ],
+    [ 'a size in kilobytes',         'llm_zone llm:1024k;' ],
+    [ 'a path relative to the prefix', $zone, '', 'llm_api_keys keys.json;' ],
+);
+for (@good) {
+    my ($name, @where) = @$_;
+    my ($ok, $said) = $t->check_conf(conf_with(@where));
+    ok($ok, "accepted: $name") or diag($said);
+    unlike($said, qr/\[warn\]|\[emerg\]/, "nothing to say: $name");
+}
+
+# What is wrong, what the message must name, and where.
+my @bad = (
+    [ 'zone without a size',      qr/llm_zone|zone/,                 'llm_zone llm;' ],
+    [ 'zone without a name',      qr/zone/,                          'llm_zone :4m;' ],
+    [ 'zone without arguments',   qr/invalid number of arguments/,   'llm_zone;' ],
+    [ 'zone with a bad size',     qr/size/,                          'llm_zone llm:lots;' ],
+    [ 'zone with a negative size', qr/size/,                         'llm_zone llm:-4m;' ],
+    [ 'zone that is too small',   qr/too small|at least/,            'llm_zone llm:8k;' ],
+    [ 'the same zone twice',      qr/llm/,                           'llm_zone llm:4m; llm_zone llm:4m;' ],
+    [ 'the same zone, other size', qr/llm/,                          'llm_zone llm:4m; llm_zone llm:8m;' ],
+    [ 'unknown parameter of a zone', qr/foo=bar/,                    'llm_zone llm:4m foo=bar;' ],
+    [ 'zone in server',           qr/not allowed here/,              '', $zone ],
+    [ 'zone in location',         qr/not allowed here/,              '', '', $zone ],
+    [ 'keys without a zone',      qr/zone/,                          $keys ],
+    [ 'keys without a file',      qr/invalid number of arguments/,   "$zone llm_api_keys;" ],
+    [ 'keys with an empty name',  qr/\[emerg\]/,                     "$zone llm_api_keys \"\";" ],
+    [ 'keys with too much',       qr/invalid number of arguments/,   "$zone llm_api_keys a zone=llm b;" ],
+    [ 'keys with an unknown parameter', qr/foo=bar/,                 "$zone llm_api_keys %%DIR%%/keys.json foo=bar;" ],
+    [ 'off with a zone',          qr/\[emerg\]/,                     "$zone llm_api_keys off zone=llm;" ],
+    [ 'keys twice at one level',  qr/is duplicate/,                  "$zone $keys $keys" ],
+    [ 'keys and off at one level', qr/is duplicate/,                 "$zone $keys llm_api_keys off;" ],
+    [ 'an unknown zone',          qr/"nowhere"|nowhere/,             "$zone llm_api_keys %%DIR%%/keys.json zone=nowhere;" ],
+    [ 'an empty zone name',       qr/zone/,                          "$zone llm_api_keys %%DIR%%/keys.json zone=;" ],
+    [ 'two zones and none named', qr/zone=/,                         "$zone llm_zone b:4m; $keys" ],
+    [ 'a missing file',           qr/nosuch\.json.*No such file/,    "$zone llm_api_keys %%DIR%%/nosuch.json;" ],
+    [ 'a directory',              qr/html/,                          "$zone llm_api_keys %%DIR%%/html;" ],
+    [ 'status in http',           qr/not allowed here/,              "$zone llm_status;" ],
+    [ 'status in server',         qr/not allowed here/,              $zone, 'llm_status;' ],
+    [ 'status with arguments',    qr/invalid number of arguments/,   $zone, '', 'llm_status on;' ],
+    [ 'status twice',             qr/is duplicate/,                  $zone, '', 'llm_status; llm_status;' ],
+    [ 'keys in if',               qr/not allowed here/,              $zone, '', "if (\$args) { $keys }" ],
+    [ 'a variable of ours set',   qr/duplicate/,                     $zone, '', 'set $llm_key x;' ],
+);
+for (@bad) {
+    my ($name, $pattern, @where) = @$_;
+    my ($ok, $said) = $t->check_conf(conf_with(@where));
+    ok(!$ok, "refused: $name");
+    my ($line) = $said =~ /^(.*\[emerg\].*)$/m;
+    like($line // '', $pattern, "says what: $name");
+    like($line // '', qr/ in \S+check\.conf:\d+/, "says where: $name");
+}
+
+case 'a later version\'s parameter' => sub {
+    my ($ok, $said) = $t->check_conf(conf_with('llm_zone llm:4m state=%%DIR%%/usage.db;'));
+    ok($ok, 'state= is accepted');
+    like($said, qr/\[warn\].*state.*not in force yet/, 'with a warning');
+    for my $directive ('llm_limit requests=1r/s', 'llm_metrics', 'llm_usage_inject final', 'llm_errors openai') {
+        ($ok, $said) = $t->check_conf(conf_with($zone, '', "$directive;"));
+        ok(!$ok, "$directive is not silently ignored");
+        like($said, qr/unknown directive/, 'but unknown');
+    }
+};
+
+case 'exported names' => sub {
+    my ($path) = $t->read_file('nginx.conf') =~ /load_module (\S+);/;
+    my @names = sort map { (split)[-1] } `nm -D --defined-only $path`;
+    # Its own initialisers belong to a sanitizer, not to us.
+    @names = grep { !/asan|ubsan|sanitizer/ } @names if $ENV{LLM_PRELOAD};
+    is_deeply(\@names, [qw(ngx_module_names ngx_module_order ngx_modules)], 'the three that nginx looks for and no other');
+};
+
+case 'it runs' => sub {
+    $t->start;
+    is($t->fetch(GET => '/')->{status}, 401, 'a key is needed');
+    is(ref $t->status->{zones}, 'ARRAY', 'the status is there');
+};
+
+case 'without a master' => sub {
+    my $single = LLM::Test->new(
+        workers => 0,
+        status  => [ 0, '/status' ],
+        files   => { 'keys.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]), 'html/x' => 'x' },
+        conf    => conf_with($zone, 'location = /status { llm_status; }', $keys) =~ s/^http/master_process off;\nhttp/mr,
+    );
+    $single->start;
+    is($single->fetch(GET => '/x')->{status}, 401, 'a key is needed');
+    is($single->fetch(GET => '/x', key => 'sk-alice')->{status}, 200, 'a key opens');
+    is($single->wait_idle->{keys}[0]{requests}, 1, 'what it does is counted');
+    $single->check_and_stop;
+};
+
+case 'without a zone status is empty' => sub {
+    my $other = LLM::Test->new(conf => conf_with('', '', 'llm_status;'));
+    my ($ok, $said) = $other->check_conf;
+    if ($ok) {
+        $other->start;
+        my $r = $other->fetch(GET => '/');
+        is($r->{status}, 200, 'answered');
+        like($r->{body}, qr/"zones":\s*\[\s*\]/, 'no zones');
+    } else {
+        like($said, qr/\[emerg\].*zone/, 'or refused, with a reason');
+    }
+    $other->check_and_stop;
+};
+
+$t->finish;

@@ -1,0 +1,172 @@
+# Why: an API key is a password. It must not reach the model server, nor any log, however the configuration looks at
+# headers before the module takes the key out of them.
+
+use strict;
+use warnings;
+
+use LLM::Test;
+
+my $t = LLM::Test->new(
+    status => [ 0, '/status' ],
+    files  => {
+        'keys.json' => key_file([ { name => 'alice', secret => 'sk-secret-alice' }, { name => 'bob', secret => 'sk-secret-bob' },
+                { name => 'late', secret => 'sk-secret-late', expires => '2020-01-01T00:00:00Z' } ]),
+    },
+    conf => <<'EOF');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%PROXY%%
+    llm_zone llm:4m;
+    llm_api_keys %%DIR%%/keys.json;
+    log_format headers '$http_x_test|$remote_user|$http_authorization|$http_x_api_key|$http_api_key|$request';
+    log_format mapped '$http_x_test|$seen_by_map|$http_authorization|$http_x_api_key|$http_api_key|$remote_user';
+    map $http_authorization$http_x_api_key$http_api_key $seen_by_map { default yes; "" no; }
+
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        access_log %%DIR%%/headers.log headers;
+        access_log %%DIR%%/access.log llm;
+        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location = /status { llm_api_keys off; llm_status; }
+        location /open { llm_api_keys off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+
+        location /if {
+            set $a 0;
+            if ($http_authorization) { set $a 1; }
+            if ($http_x_api_key) { set $a 2; }
+            if ($http_api_key) { set $a 3; }
+            if ($remote_user) { set $a 4; }
+            proxy_pass http://127.0.0.1:%%PORT_1%%;
+        }
+        location /map {
+            set $m $seen_by_map;
+            access_log %%DIR%%/headers.log mapped;
+            access_log %%DIR%%/access.log llm;
+            proxy_pass http://127.0.0.1:%%PORT_1%%;
+        }
+        location /header {
+            proxy_set_header X-Copy "$http_authorization$http_x_api_key$http_api_key";
+            proxy_pass http://127.0.0.1:%%PORT_1%%;
+        }
+        location /down { proxy_pass http://127.0.0.1:%%PORT_4%%; }
+        location /mirrored { mirror /mirror; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location = /mirror { internal; proxy_pass http://127.0.0.1:%%PORT_1%%/mirror; }
+        location /jump { try_files /nothing /landing; }
+        location /fallback { error_page 502 = @other; proxy_pass http://127.0.0.1:%%PORT_4%%; }
+        location @other { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /request-log {
+            # nginx itself refuses this one, before the key is looked at.
+            client_max_body_size 10;
+            proxy_pass http://127.0.0.1:%%PORT_1%%;
+        }
+    }
+    server {
+        listen 127.0.0.1:%%PORT_2%% http2;
+        access_log %%DIR%%/headers.log headers;
+        access_log %%DIR%%/access.log llm;
+        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    }
+}
+EOF
+my $upstream = $t->daemon(1);
+$t->start;
+
+my @forms = (
+    [ 'Authorization: Bearer' => [ Authorization => 'Bearer sk-secret-alice' ] ],
+    [ 'authorization: bearer' => [ authorization => 'bearer sk-secret-alice' ] ],
+    [ 'Authorization'         => [ Authorization => 'sk-secret-alice' ] ],
+    [ 'x-api-key'             => [ 'x-api-key' => 'sk-secret-alice' ] ],
+    [ 'X-API-KEY'             => [ 'X-API-KEY' => 'sk-secret-alice' ] ],
+    [ 'api-key'               => [ 'api-key' => 'sk-secret-alice' ] ],
+    [ 'the same key twice'    => [ Authorization => 'Bearer sk-secret-alice', 'x-api-key' => 'sk-secret-alice' ] ],
+    [ 'three times'           => [ map { $_ => 'sk-secret-alice' } qw(api-key x-api-key Authorization) ] ],
+    [ 'behind many headers'   => [ (map { ("X-H$_" => $_) } 1 .. 70), Authorization => 'Bearer sk-secret-alice' ] ],
+    [ 'two x-api-key headers' => [ 'x-api-key' => 'sk-secret-alice', 'x-api-key' => 'sk-secret-alice' ] ],
+);
+
+sub seen_upstream {
+    my ($before) = @_;
+
+    my @requests = $upstream->requests;
+    return map { $_->{head} } @requests[ $before .. $#requests ];
+}
+
+for my $uri (qw(/ /if /map /header /jump /fallback /mirrored)) {
+    for (@forms) {
+        my ($form, $headers) = @$_;
+        case "$uri, $form" => sub {
+            my $before = $upstream->count;
+            my $r = $t->fetch(POST => "$uri", headers => [ @$headers, 'X-Kept' => 'kept' ], body => chat_request());
+            is($r->{status}, 200, 'let in');
+            wait_until('the mirrored request', sub { $upstream->count == $before + 2 }) if $uri eq '/mirrored';
+            my @heads = seen_upstream($before);
+            is(scalar @heads, $uri eq '/mirrored' ? 2 : 1, 'requests at the upstream');
+            unlike("@heads", qr/sk-secret/, 'without the key');
+            unlike("@heads", qr/^(?:authorization|x-api-key|api-key):/mi, 'and without its header');
+            like($_, qr/^X-Kept: kept$/m, 'other headers are there') for @heads;
+            is($t->log_line($r->{id})->{key}, 'alice', 'it was this key');
+        };
+    }
+}
+
+case 'HTTP/2' => sub {
+    my $h = $t->client_h2(2);
+    for (grep { $_->[0] !~ /-KEY/ } @forms) {
+        my ($form, $headers) = @$_;
+        my $before = $upstream->count;
+        my $s = $h->request(POST => '/h2', headers => $headers, body => chat_request(), id => $t->new_id);
+        is($h->response($s)->{status}, 200, "$form: let in");
+        unlike(join(' ', seen_upstream($before)), qr/sk-secret|^(?:authorization|x-api-key|api-key):/mi, "$form: without the key");
+    }
+    $h->close;
+};
+
+case 'what is not a key of ours is left alone' => sub {
+    my $before = $upstream->count;
+    my $r = $t->fetch(POST => '/', headers => [ Authorization => 'Basic dTpw', 'x-api-key' => 'sk-secret-alice' ], body => '{}');
+    is($r->{status}, 200, 'let in');
+    my ($head) = seen_upstream($before);
+    like($head, qr/^Authorization: Basic dTpw$/m, 'Basic stays');
+    unlike($head, qr/sk-secret/, 'the key does not');
+
+    $before = $upstream->count;
+    $t->fetch(POST => '/open', headers => [ Authorization => 'Bearer for-upstream', 'api-key' => 'too' ], body => '{}');
+    ($head) = seen_upstream($before);
+    like($head, qr/^Authorization: Bearer for-upstream$/m, 'with llm_api_keys off Authorization passes');
+    like($head, qr/^api-key: too$/m, 'and so do others');
+};
+
+case 'refused and failed requests' => sub {
+    my @tries = (
+        [ 401, '/',            'Bearer sk-secret-nobody' ],
+        [ 401, '/',            'Bearer sk-secret-late' ],
+        [ 401, '/if',          'Bearer sk-secret-nobody' ],
+        [ 502, '/down',        'Bearer sk-secret-bob' ],
+        [ 400, '/',            'Bearer sk-secret-bob', 'this is not JSON' ],
+        [ 413, '/request-log', 'Bearer sk-secret-bob' ],
+    );
+    for (@tries) {
+        my ($status, $uri, $value, $body) = @$_;
+        my $r = $t->fetch(POST => $uri, headers => [ Authorization => $value ], body => $body // chat_request());
+        is($r->{status}, $status, "$uri $value");
+        unlike($r->{head} . $r->{body}, qr/sk-secret/, 'the answer does not repeat the key');
+        $t->log_line($r->{id});
+    }
+};
+
+case 'logs' => sub {
+    like($t->read_file('headers.log'), qr/^r\d+\|no\|/m, 'a map sees no key either');
+    like($t->read_file('headers.log'), qr/^r\d+\|-\|-\|-\|-\|POST \/request-log/m, 'nor does the log of a request that nginx refuses itself');
+    unlike($t->read_file('headers.log'), qr/sk-secret/, 'no key in an access log that prints the headers');
+    unlike($t->read_file('access.log'),  qr/sk-secret/, 'nor in the other');
+    unlike($t->read_file('error.log'),   qr/sk-secret/, 'nor in the error log');
+    ok(length $t->read_file('error.log') > 100, 'which is not empty');
+};
+
+case 'the status page' => sub {
+    my $r = $t->fetch(GET => '/status');
+    unlike($r->{body}, qr/sk-secret|[0-9a-f]{64}/, 'no key and no digest');
+};
+
+$t->finish;

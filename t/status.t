@@ -1,0 +1,187 @@
+# Why: llm_status is what operators and every other test look at. It must be valid JSON whatever names and models say, and
+# its numbers must be those of the requests.
+
+use strict;
+use warnings;
+use utf8;
+
+use JSON::PP;
+
+use LLM::Streams;
+use LLM::Test;
+
+my $odd_name = "ann's \"key\" \\ \x{e4}\x{4f60}<>";
+
+my $t = LLM::Test->new(
+    status => [ 0, '/status' ],
+    files  => {
+        'keys.json' => JSON::PP->new->utf8->encode({ keys => [
+            { name => 'alice', user => 'ann', key => 'sk-alice' },
+            { name => 'alice-2', user => 'ann', key => 'sk-alice-2' },
+            { name => 'nobody', key => 'sk-nobody' },
+            { name => $odd_name, user => $odd_name, key => 'sk-odd' },
+            (map { { name => "k$_", user => "u$_", key => "sk-k$_" } } 1 .. 300),
+        ] }),
+        'second.json' => key_file([ { name => 'second', secret => 'sk-second' } ]),
+        'other.json'  => key_file([ { name => 'other', secret => 'sk-other' } ]),
+    },
+    conf => <<'EOF');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%PROXY%%
+    llm_zone llm:8m;
+    llm_zone other:1m;
+    llm_api_keys %%DIR%%/keys.json zone=llm;
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /second { llm_api_keys %%DIR%%/second.json zone=llm; proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location /other { llm_api_keys %%DIR%%/other.json zone=other; proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location /json { proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location = /status { llm_api_keys off; llm_status; }
+        location = /guarded { llm_status; }
+    }
+}
+EOF
+my $up = $t->upstream(1);
+$t->daemon(2);
+$t->start;
+
+sub ask {
+    my ($key, $uri) = @_;
+
+    return $t->fetch(POST => $uri // '/json', key => $key, body => chat_request())->{status};
+}
+
+sub raw_status { return $t->fetch(GET => '/status', @_) }
+
+case 'before any request' => sub {
+    my $r = raw_status();
+    is($r->{status}, 200, 'status');
+    is($r->{headers}{'content-type'}, 'application/json', 'content type');
+    is($r->{headers}{'content-length'}, length $r->{body}, 'length');
+    my $s = $t->status;
+    is_deeply([ sort keys %$s ], [qw(version zones)], 'members');
+    like($s->{version}, qr/\A\d+\.\d+\.\d+\z/, 'version');
+    is_deeply([ map { $_->{name} } @{ $s->{zones} } ], [qw(llm other)], 'zones in the order of the configuration');
+    my $zone = $s->{zones}[0];
+    is_deeply([ sort keys %$zone ], [qw(files generation keys leases name running size subjects users)], 'members of a zone');
+    is($zone->{size}, 8 * 1024 * 1024, 'size');
+    is($zone->{generation}, 1, 'generation');
+    is_deeply({ map { $_->{path} => $_->{keys} } @{ $zone->{files} } }, { "$t->{dir}/keys.json" => 304, "$t->{dir}/second.json" => 1 },
+        'files and their keys');
+    is($zone->{leases}{running}, 0, 'no leases');
+    cmp_ok($zone->{leases}{capacity}, '>=', 1000, 'room for many');
+    is_deeply($zone->{$_}, [], "no $_") for qw(keys users running);
+    is_deeply([ map { @{ $_->{files} } } $s->{zones}[1] ], [ { path => "$t->{dir}/other.json", keys => 1 } ], 'the other zone\'s file');
+};
+
+case 'numbers' => sub {
+    is(ask($_), 200, "a request of $_") for qw(sk-alice sk-alice sk-alice-2 sk-nobody);
+    is(ask('sk-second', '/second'), 200, 'of the second file');
+    is(ask('sk-other', '/other'), 200, 'of the other zone');
+    $t->wait_idle;
+    my ($zone, $other) = @{ $t->status->{zones} };
+    my $record = sub {
+        my ($name, $n) = @_;
+        return { name => $name, in_flight => 0, requests => $n, prompt_tokens => 7 * $n, cached_tokens => 0,
+            completion_tokens => 10 * $n, reasoning_tokens => 0, total_tokens => 17 * $n };
+    };
+    my %by_name = map { $_->{name} => $_ } @{ $zone->{keys} };
+    is_deeply(\%by_name, { map { $_->[0] => $record->(@$_) } [ 'alice', 2 ], [ 'alice-2', 1 ], [ 'nobody', 1 ], [ 'second', 1 ] }, 'keys');
+    is_deeply($zone->{users}, [ $record->('ann', 3) ], 'users');
+    is($zone->{subjects}{used}, 5, 'records in use');
+    is_deeply($other->{keys}, [ $record->('other', 1) ], 'the other zone counts for itself');
+    like(raw_status()->{body}, qr/"requests":\s*2\b/, 'numbers are numbers');
+};
+
+case 'what runs' => sub {
+    my $streams = LLM::Streams->open($t, $up, count => 3, key_of => sub { (qw(sk-alice sk-nobody sk-odd))[ $_[0] ] });
+    $streams->start_replies;
+    $streams->progress(sub { 3 + $_[0]{n} });
+    my $c = $t->client;
+    $c->request(POST => '/', headers => [ $t->bearer('sk-alice') ], body => chat_request());
+    my $u = $up->take;
+
+    my $zone = $t->zone;
+    is($zone->{leases}{running}, 4, 'leases');
+    my @running = sort { $a->{completion_tokens} <=> $b->{completion_tokens} } @{ $zone->{running} };
+    is_deeply([ sort keys %{ $running[0] } ], [qw(age_ms completion_tokens key model pid prompt_tokens stream user)], 'members');
+    my ($worker) = @{ $t->wait_workers };
+    is($_->{pid}, $worker, 'the worker') for @running;
+    cmp_ok($_->{age_ms}, '>=', 0, 'age') for @running;
+    cmp_ok($_->{age_ms}, '<', 600_000, 'a sane age') for @running;
+    is($_->{model}, 'm', 'model') for @running;
+    is_deeply([ map { $_->{completion_tokens} } @running ], [ 0, 3, 4, 5 ], 'progress');
+    is_deeply([ map { $_->{prompt_tokens} } @running ], [ 0, 7, 7, 7 ], 'prompt');
+    is_deeply([ map { $_->{stream} ? 1 : 0 } @running ], [ 0, 1, 1, 1 ], 'stream or not');
+    is(ref $running[0]{stream}, 'JSON::PP::Boolean', 'as a boolean');
+    is_deeply([ map { $_->{key} } @running ], [ qw(alice alice nobody), $odd_name ], 'keys');
+    is($running[1]{user}, 'ann', 'user');
+    is($t->totals('alice')->{in_flight}, 2, 'in flight');
+    is($t->totals('alice')->{requests}, 2, 'is charged at the end only');
+
+    my $age = $running[0]{age_ms};
+    wait_until('the age to grow', sub { (sort { $b <=> $a } map { $_->{age_ms} } @{ $t->zone->{running} })[0] > $age });
+    $streams->finish(sub { 10 });
+    $u->reply(chat_reply(7, 10));
+    $c->response;
+    $c->close;
+    is_deeply($t->wait_idle->{running}, [], 'then nothing runs');
+};
+
+case 'odd models' => sub {
+    my @models = (
+        "quote\" backslash\\ tab\t newline\n null-ish \x{1} del\x{7f}",
+        "\x{4f60}" x 80,
+        'a' . "\x{1f600}" x 60,
+        'ab' . "\x{e4}" x 100,
+        'm' x 250,
+    );
+    my @running;
+    for my $model (@models) {
+        my $c = $t->client;
+        my $body = JSON::PP->new->utf8->encode({ model => $model });
+        $c->request(POST => '/', headers => [ $t->bearer('sk-alice') ], body => $body);
+        push @running, [ $c, $up->take ];
+    }
+    my $r = raw_status();
+    my $s = eval { JSON::PP->new->utf8->decode($r->{body}) };
+    ok($s, 'valid JSON in valid UTF-8') or diag($@);
+    my @shown = map { $_->{model} } @{ $s->{zones}[0]{running} };
+    for my $model (@models) {
+        ok(scalar(grep { length $_ && index($model, $_) == 0 } @shown), 'the model or its beginning') or diag(explain(\@shown));
+    }
+    for (@running) {
+        $_->[1]->reply(chat_reply(1, 1));
+        $_->[0]->response;
+        $_->[0]->close;
+    }
+    $t->wait_idle;
+};
+
+case 'many records' => sub {
+    is(scalar(grep { ask("sk-k$_") != 200 } 1 .. 300), 0, 'a request for each of 300 keys');
+    $t->wait_idle;
+    my $zone = $t->zone;
+    is(scalar(grep { $_->{name} =~ /\Ak\d+\z/ && $_->{requests} == 1 } @{ $zone->{keys} }), 300, 'all keys are listed');
+    is(scalar(grep { $_->{name} =~ /\Au\d+\z/ && $_->{requests} == 1 } @{ $zone->{users} }), 300, 'all users are listed');
+    my $streams = LLM::Streams->open($t, $up, count => 150, key_of => sub { "sk-k" . ($_[0] + 1) });
+    $streams->start_replies;
+    $zone = $t->zone;
+    is(scalar @{ $zone->{running} }, 150, 'all streams are listed');
+    is(scalar(grep { $_->{in_flight} == 1 } @{ $zone->{users} }), 150, 'their users too');
+    is($streams->finish(sub { 1 }), 0, 'they end');
+};
+
+case 'requests to it' => sub {
+    my $r = $t->fetch(HEAD => '/status');
+    is($r->{status}, 200, 'HEAD');
+    is($r->{body}, '', 'has no body');
+    is($t->fetch(POST => '/status', body => '{}')->{status}, 405, 'POST');
+    is($t->fetch(GET => '/guarded')->{status}, 401, 'under llm_api_keys it needs a key');
+    is($t->fetch(GET => '/guarded', key => 'sk-alice')->{status}, 200, 'and takes one');
+};
+
+$t->finish;
