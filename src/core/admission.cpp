@@ -72,28 +72,20 @@ void each_rule(std::span<const limit_rule> rules, const limits* key_limits, uint
     }
 }
 
-// A model's name as its subject's: what is too long ends in its hash.
-class model_name {
-public:
-    model_name(const subject_table& subjects, std::string_view model)
-    {
-        if (model.size() <= max_name) {
-            size_ = model.copy(bytes_, max_name);
-            return;
-        }
-        size_ = utf8_cut(model, max_name - 17).copy(bytes_, max_name - 17);
-        bytes_[size_++] = '~';
-        uint64_t hash = subjects.keyed_hash(model);
-        for (int shift = 60; shift >= 0; shift -= 4) {
-            bytes_[size_++] = "0123456789abcdef"[hash >> shift & 15];
-        }
+// A model's name as its subject's: what is too long ends in its hash. `longer` is where that is put.
+std::string_view model_name(const subject_table& subjects, std::string_view model, char (&longer)[max_name])
+{
+    if (model.size() <= max_name) {
+        return model;
     }
-    std::string_view view() const { return {bytes_, size_}; }
-
-private:
-    char bytes_[max_name];
-    size_t size_;
-};
+    size_t size = utf8_cut(model, max_name - 17).copy(longer, max_name - 17);
+    longer[size++] = '~';
+    uint64_t hash = subjects.keyed_hash(model);
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        longer[size++] = "0123456789abcdef"[hash >> shift & 15];
+    }
+    return {longer, size};
+}
 
 gcra shape_of_requests(const limits& l)
 {
@@ -134,6 +126,11 @@ struct admission::decision {
     std::string_view name[max_scopes] = {};
     uint8_t states_taken[max_scopes] = {}; // of requests: bits
 
+    // The end of a window, which many rules ask for alike.
+    quota_window end_of = quota_window::none;
+    uint32_t end_at = 0;
+    uint64_t end = 0;
+
     void add(const subject_table& subjects, subject_kind scope, std::string_view its_name, uint32_t known)
     {
         size_t place = place_of(scope);
@@ -143,6 +140,19 @@ struct admission::decision {
         if (number[place] != no_index) {
             who[place] = &subjects.at(number[place]);
         }
+    }
+
+    uint64_t ms_to_end(quota_window window, uint32_t hour)
+    {
+        if (window == quota_window::total) {
+            return limit_refusal::wait_never;
+        }
+        if (window != end_of || hour != end_at) {
+            end_of = window;
+            end_at = hour;
+            end = uint64_t{quota_end(window, hour)} * 3600000;
+        }
+        return less(end, static_cast<uint64_t>(std::max<int64_t>(request.now_ms, 0)));
     }
 
     void refuse(const limit_rule& rule, limit_kind kind, uint64_t limit, uint64_t wait_ms)
@@ -221,17 +231,15 @@ void admission::judge(decision& d, size_t place, const limit_rule& rule) const
         uint32_t hour = std::max(hour_of(d.request.now_ms), s.hour);
         uint64_t used = s.used_in(what.window, hour);
         uint64_t taken = add_up(used, s.reserved);
-        uint64_t ends_ms = what.window == quota_window::total
-                               ? limit_refusal::wait_never
-                               : less(uint64_t{quota_end(what.window, hour)} * 3600000,
-                                      static_cast<uint64_t>(std::max<int64_t>(d.request.now_ms, 0)));
+        uint64_t ends_ms = d.ms_to_end(what.window, hour);
         if (taken >= what.quota) {
             // What is only reserved may come back at any moment.
             d.refuse(rule, limit_kind::quota, what.quota,
                      used >= what.quota ? ends_ms : limit_refusal::wait_unknown);
         }
         if (!rule.dry_run) {
-            d.report_tokens(what.quota, less(what.quota, add_up(taken, d.as_it_stands ? 0 : d.tokens)), ends_ms);
+            d.report_tokens(what.quota, less(what.quota, add_up(taken, d.as_it_stands ? 0 : d.tokens)),
+                            ends_ms);
         }
     }
 }
@@ -246,8 +254,7 @@ void admission::take(decision& d, size_t place, const limit_rule& rule)
 
     if (what.requests.amount) {
         gcra shape = shape_of_requests(what);
-        bool allowed = shape.look(s.tat_of(rate_of_requests, shape.interval_ns), now, 1).allowed;
-        if (allowed || !rule.dry_run) {
+        if (!rule.dry_run || shape.allows(s.tat_of(rate_of_requests, shape.interval_ns), now, 1)) {
             unsigned state = s.claim_state(rate_of_requests, shape.interval_ns, now);
             if (state == subject::own_states || !(d.states_taken[place] >> state & 1)) {
                 d.states_taken[place] |= static_cast<uint8_t>(1u << state);
@@ -259,14 +266,14 @@ void admission::take(decision& d, size_t place, const limit_rule& rule)
     if (what.tokens.amount) {
         gcra shape = shape_of_tokens(what);
         uint64_t units = std::min(d.tokens, shape.capacity);
-        bool allowed = shape.look(s.tat_of(rate_of_tokens, shape.interval_ns), now, units).allowed;
+        bool allowed = !rule.dry_run || shape.allows(s.tat_of(rate_of_tokens, shape.interval_ns), now, units);
         lease_hold::rate_hold* held = hold.rates;
         while (held != std::end(hold.rates) && held->interval_ns != 0
                && held->interval_ns != shape.interval_ns) {
             held++;
         }
         bool again = held != std::end(hold.rates) && held->interval_ns != 0;
-        if ((allowed || !rule.dry_run) && !again) {
+        if (allowed && !again) {
             unsigned state = s.claim_state(rate_of_tokens, shape.interval_ns, now);
             s.take(rate_of_tokens, state, shape.interval_ns, now, units);
             if (held != std::end(hold.rates)) {
@@ -333,9 +340,9 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     if (key.user.size != 0) {
         d.add(subjects_, subject_kind::user, key.user.view(), key.user_subject);
     }
-    model_name model(subjects_, wanted(subject_kind::model) ? request.model : std::string_view());
+    char longer[max_name];
     if (wanted(subject_kind::model)) {
-        d.add(subjects_, subject_kind::model, model.view(), no_index);
+        d.add(subjects_, subject_kind::model, model_name(subjects_, request.model, longer), no_index);
     }
     if (wanted(subject_kind::address)) {
         d.add(subjects_, subject_kind::address, address_name(request.address), no_index);
@@ -364,12 +371,13 @@ admission_result admission::admit(const admission_request& request, shared_key& 
 
     lease& l = *d.l;
     journal_.keep(&l.is, sizeof l.is);
-    l.owner = request.owner;
+    l.owner.store(request.owner, std::memory_order_relaxed);
     l.stream = request.stream;
     l.started_ms = request.now_ms;
     l.weights = request.weights;
-    l.model_len = static_cast<uint8_t>(utf8_cut(request.model, lease::max_model).size());
-    memcpy(l.model_bytes, request.model.data(), l.model_len);
+    std::string_view model = utf8_cut(request.model, lease::max_model);
+    l.model_len = static_cast<uint8_t>(model.size());
+    memcpy(l.model_bytes, model.data(), model.size());
     l.set_progress({});
     for (size_t place = 0; place < max_scopes; place++) {
         l.holds[place] = {};

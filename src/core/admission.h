@@ -38,7 +38,7 @@ struct admission_request {
     std::string_view model;
     bool stream;
     uint32_t owner;
-    int64_t now_ms; // wall clock, since 1970
+    int64_t now_ms;      // wall clock, since 1970
     uint64_t now_ns = 0; // monotonic clock
     std::span<const limit_rule> rules = {};
     uint64_t estimate = 0; // tokens that it will likely use, weighted
@@ -106,7 +106,8 @@ public:
 
     // `key` is the request's, and may be used.
     admission_result admit(const admission_request& request, shared_key& key);
-    // Counts a wrong key against the request's address. Says `limited` if there were too many, else `unknown`.
+    // Counts a wrong key against the request's address. Says `limited` if there were too many, else
+    // `unknown`.
     admission_result count_failure(const admission_request& request);
     // A stream has used what it holds (only then): takes more from all rates and quotas of its lease,
     // whether they have it or not, and says whether they had. `key` may be nullptr: its limits are then the

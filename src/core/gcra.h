@@ -40,6 +40,14 @@ struct gcra {
         return {std::max<uint64_t>(interval, 1), std::max<uint64_t>(capacity, 1)};
     }
 
+    bool allows(uint64_t tat, uint64_t now, uint64_t units) const
+    {
+        uint64_t used = tat > now ? tat - now : 0;
+        uint64_t room = multiply_up(capacity, interval_ns);
+        uint64_t cost = multiply_up(units, interval_ns);
+        return cost <= room && used <= room - cost;
+    }
+
     struct view {
         bool allowed;
         uint64_t wait_ns;    // until as much would be allowed, if nobody else takes; forever if never
@@ -67,8 +75,8 @@ inline uint64_t gcra_take(uint64_t tat, uint64_t now, uint64_t interval_ns, uint
     return add_up(std::max(tat, now), multiply_up(units, interval_ns));
 }
 
-// Takes more for what was taken earlier, as if it had been taken then: may go beyond the capacity, and is then
-// a debt.
+// Takes more for what was taken earlier, as if it had been taken then: may go beyond the capacity, and is
+// then a debt.
 inline uint64_t gcra_owe(uint64_t tat, uint64_t interval_ns, uint64_t units)
 {
     return add_up(tat, multiply_up(units, interval_ns));

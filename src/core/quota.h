@@ -29,8 +29,8 @@ inline constexpr uint32_t hour_of(int64_t unix_ms)
 
 namespace calendar {
 
-// Years that begin in March put the leap day at their end. Days are counted from 1 March of the year 0, months
-// likewise; 1970 began this much later.
+// Years that begin in March put the leap day at their end. Days are counted from 1 March of the year 0,
+// months likewise; 1970 began this much later.
 inline constexpr uint32_t days_to_1970 = 719468;
 
 inline constexpr uint32_t month_of_day(uint32_t unix_day)

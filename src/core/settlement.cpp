@@ -117,8 +117,7 @@ admission_result admission::count_failure(const admission_request& request)
         unsigned state = s.claim_state(rate_of_requests, shape.interval_ns, request.now_ns);
         if (!(states_taken >> state & 1)) {
             states_taken |= static_cast<uint8_t>(1u << state);
-            if (!rule.dry_run
-                || shape.look(s.tat[rate_of_requests][state], request.now_ns, 1).allowed) {
+            if (!rule.dry_run || shape.allows(s.tat[rate_of_requests][state], request.now_ns, 1)) {
                 s.take(rate_of_requests, state, shape.interval_ns, request.now_ns, 1);
             }
         }

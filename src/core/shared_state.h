@@ -35,9 +35,9 @@ public:
     static constexpr uint32_t max_owners = 1024;
     static constexpr size_t min_bytes = 256 * 1024;
 
-    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): an eighth for leases, half for subjects,
-    // at most a 64th for what is learned, and two halves of the rest for the key table in force and the next
-    // one. `key` is random and secret: clients choose some of the names that are looked up.
+    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): an eighth for leases, half for
+    // subjects, at most a 64th for what is learned, and two halves of the rest for the key table in force and
+    // the next one. `key` is random and secret: clients choose some of the names that are looked up.
     static shared_state* format(void* memory, size_t bytes, const hash_key& key);
 
     // About the smallest memory whose division holds a key table of this size and this many subjects.
@@ -64,7 +64,8 @@ public:
     void drop_subject(uint32_t index)
     {
         if (subjects_.valid(index) && subjects_.at(index).in_flight == 0
-            && !named_by_clients(subjects_.at(index).kind) && subjects_.at(index).kind != subject_kind::zone) {
+            && !named_by_clients(subjects_.at(index).kind)
+            && subjects_.at(index).kind != subject_kind::zone) {
             subjects_.remove(index);
         }
     }
@@ -105,9 +106,9 @@ public:
 
     // Whether the key of a request and its model would let it in. Takes nothing.
     verdict check(const admission_request& request);
-    // The same, and an unknown key counts as a failure of the request's address: `limited` if it had too many.
-    // A good key passes whatever others behind its address do.
-    // `key` is set where it exists, whatever is said of it.
+    // The same, and an unknown key counts as a failure of the request's address: `limited` if it had too
+    // many. A good key passes whatever others behind its address do. `key` is set where it exists, whatever
+    // is said of it.
     admission_result check_key(const admission_request& request, shared_key*& key);
     // Finds the key and takes a lease for its request: all or nothing.
     admission_result admit(const admission_request& request);

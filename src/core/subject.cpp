@@ -4,8 +4,8 @@ namespace llm {
 
 namespace {
 
-// Never 0, which is the label of a state that has none. Should two intervals have the same label, they share a
-// state.
+// Never 0, which is the label of a state that has none. Should two intervals have the same label, they share
+// a state.
 uint16_t label_of(uint64_t interval_ns)
 {
     return static_cast<uint16_t>((interval_ns * 0x9e3779b97f4a7c15u) >> 48 | 1);

@@ -45,7 +45,7 @@ struct alignas(64) subject {
     uint32_t next;      // in its bucket, or in the list of free records
     uint32_t in_flight; // leases that name it: derived from the leases, recounted by shared_state::repair
     uint32_t hash;
-    uint32_t ring; // the next of those that clients name
+    uint32_t ring;                  // the next of those that clients name
     std::atomic<subject_kind> kind; // none = free; stored last when a record is made
     uint8_t name_len;
     char name_bytes[max_name];
@@ -60,7 +60,7 @@ struct alignas(64) subject {
     // reload that changes one). Further ones share the last state, which makes them stricter, never weaker.
     static constexpr unsigned own_states = 2;
     uint64_t tat[2][own_states + 1];
-    uint16_t label[2][own_states]; // of their intervals
+    uint16_t label[2][own_states];  // of their intervals
     uint16_t epoch[own_states + 1]; // of tokens: counts the times that the state was found wholly unused
     uint16_t unused;
 

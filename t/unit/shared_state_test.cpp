@@ -210,27 +210,52 @@ TEST(shared_state, who_was_found_dead_before_another_took_it_back_is_not_mistake
     EXPECT_EQ(zone.key("key0").totals.requests, 1u);
 }
 
-// A process is killed at a random instruction while it takes and settles leases, again and again. Whatever
-// was half done, all counts agree afterwards.
+// A process is killed at a random instruction while it takes, extends and settles leases, again and again.
+// Whatever was half done, all counts agree afterwards, and the limits with them: the clock stands still, so
+// that a limit's state tells all that was ever taken from it.
 TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
 {
+    constexpr moment now{1000000000, 1709164800000};
     shared_zone zone;
     zone.publish(file_of("keys.json", 4));
     std::mt19937_64 random(20240611);
 
-    for (int round = 0; round < 300; round++) {
+    limits l;
+    l.requests = {1000000, 1000};
+    l.burst = 1000000000;
+    l.tokens = {1000000, 1000};
+    l.token_burst = 1000000000;
+    l.quota = 1000000000;
+    l.window = quota_window::total;
+    l.concurrency = 1000;
+    const limit_rule rules[] = {{subject_kind::key, l},
+                                {subject_kind::user, l},
+                                {subject_kind::model, l},
+                                {subject_kind::address, l},
+                                {subject_kind::zone, l}};
+    uint64_t total = 0;
+
+    for (int round = 0; round < 400; round++) {
         pid_t child = fork();
         ASSERT_GE(child, 0);
         if (child == 0) {
             uint32_t owner = zone->claim_owner({static_cast<uint32_t>(getpid()), 0});
             std::vector<lease*> held;
             for (uint64_t i = 0;; i++) {
+                admission_request request = zone.request(i % 4, "model", owner);
+                request.now_ns = now.ns;
+                request.now_ms = now.unix_ms;
+                request.rules = rules;
+                request.estimate = i % 7;
                 zone->enter();
                 if (held.size() < 20 && i % 3 != 0) {
-                    held.push_back(zone->admit(zone.request(i % 4, "model", owner)).taken);
+                    held.push_back(zone->admit(request).taken);
                 } else if (!held.empty()) {
-                    zone->settle(*held[i % held.size()], {1, 0, 1, 0}, {});
-                    held.erase(held.begin() + static_cast<ptrdiff_t>(i % held.size()));
+                    size_t at = i % held.size();
+                    zone->extend(*held[at], request, i % 3);
+                    held[at]->set_progress({1, 0, 1, 0});
+                    zone->settle(*held[at], {2, 0, 2, 0}, now);
+                    held.erase(held.begin() + static_cast<ptrdiff_t>(at));
                 }
                 zone->leave();
             }
@@ -241,22 +266,34 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
 
         uint32_t owner = no_index;
         locked(zone, [&] { owner = zone->claim_owner({static_cast<uint32_t>(child), 0}); });
-        zone->take_back(owner, {static_cast<uint32_t>(child), 0}, {},
+        zone->take_back(owner, {static_cast<uint32_t>(child), 0}, now,
                         [&](auto&& change) { locked(zone, change); });
 
         ASSERT_EQ(zone->leases().running(), 0u);
-        usage_totals keys, users;
+        usage_totals sums[7];
         for (uint32_t i = 0; i < zone->subjects().high_water(); i++) {
             const subject& s = zone->subjects().at(i);
             ASSERT_EQ(s.in_flight, 0u);
-            usage_totals& sum = s.kind == subject_kind::key ? keys : users;
-            sum.requests += s.totals.requests;
-            sum.prompt += s.totals.prompt;
-            sum.completion += s.totals.completion;
+            ASSERT_EQ(s.reserved, 0u);
+            const usage_totals& t = s.totals;
+            ASSERT_EQ(t.prompt, t.completion);
+            if (t.requests != 0) {
+                ASSERT_EQ(s.tat_of(rate_of_requests, 1000), now.ns + t.requests * 1000);
+                ASSERT_EQ(s.tat_of(rate_of_tokens, 1000), now.ns + (t.prompt + t.completion) * 1000);
+                ASSERT_EQ(s.used[index_of(quota_window::total)], t.prompt + t.completion);
+            }
+            usage_totals& sum = sums[static_cast<size_t>(s.kind.load())];
+            sum.requests += t.requests;
+            sum.prompt += t.prompt;
         }
-        ASSERT_EQ(keys.requests, users.requests);
-        ASSERT_EQ(keys.prompt, users.prompt);
-        ASSERT_EQ(keys.completion, keys.prompt);
-        ASSERT_LE(zone->subjects().used(), 6u);
+        for (auto kind :
+             {subject_kind::user, subject_kind::model, subject_kind::address, subject_kind::zone}) {
+            ASSERT_EQ(sums[static_cast<size_t>(kind)].requests, sums[1].requests);
+            ASSERT_EQ(sums[static_cast<size_t>(kind)].prompt, sums[1].prompt);
+        }
+        ASSERT_LE(zone->subjects().used(), 9u);
+        ASSERT_GE(sums[1].requests, total);
+        total = sums[1].requests;
     }
+    EXPECT_GT(total, 1000u);
 }

@@ -9,7 +9,7 @@ use Digest::SHA qw(sha256_hex);
 use Exporter 'import';
 use JSON::PP;
 
-our @EXPORT = qw(key_file usage event chunk final_usage done plain_stream chat_request chat_reply json);
+our @EXPORT = qw(key_file usage event chunk final_usage done plain_stream chat_request chat_request_of chat_reply json);
 
 my $json   = JSON::PP->new->canonical;
 my $pretty = JSON::PP->new->canonical->pretty;
@@ -62,6 +62,15 @@ sub chat_request {
     my (%o) = @_;
 
     return $json->encode({ model => 'm', messages => [ { role => 'user', content => 'hi' } ], %o });
+}
+
+# One of exactly so many bytes.
+sub chat_request_of {
+    my ($bytes, %o) = @_;
+
+    my $padding = $bytes - length chat_request(%o);
+    die "a request of $bytes bytes has no room for this\n" if $padding < 0;
+    return chat_request(%o, messages => [ { role => 'user', content => 'hi' . 'x' x $padding } ]);
 }
 
 sub chat_reply {

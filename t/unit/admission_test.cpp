@@ -1,0 +1,510 @@
+#include "shared_zone.h"
+
+#include <random>
+
+using namespace llm;
+
+namespace {
+
+constexpr uint64_t second = 1000000000;
+
+limits requests(uint64_t amount, int64_t burst = -1)
+{
+    limits l;
+    l.requests = {amount, 1000};
+    l.burst = burst;
+    return l;
+}
+
+limits concurrency(int64_t n)
+{
+    limits l;
+    l.concurrency = n;
+    return l;
+}
+
+limits tokens(uint64_t a_minute, int64_t burst = -1)
+{
+    limits l;
+    l.tokens = {a_minute, 60000};
+    l.token_burst = burst;
+    return l;
+}
+
+limits quota(uint64_t n, quota_window w)
+{
+    limits l;
+    l.quota = n;
+    l.window = w;
+    return l;
+}
+
+// A zone with a clock and the rules of one location.
+class gate : public testing::Test {
+protected:
+    gate() : zone(4 << 20) { zone.publish(file_of("keys.json", 8)); }
+
+    admission_request request(uint64_t key = 0, uint64_t estimate = 0)
+    {
+        admission_request r = zone.request(key, model);
+        r.address = address;
+        r.now_ns = now.ns;
+        r.now_ms = now.unix_ms;
+        r.rules = rules;
+        r.estimate = estimate;
+        return r;
+    }
+    admission_result admit(uint64_t key = 0, uint64_t estimate = 0)
+    {
+        return zone->admit(request(key, estimate));
+    }
+    // Lets in as many as it can, at most 1000.
+    std::vector<lease*> admit_all(uint64_t key = 0, uint64_t estimate = 0)
+    {
+        std::vector<lease*> all;
+        for (int i = 0; i < 1000; i++) {
+            lease* l = admit(key, estimate).taken;
+            if (!l) {
+                break;
+            }
+            all.push_back(l);
+        }
+        return all;
+    }
+    void settle(lease* l, uint64_t completion) { zone->settle(*l, {0, 0, completion, 0}, now); }
+    void wait_ms(uint64_t ms)
+    {
+        now.ns += ms * 1000000;
+        now.unix_ms += static_cast<int64_t>(ms);
+    }
+    // Puts limits of its own on every key.
+    void limit_keys(const limits& l)
+    {
+        key_file file = file_of("keys.json", 8);
+        file.policies.push_back({l, {}, {}});
+        for (key_record& k : file.keys) {
+            k.policy = 1;
+        }
+        zone.publish(file);
+    }
+
+    shared_zone zone;
+    std::vector<limit_rule> rules;
+    std::string model = "m";
+    std::vector<uint8_t> address{10, 0, 0, 1};
+    moment now{100 * second, 1709164800000}; // 29 February 2024, a Thursday, 00:00
+};
+
+} // namespace
+
+TEST_F(gate, lets_in_exactly_as_many_as_each_limit_says)
+{
+    for (auto scope : {subject_kind::key, subject_kind::user, subject_kind::model, subject_kind::address,
+                       subject_kind::zone}) {
+        for (auto [limit, n] :
+             {std::pair(requests(10, 20), 21u), std::pair(requests(3), 1u), std::pair(concurrency(5), 5u),
+              std::pair(concurrency(0), 0u), std::pair(tokens(1000), 10u), std::pair(tokens(1000, 300), 3u),
+              std::pair(quota(1000, quota_window::day), 10u)}) {
+            rules = {{scope, limit}};
+            std::vector<lease*> in = admit_all(0, 100);
+            EXPECT_EQ(in.size(), n) << static_cast<int>(scope);
+            for (lease* l : in) {
+                settle(l, 0);
+            }
+            wait_ms(120000);
+        }
+    }
+}
+
+TEST_F(gate, what_one_limit_refuses_costs_nothing_at_the_others)
+{
+    limits all = requests(100, 100);
+    all.concurrency = 100;
+    all.tokens = {100000, 60000};
+    all.quota = 1000000;
+    all.window = quota_window::day;
+    for (int i = 1; i <= 5; i++) {
+        rules.push_back({static_cast<subject_kind>(i), all});
+    }
+    settle(admit(0, 50).taken, 50);
+    rules.push_back({subject_kind::key, concurrency(0)});
+
+    auto bytes_of = [&](uint32_t i) {
+        return std::string(reinterpret_cast<const char*>(&zone->subjects().at(i)), sizeof(subject));
+    };
+    std::vector<std::string> before;
+    for (uint32_t i = 0; i < zone->subjects().high_water(); i++) {
+        before.push_back(bytes_of(i));
+    }
+    for (uint64_t key = 0; key < 8; key++) {
+        model = "new" + std::to_string(key);
+        address[3] = static_cast<uint8_t>(key);
+        EXPECT_EQ(admit(key, 10).refused_by.kind, limit_kind::concurrency);
+    }
+    ASSERT_EQ(zone->subjects().used(), before.size());
+    for (uint32_t i = 0; i < before.size(); i++) {
+        EXPECT_TRUE(before[i] == bytes_of(i));
+    }
+}
+
+TEST_F(gate, an_idle_key_may_always_send_one_request)
+{
+    rules = {{subject_kind::key, tokens(1000)}, {subject_kind::user, quota(500, quota_window::month)}};
+    lease* l = admit(0, 1000000).taken;
+    ASSERT_TRUE(l);
+    EXPECT_EQ(admit(0, 1).said, verdict::limited);
+    settle(l, 100);
+    EXPECT_EQ(admit_all(0, 100).size(), 4u);
+}
+
+TEST_F(gate, what_is_not_used_comes_back_at_once)
+{
+    rules = {{subject_kind::key, tokens(100000)}};
+    std::vector<lease*> in = admit_all(0, 10000);
+    ASSERT_EQ(in.size(), 10u);
+    wait_ms(100);
+    for (lease* l : in) {
+        settle(l, 5000);
+    }
+    EXPECT_EQ(admit_all(0, 10000).size(), 5u);
+}
+
+TEST_F(gate, overspending_stays_as_debt)
+{
+    rules = {{subject_kind::key, tokens(60000)}}; // 1 in a millisecond
+    settle(admit(0, 1000).taken, 70000);
+    admission_result r = admit(0, 1000);
+    EXPECT_EQ(r.refused_by.kind, limit_kind::tokens);
+    EXPECT_EQ(r.refused_by.wait_ms, 11000u);
+    EXPECT_EQ(r.report.tokens_remaining, 0u);
+    wait_ms(10999);
+    EXPECT_EQ(admit(0, 1000).said, verdict::limited);
+    wait_ms(1);
+    EXPECT_EQ(admit(0, 1000).said, verdict::ok);
+}
+
+TEST_F(gate, what_has_flowed_back_does_not_come_back_again)
+{
+    rules = {{subject_kind::key, tokens(60000)}};
+    lease* slow = admit(0, 60000).taken;
+    wait_ms(61000); // the limit is whole again
+    ASSERT_EQ(admit_all(0, 60000).size(), 1u);
+    settle(slow, 0);
+    EXPECT_EQ(admit(0, 100).said, verdict::limited);
+}
+
+TEST_F(gate, weights)
+{
+    rules = {{subject_kind::key, quota(1000, quota_window::total)}};
+    admission_request r = request(0, 10);
+    r.weights = {1000, 100, 4000};
+    zone->settle(*zone->admit(r).taken, {200, 100, 50, 0}, now);
+    EXPECT_EQ(zone.key("key0").used[index_of(quota_window::total)], 100u + 10 + 200);
+    EXPECT_EQ(weighted({1, 0, 0, 0}, {1, 1, 1}), 1u);
+    EXPECT_EQ(weighted({1, 5, 0, 0}, {1000, 0, 0}), 0u);
+    EXPECT_EQ(weighted({UINT64_MAX, 0, UINT64_MAX, 0}, {}), UINT64_MAX);
+    EXPECT_EQ(weighted({UINT64_MAX, 0, 0, 0}, {}), UINT64_MAX);
+}
+
+TEST_F(gate, the_longest_wait_is_the_one_that_is_told)
+{
+    rules = {{subject_kind::key, requests(1)},
+             {subject_kind::user, tokens(60)},
+             {subject_kind::zone, concurrency(1)}};
+    ASSERT_EQ(admit(0, 60).said, verdict::ok);
+    admission_result r = admit(0, 60);
+    EXPECT_EQ(r.refused_by.kind, limit_kind::tokens);
+    EXPECT_EQ(r.refused_by.scope, subject_kind::user);
+    EXPECT_EQ(r.refused_by.wait_ms, 60000u);
+    rules = {{subject_kind::zone, concurrency(0)}};
+    EXPECT_EQ(admit().refused_by.wait_ms, limit_refusal::wait_unknown);
+}
+
+TEST_F(gate, a_quota_holds_for_its_window)
+{
+    rules = {{subject_kind::key, quota(100, quota_window::week)},
+             {subject_kind::user, quota(1000, quota_window::total)}};
+    settle(admit(0, 10).taken, 150);
+    admission_result r = admit(0, 10);
+    EXPECT_EQ(r.refused_by.kind, limit_kind::quota);
+    EXPECT_EQ(r.refused_by.window, quota_window::week);
+    EXPECT_EQ(r.refused_by.wait_ms, 4u * 86400000); // until Monday
+    wait_ms(4u * 86400000 - 1);
+    EXPECT_EQ(admit(0, 10).said, verdict::limited);
+    wait_ms(1);
+    settle(admit(0, 10).taken, 900);
+    // Its user's quota never ends.
+    EXPECT_EQ(admit(0, 10).refused_by.wait_ms, limit_refusal::wait_never);
+    EXPECT_EQ(admit(1, 10).refused_by.scope, subject_kind::user);
+    EXPECT_EQ(admit(2, 10).said, verdict::ok);
+}
+
+TEST_F(gate, a_clock_that_steps_back_renews_no_quota)
+{
+    rules = {{subject_kind::key, quota(100, quota_window::day)}};
+    settle(admit(0, 10).taken, 150);
+    now.unix_ms -= 86400000;
+    EXPECT_EQ(admit(0, 10).said, verdict::limited);
+    now.unix_ms += 86400000;
+    EXPECT_EQ(admit(0, 10).said, verdict::limited);
+    now.unix_ms += 86400000;
+    EXPECT_EQ(admit(0, 10).said, verdict::ok);
+}
+
+TEST_F(gate, a_quota_that_is_only_reserved_may_be_free_again_at_any_moment)
+{
+    rules = {{subject_kind::key, quota(100, quota_window::total)}};
+    lease* l = admit(0, 500).taken;
+    EXPECT_EQ(admit(0, 1).refused_by.wait_ms, limit_refusal::wait_unknown);
+    settle(l, 10);
+    EXPECT_EQ(admit(0, 1).said, verdict::ok);
+}
+
+TEST_F(gate, tokens_are_charged_to_the_window_in_which_a_request_ends)
+{
+    rules = {{subject_kind::key, quota(100, quota_window::day)}};
+    now.unix_ms += 86399000;
+    lease* l = admit(0, 10).taken;
+    wait_ms(2000);
+    settle(l, 150);
+    EXPECT_EQ(admit(0, 10).said, verdict::limited);
+}
+
+TEST_F(gate, a_keys_own_limits_go_over_the_locations_field_by_field)
+{
+    limits location = requests(10, 2);
+    location.concurrency = 100;
+    rules = {{subject_kind::key, location}};
+    limit_keys(requests(5));
+    EXPECT_EQ(admit_all().size(), 3u); // its rate, the location's burst
+    wait_ms(200);
+    EXPECT_EQ(admit_all().size(), 1u);
+
+    limits own = concurrency(2);
+    own.burst = 50;
+    limit_keys(own);
+    EXPECT_EQ(admit_all(2).size(), 2u);
+
+    rules = {};
+    EXPECT_EQ(admit_all(4).size(), 2u); // without a rule too
+}
+
+TEST_F(gate, a_dry_run_says_so_and_lets_through)
+{
+    rules = {{subject_kind::key, requests(1), true}, {subject_kind::user, concurrency(1), true}};
+    EXPECT_EQ(admit().dry_run_refusals, 0u);
+    admission_result r = admit();
+    EXPECT_EQ(r.said, verdict::ok);
+    EXPECT_EQ(r.dry_run_refusals, dry_run_bit(limit_kind::requests, subject_kind::key)
+                                      | dry_run_bit(limit_kind::concurrency, subject_kind::user));
+    EXPECT_FALSE(r.report.has_requests);
+    // It counts what it would have let in.
+    wait_ms(1000);
+    EXPECT_EQ(admit().dry_run_refusals, dry_run_bit(limit_kind::concurrency, subject_kind::user));
+    // A key's own limits are no dry run.
+    limit_keys(requests(1));
+    EXPECT_EQ(admit_all(6).size(), 1u);
+}
+
+TEST_F(gate, the_report_is_of_the_tightest_limits_as_they_are_now)
+{
+    rules = {{subject_kind::key, requests(10, 20)},
+             {subject_kind::user, requests(10, 4)},
+             {subject_kind::key, tokens(60000)},
+             {subject_kind::zone, quota(500, quota_window::day)}};
+    admission_result r = admit(0, 100);
+    EXPECT_TRUE(r.report.has_requests);
+    EXPECT_EQ(r.report.requests_limit, 5u);
+    EXPECT_EQ(r.report.requests_remaining, 4u);
+    EXPECT_EQ(r.report.requests_reset_ms, 100u);
+    EXPECT_EQ(r.report.tokens_limit, 500u);
+    EXPECT_EQ(r.report.tokens_remaining, 400u);
+    EXPECT_EQ(r.report.tokens_reset_ms, 86400000u);
+    for (int i = 0; i < 4; i++) {
+        EXPECT_EQ(admit(0, 1).report.requests_remaining, static_cast<uint64_t>(3 - i));
+    }
+    r = admit(0, 1);
+    EXPECT_EQ(r.refused_by.kind, limit_kind::requests);
+    EXPECT_EQ(r.refused_by.scope, subject_kind::user);
+    EXPECT_EQ(r.refused_by.wait_ms, 100u);
+    EXPECT_EQ(r.report.requests_remaining, 0u);
+    EXPECT_EQ(r.report.requests_reset_ms, 500u);
+    EXPECT_EQ(r.report.tokens_remaining, 396u);
+}
+
+TEST_F(gate, limits_of_different_intervals_are_different_limits)
+{
+    // Two locations, and two rates at once in a third.
+    limits slow = requests(1, 4), fast = requests(100, 9);
+    rules = {{subject_kind::key, slow}};
+    EXPECT_EQ(admit_all().size(), 5u);
+    rules = {{subject_kind::key, fast}};
+    EXPECT_EQ(admit_all().size(), 10u);
+    wait_ms(1000);
+    rules = {{subject_kind::key, slow}, {subject_kind::key, fast}};
+    EXPECT_EQ(admit_all().size(), 1u);
+}
+
+TEST_F(gate, a_limit_that_is_raised_holds_at_the_next_request)
+{
+    limit_keys(tokens(100));
+    settle(admit(0, 10).taken, 100000);
+    EXPECT_EQ(admit(0, 10).said, verdict::limited);
+    limit_keys(tokens(1000000));
+    EXPECT_EQ(admit(0, 10).said, verdict::ok);
+    limit_keys(tokens(100));
+    EXPECT_EQ(admit(0, 10).said, verdict::limited); // the debt is still there
+}
+
+// More different rates than there are states for: never more than each would let in by itself.
+TEST_F(gate, many_intervals_never_exceed_any)
+{
+    std::mt19937_64 random(99);
+    const uint64_t rates[] = {1, 2, 5, 10, 50, 100};
+    std::map<uint64_t, uint64_t> alone; // TAT of each rate
+    uint64_t admitted = 0;
+    for (int i = 0; i < 200000; i++) {
+        now.ns += random() % (second / 20);
+        uint64_t r = rates[random() % 6];
+        int64_t burst = static_cast<int64_t>(random() % 4);
+        limits l = requests(r, burst);
+        rules = {{subject_kind::key, l}};
+        gcra shape = gcra::of(l.requests, static_cast<uint64_t>(burst) + 1);
+        if (lease* taken = admit().taken) {
+            ASSERT_TRUE(shape.allows(alone[r], now.ns, 1)) << i;
+            alone[r] = gcra_take(alone[r], now.ns, shape.interval_ns, 1);
+            settle(taken, 0);
+            admitted++;
+        }
+    }
+    EXPECT_GT(admitted, 10000u);
+}
+
+TEST_F(gate, a_stream_that_outgrows_what_it_holds_takes_more)
+{
+    rules = {{subject_kind::key, quota(1000, quota_window::day), false, true},
+             {subject_kind::zone, tokens(5000)}};
+    lease* l = admit(0, 300).taken;
+    EXPECT_FALSE(zone->extend(*l, request(), 400).exceeded);
+    EXPECT_EQ(zone.key("key0").reserved, 700u);
+    EXPECT_FALSE(zone->extend(*l, request(), 400).exceeded);
+    extension_result r = zone->extend(*l, request(), 400);
+    EXPECT_TRUE(r.exceeded);
+    EXPECT_TRUE(r.cut);
+    EXPECT_EQ(r.refused_by.kind, limit_kind::quota);
+    settle(l, 1200);
+    EXPECT_EQ(zone.key("key0").used[index_of(quota_window::day)], 1200u);
+    EXPECT_EQ(zone.key("key0").reserved, 0u);
+    // The rate has 1200 less, not more.
+    rules = {{subject_kind::zone, tokens(5000)}};
+    EXPECT_EQ(admit(2, 0).report.tokens_remaining, 3800u);
+}
+
+TEST_F(gate, only_a_hard_quota_cuts)
+{
+    rules = {{subject_kind::key, quota(100, quota_window::day)},
+             {subject_kind::user, tokens(100), false, true}};
+    lease* l = admit(0, 100).taken;
+    extension_result r = zone->extend(*l, request(), 100);
+    EXPECT_TRUE(r.exceeded);
+    EXPECT_FALSE(r.cut);
+    // A key's own quota is hard where the location's rule for keys is.
+    limit_keys(quota(50, quota_window::day));
+    rules = {{subject_kind::key, quota(1000000, quota_window::day), false, true}};
+    EXPECT_TRUE(zone->extend(*l, request(), 1).cut);
+    rules[0].dry_run = true;
+    EXPECT_FALSE(zone->extend(*l, request(), 1).cut);
+}
+
+TEST_F(gate, wrong_keys_are_counted_by_address_and_good_ones_pass)
+{
+    limits l;
+    l.failures = {3, 60000};
+    rules = {{subject_kind::address, l}};
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(zone->check_key(request(99)).said, verdict::unknown);
+    }
+    admission_result r = zone->check_key(request(99));
+    EXPECT_EQ(r.said, verdict::limited);
+    EXPECT_EQ(r.refused_by.kind, limit_kind::failures);
+    EXPECT_EQ(r.refused_by.wait_ms, 20000u);
+    EXPECT_EQ(zone->check_key(request(1)).said, verdict::ok);
+    address[3]++;
+    EXPECT_EQ(zone->check_key(request(99)).said, verdict::unknown);
+    address[3]--;
+    wait_ms(20000);
+    EXPECT_EQ(zone->check_key(request(99)).said, verdict::unknown);
+    EXPECT_EQ(zone->check_key(request(99)).said, verdict::limited);
+}
+
+TEST_F(gate, addresses_of_one_host_are_one)
+{
+    auto name = [](std::vector<uint8_t> a) { return std::string(address_name(a)); };
+    EXPECT_EQ(name({1, 2, 3, 4}), std::string("\x01\x02\x03\x04"));
+    EXPECT_EQ(name({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4}), name({1, 2, 3, 4}));
+    EXPECT_EQ(name({0x20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}),
+              std::string("\x20\x01\x02\x03\x04\x05\x06\x07"));
+    EXPECT_EQ(name({}), "");
+}
+
+TEST_F(gate, long_model_names_are_told_apart)
+{
+    rules = {{subject_kind::model, concurrency(1)}};
+    for (size_t size : {max_name - 1, max_name, max_name + 1, size_t{500}}) {
+        for (char last : {'a', 'b'}) {
+            model = std::string(size, 'x') + last;
+            EXPECT_EQ(admit_all().size(), 1u) << size;
+        }
+    }
+    for (uint32_t i = 0; i < zone->subjects().high_water(); i++) {
+        EXPECT_LE(zone->subjects().at(i).name().size(), max_name);
+    }
+}
+
+TEST(admission, addresses_that_say_nothing_any_more_make_room)
+{
+    shared_zone zone(shared_state::min_bytes);
+    zone.publish(file_of("keys.json", 2));
+    limits l = requests(1);
+    limit_rule rules[] = {{subject_kind::address, l}};
+    uint32_t address = 0;
+    admission_request r = zone.request(0);
+    r.address = {reinterpret_cast<uint8_t*>(&address), 4};
+    r.rules = rules;
+    r.now_ns = 1000 * second;
+    auto try_next = [&] {
+        address++;
+        lease* taken = zone->admit(r).taken;
+        if (taken) {
+            zone->settle(*taken, {}, r.now());
+        }
+        return taken != nullptr;
+    };
+
+    uint32_t room = zone->subjects().capacity() / 2;
+    for (uint32_t i = 0; i < room; i++) {
+        ASSERT_TRUE(try_next());
+    }
+    // All of them are in use for a second, and keys have the other half.
+    EXPECT_FALSE(try_next());
+    EXPECT_EQ(zone->admit(r).said, verdict::zone_full);
+    r.rules = {};
+    r.key = digest_of_number(1);
+    EXPECT_EQ(zone->admit(r).said, verdict::ok);
+    r.rules = rules;
+    r.now_ns += second;
+    for (uint32_t i = 0; i < room; i++) {
+        ASSERT_TRUE(try_next());
+    }
+    EXPECT_EQ(zone->subjects().used(), room + 3);
+    EXPECT_FALSE(try_next());
+
+    // The same after the table was made anew from its records.
+    zone->enter();
+    zone->enter();
+    zone->leave();
+    EXPECT_FALSE(try_next());
+    r.now_ns += second;
+    EXPECT_TRUE(try_next());
+    EXPECT_EQ(zone.key("key1").in_flight, 1u);
+}
