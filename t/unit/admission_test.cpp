@@ -418,23 +418,24 @@ TEST_F(gate, only_a_hard_quota_cuts)
 
 TEST_F(gate, wrong_keys_are_counted_by_address_and_good_ones_pass)
 {
+    shared_key* key = nullptr;
     limits l;
     l.failures = {3, 60000};
     rules = {{subject_kind::address, l}};
     for (int i = 0; i < 3; i++) {
-        EXPECT_EQ(zone->check_key(request(99)).said, verdict::unknown);
+        EXPECT_EQ(zone->check_key(request(99), key).said, verdict::unknown);
     }
-    admission_result r = zone->check_key(request(99));
+    admission_result r = zone->check_key(request(99), key);
     EXPECT_EQ(r.said, verdict::limited);
     EXPECT_EQ(r.refused_by.kind, limit_kind::failures);
     EXPECT_EQ(r.refused_by.wait_ms, 20000u);
-    EXPECT_EQ(zone->check_key(request(1)).said, verdict::ok);
+    EXPECT_EQ(zone->check_key(request(1), key).said, verdict::ok);
     address[3]++;
-    EXPECT_EQ(zone->check_key(request(99)).said, verdict::unknown);
+    EXPECT_EQ(zone->check_key(request(99), key).said, verdict::unknown);
     address[3]--;
     wait_ms(20000);
-    EXPECT_EQ(zone->check_key(request(99)).said, verdict::unknown);
-    EXPECT_EQ(zone->check_key(request(99)).said, verdict::limited);
+    EXPECT_EQ(zone->check_key(request(99), key).said, verdict::unknown);
+    EXPECT_EQ(zone->check_key(request(99), key).said, verdict::limited);
 }
 
 TEST_F(gate, addresses_of_one_host_are_one)
