@@ -64,6 +64,60 @@ inline const char* find_nesting_stop(const char* p, const char* end)
     return p;
 }
 
+#if defined(__SSE2__)
+// What stands in 32 bytes of JSON text, a bit each.
+struct json_block {
+    static constexpr int size = 32;
+
+    uint32_t quotes;
+    uint32_t brackets;
+    uint32_t stops; // what ends a run of plain text in a string, but for quotes
+    bool nul;       // a NUL among `stops`
+
+    explicit json_block(const char* p)
+    {
+        const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+        const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16));
+        const auto mask = [](__m128i a, __m128i b) {
+            return static_cast<uint32_t>(_mm_movemask_epi8(a))
+                   | static_cast<uint32_t>(_mm_movemask_epi8(b)) << 16;
+        };
+        const auto is = [](__m128i v, char c) { return _mm_cmpeq_epi8(v, _mm_set1_epi8(c)); };
+        const auto bracket = [&](__m128i v) {
+            const __m128i folded = _mm_or_si128(v, _mm_set1_epi8(0x20)); // as in find_nesting_stop
+            return _mm_or_si128(is(folded, '{'), is(folded, '}'));
+        };
+        const auto stop = [&](__m128i v) {
+            const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+            return _mm_or_si128(is(v, '\\'), control);
+        };
+        quotes = mask(is(low, '"'), is(high, '"'));
+        brackets = mask(bracket(low), bracket(high));
+        const __m128i low_stop = stop(low);
+        const __m128i high_stop = stop(high);
+        stops = 0;
+        nul = false;
+        if (_mm_movemask_epi8(_mm_or_si128(low_stop, high_stop)) != 0) {
+            stops = mask(low_stop, high_stop);
+            nul = mask(is(low, 0), is(high, 0)) != 0;
+        }
+    }
+
+    // Without backslashes: the bytes that stand in strings, from an opening quote up to the closing one.
+    // `inside` is all ones where the block begins in a string, else 0.
+    uint32_t strings(uint32_t inside) const
+    {
+        uint32_t s = quotes;
+        s ^= s << 1;
+        s ^= s << 2;
+        s ^= s << 4;
+        s ^= s << 8;
+        s ^= s << 16;
+        return s ^ inside;
+    }
+};
+#endif
+
 // The end of a line: LF or CR.
 inline const char* find_line_end(const char* p, const char* end)
 {

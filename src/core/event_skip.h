@@ -22,11 +22,15 @@ inline bool is_null_member(const char* p, const char* end)
     return starts(p, end, ":null") || starts(p, end, ": null");
 }
 
-inline bool is_error_line(const char* p, const char* end)
+// Whether the line at p is the field `error`, or has [DONE] as its data.
+inline bool is_telling_line(const char* p, const char* end)
 {
     constexpr std::string_view name = "error";
-    return starts(p, end, name)
-           && (p + name.size() == end || p[name.size()] == ':' || p[name.size()] == '\n');
+    if (starts(p, end, name)) {
+        p += name.size();
+        return p == end || *p == ':' || *p == '\n';
+    }
+    return starts(p, end, "data:[DONE]") || starts(p, end, "data: [DONE]");
 }
 
 // Whether the byte at p begins something that has to be read. Names can be spelled with \u00XX for their
@@ -40,48 +44,73 @@ inline bool is_telling(const char* p, const char* end)
         return (starts(p, end, "\"usage\"") || starts(p, end, "\"error\"")) && !is_null_member(p + 7, end);
     case '\\':
         return starts(p, end, "\\u006") || starts(p, end, "\\u007");
-    case '[':
-        return starts(p, end, "[DONE]");
     case '\n':
-        return is_error_line(p + 1, end);
+        return is_telling_line(p + 1, end);
     default:
         return false;
     }
 }
 
-inline const char* find_telling(const char* p, const char* end)
-{
 #if defined(__SSE2__)
-    // The first two bytes of each text that is_telling() knows are one of these and one of those: few other
-    // pairs are.
-    const auto pairs = [](const char* at) {
-        const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-        const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 1));
-        const auto is = [](__m128i bytes, char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); };
-        const __m128i one = _mm_or_si128(_mm_or_si128(is(first, '"'), is(first, '\n')),
-                                         _mm_or_si128(is(first, '\\'), is(first, '[')));
-        const __m128i two = _mm_or_si128(_mm_or_si128(is(second, 'u'), is(second, 'e')), is(second, 'D'));
-        return _mm_or_si128(_mm_and_si128(one, two), is(first, '\r'));
-    };
-    for (; end - p >= 33; p += 32) {
-        const __m128i low = pairs(p);
-        const __m128i high = pairs(p + 16);
-        if (_mm_movemask_epi8(_mm_or_si128(low, high)) == 0) {
-            continue;
+// Of 16 bytes, those where is_telling() may be true: by two bytes of each text it knows. Reads 17.
+inline __m128i may_tell(const char* p)
+{
+    const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 1));
+    const auto is = [](__m128i bytes, char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); };
+    // LF, CR and few others; "u "e \u.
+    const __m128i line_end = _mm_cmpeq_epi8(_mm_min_epu8(first, _mm_set1_epi8(0x0f)), first);
+    const __m128i u_or_e = is(_mm_or_si128(second, _mm_set1_epi8('u' ^ 'e')), 'u');
+    const __m128i name = _mm_and_si128(_mm_or_si128(is(first, '"'), is(first, '\\')), u_or_e);
+    return _mm_or_si128(line_end, name);
+}
+#endif
+
+// What was found in events up to some byte.
+struct event_search {
+    const char* border; // the last one between events
+    bool told = false;  // the byte is telling
+
+    // Whether the byte at p, which may_tell(), tells.
+    bool look(const char* p, const char* end)
+    {
+        if (*p == '\n' && p[1] == '\n') {
+            border = p + 2;
         }
-        unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(low) | _mm_movemask_epi8(high) << 16);
-        for (; mask != 0; mask &= mask - 1) {
-            const char* const at = p + __builtin_ctz(mask);
-            if (is_telling(at, end)) {
-                return at;
+        told = is_telling(p, end);
+        return told;
+    }
+};
+
+// Searches [p, stop), which two bytes follow, up to the first that is telling.
+inline event_search search_events(const char* p, const char* stop, const char* end)
+{
+    event_search found{p};
+#if defined(__SSE2__)
+    constexpr std::ptrdiff_t block = 32;
+    if (stop - p >= block) {
+        // The last block takes some bytes again of the one before it.
+        for (const char* const last = stop - block;; p = last - p > block ? p + block : last) {
+            const __m128i low = may_tell(p);
+            const __m128i high = may_tell(p + 16);
+            if (_mm_movemask_epi8(_mm_or_si128(low, high)) != 0) {
+                unsigned mask = static_cast<unsigned>(_mm_movemask_epi8(low) | _mm_movemask_epi8(high) << 16);
+                for (; mask != 0; mask &= mask - 1) {
+                    if (found.look(p + __builtin_ctz(mask), end)) {
+                        return found;
+                    }
+                }
+            }
+            if (p == last) {
+                return found;
             }
         }
     }
 #endif
-    while (p != end && !is_telling(p, end)) {
+    while (p != stop && !found.look(p, end)) {
         ++p;
     }
-    return p;
+    return found;
 }
 
 } // namespace detail
@@ -103,16 +132,12 @@ inline size_t quiet_events(std::string_view events)
 {
     const char* const begin = events.data();
     const char* const end = begin + events.size();
-    if (detail::is_error_line(begin, end)) {
+    // One byte alone is left where an event ends with more than one empty line.
+    if (events.size() < 2 || detail::is_telling_line(begin, end)) {
         return 0;
     }
-    const char* const telling = detail::find_telling(begin, end);
-    if (telling == end) {
-        return events.size();
-    }
-    // Back to the border of its event. A telling line feed may itself be the border's second one.
-    const char* const to = *telling == '\n' ? telling + 1 : telling;
-    return static_cast<size_t>(last_event_end({begin, static_cast<size_t>(to - begin)}) - begin);
+    const detail::event_search found = detail::search_events(begin, end - 2, end);
+    return found.told ? static_cast<size_t>(found.border - begin) : events.size();
 }
 
 } // namespace llm

@@ -9,9 +9,7 @@ bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-} // namespace
-
-bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
+bool scaled_count(std::string_view number, uint64_t limit, uint64_t& count)
 {
     // The value is digits * 10^(exponent - fraction digits); trailing zeros of the digits are moved to the
     // exponent.
@@ -95,6 +93,25 @@ bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
         digits *= big ? 1 : 10;
     }
     count = big || digits > limit ? limit : digits;
+    return true;
+}
+
+} // namespace
+
+bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
+{
+    // Most counts are a few digits.
+    constexpr size_t sure = 18; // digits that can not overflow
+    uint64_t plain = 0;
+    size_t i = 0;
+    while (i < number.size() && is_digit(number[i]) && i < sure) {
+        plain = plain * 10 + static_cast<uint64_t>(number[i] - '0');
+        ++i;
+    }
+    if (i == 0 || i != number.size()) {
+        return scaled_count(number, limit, count);
+    }
+    count = plain < limit ? plain : limit;
     return true;
 }
 

@@ -3,16 +3,18 @@
 #include "bytes.h"
 #include "json_scan_run.h"
 
+#include <cstring>
+
 namespace llm {
 
 namespace {
 
-struct literal {
-    std::string_view word;
+struct word {
+    std::string_view text;
     json_type type;
 };
 
-constexpr literal literals[] = {
+constexpr word words[] = {
     {"null", json_type::null},  {"true", json_type::yes},        {"false", json_type::no},
     {"NaN", json_type::number}, {"Infinity", json_type::number}, {"-Infinity", json_type::number},
 };
@@ -23,9 +25,46 @@ bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
+const char* past_space(const char* p, const char* end)
+{
+    while (p != end && is_space(*p)) {
+        ++p;
+    }
+    return p;
+}
+
 bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
+}
+
+bool is_null(const char* p, const char* end)
+{
+    return end - p >= 4 && std::memcmp(p, "null", 4) == 0;
+}
+
+// The end of a whole number in digits, or p where there is another value or it may go on.
+const char* past_plain_number(const char* p, const char* end)
+{
+    const char* stop = p;
+    while (stop != end && is_digit(*stop)) {
+        ++stop;
+    }
+    const bool plain = stop != end && *stop != '.' && (*stop | 0x20) != 'e' && (*p != '0' || stop == p + 1);
+    return plain ? stop : p;
+}
+
+// The end of the usual scalars; p where there is another value, or it does not end in the piece.
+const char* past_plain_value(const char* p, const char* end)
+{
+    if (*p == '"') {
+        const char* const stop = find_string_stop(p + 1, end);
+        return stop != end && *stop == '"' ? stop + 1 : p;
+    }
+    if (*p == 'n') {
+        return is_null(p, end) ? p + 4 : p;
+    }
+    return past_plain_number(p, end);
 }
 
 } // namespace
@@ -52,27 +91,37 @@ json_scanner::status json_scanner::state() const
 
 size_t json_scanner::feed(std::string_view piece, const json_path* paths, json_sink sink)
 {
-    const run r{paths, sink, piece.data(), offset_};
+    const run r(paths, sink, piece.data(), offset_);
     const char* p = piece.data();
     const char* const end = p + piece.size();
 
-    while (p != end) {
-        if (step_ == step::string) {
+    bool stopped = false;
+    while (p != end && !stopped) {
+        switch (step_) {
+        case step::string:
             p = in_string(r, p, end);
-        } else if (step_ == step::skip) {
+            break;
+        case step::skip:
             p = in_skip(r, p, end);
-        } else if (step_ == step::number) {
+            break;
+        case step::number:
             p = in_number(r, p, end);
-        } else if (step_ == step::literal) {
+            break;
+        case step::literal:
             p = in_literal(r, p, end);
-        } else if (step_ == step::failed) {
             break;
-        } else if (is_space(*p)) {
-            ++p;
-        } else if (step_ == step::done) {
+        case step::failed:
+            stopped = true;
             break;
-        } else {
-            p = structure(r, p, end);
+        default:
+            if (is_space(*p)) {
+                ++p;
+            } else if (step_ == step::done) {
+                stopped = true;
+            } else {
+                p = structure(r, p, end);
+            }
+            break;
         }
     }
 
@@ -83,7 +132,7 @@ size_t json_scanner::feed(std::string_view piece, const json_path* paths, json_s
 json_scanner::status json_scanner::finish(const json_path* paths, json_sink sink)
 {
     if (step_ == step::number && depth_ == 0 && number_may_end()) {
-        const run r{paths, sink, nullptr, offset_};
+        const run r(paths, sink, nullptr, offset_);
         value_ended(r, json_type::number, {text_, text_size_}, offset_);
     }
     return state();
@@ -127,7 +176,7 @@ const char* json_scanner::structure(const run& r, const char* p, const char* end
         if (c != '"') {
             break;
         }
-        return key(r, p, end);
+        return members(r, p, end);
     case step::colon:
         if (c != ':') {
             break;
@@ -152,29 +201,58 @@ const char* json_scanner::structure(const run& r, const char* p, const char* end
     return fail(p, json_error::syntax);
 }
 
-const char* json_scanner::key(const run& r, const char* p, const char* end)
+// From the quote of a name on: members, as long as they lie whole in the piece. Where one does not, or is not
+// what is expected, the step for the rest is set.
+const char* json_scanner::members(const run& r, const char* p, const char* end)
 {
-    ++count_[depth_ - 1];
-    key_begin_ = r.at(p);
-    truncated_ = false;
-    ++p;
-    // Most names lie whole in the piece, without an escape, and need no copy.
-    const char* const stop = find_string_stop(p, end);
-    if (stop != end && *stop == '"') {
-        match_key(r, {p, static_cast<size_t>(stop - p)});
-        step_ = step::colon;
-        p = stop + 1;
-        if (p != end && *p == ':') {
-            step_ = step::member;
-            ++p;
+    for (;;) {
+        ++count_[depth_ - 1];
+        key_begin_ = r.at(p);
+        truncated_ = false;
+        ++p;
+        const char* const stop = find_string_stop(p, end);
+        if (stop == end || *stop != '"') {
+            role_ = role::key;
+            capture_ = true;
+            text_size_ = 0;
+            step_ = step::string;
+            return p;
         }
-        return p;
+        match_key(r, {p, static_cast<size_t>(stop - p)});
+        p = stop + 1;
+        if (p == end || *p != ':') {
+            step_ = step::colon;
+            return p;
+        }
+        p = past_space(p + 1, end);
+        if (p == end) {
+            step_ = step::member;
+            return p;
+        }
+        const char* const after = path_ == no_path ? past_plain_value(p, end) : p;
+        if (after != p) {
+            p = after;
+            step_ = step::after_value;
+        } else {
+            p = value(r, p, end);
+        }
+        // The innermost container is an object here too, this one or one in it.
+        if (step_ != step::after_value || p == end) {
+            return p;
+        }
+        if (*p == '}') {
+            return close(r, p);
+        }
+        if (*p != ',') {
+            return p;
+        }
+        comma_ = r.at(p);
+        step_ = step::key;
+        p = past_space(p + 1, end);
+        if (p == end || *p != '"') {
+            return p;
+        }
     }
-    role_ = role::key;
-    capture_ = true;
-    text_size_ = 0;
-    step_ = step::string;
-    return p;
 }
 
 // The first byte of a value; path_ says whose.
@@ -182,9 +260,8 @@ const char* json_scanner::value(const run& r, const char* p, const char* end)
 {
     const char c = *p;
     if (c == '{' || c == '[') {
-        return container(r, p);
+        return container(r, p, end);
     }
-
     value_begin_ = r.at(p);
     role_ = role::value;
     capture_ = path_ != no_path && r.paths[path_].text != json_text::none;
@@ -193,22 +270,7 @@ const char* json_scanner::value(const run& r, const char* p, const char* end)
     if (c == '"') {
         return string(r, p + 1, end);
     }
-    if (c == '-' || is_digit(c)) {
-        digits_ = c == '-' ? digits::minus : c == '0' ? digits::zero : digits::whole;
-        if (capture_) {
-            put(r, p, 1);
-        }
-        step_ = step::number;
-        return in_number(r, p + 1, end);
-    }
-    for (literal_ = 0; literal_ < minus_infinity; ++literal_) {
-        if (c == literals[literal_].word[0]) {
-            literal_at_ = 1;
-            step_ = step::literal;
-            return p + 1;
-        }
-    }
-    return fail(p, json_error::syntax);
+    return c == '-' || is_digit(c) ? number(r, p, end) : literal(r, p, end);
 }
 
 // The first byte within a string that is a value.
@@ -232,7 +294,39 @@ const char* json_scanner::string(const run& r, const char* p, const char* end)
     return p;
 }
 
-const char* json_scanner::container(const run& r, const char* p)
+const char* json_scanner::number(const run& r, const char* p, const char* end)
+{
+    const char* const stop = past_plain_number(p, end);
+    const size_t size = static_cast<size_t>(stop - p);
+    if (size != 0 && size <= max_text) {
+        value_ended(r, json_type::number, {p, capture_ ? size : 0}, r.at(stop));
+        return stop;
+    }
+    digits_ = *p == '-' ? digits::minus : *p == '0' ? digits::zero : digits::whole;
+    if (capture_) {
+        put(r, p, 1);
+    }
+    step_ = step::number;
+    return in_number(r, p + 1, end);
+}
+
+const char* json_scanner::literal(const run& r, const char* p, const char* end)
+{
+    if (is_null(p, end)) {
+        value_ended(r, json_type::null, {}, r.at(p) + 4);
+        return p + 4;
+    }
+    for (literal_ = 0; literal_ < minus_infinity; ++literal_) {
+        if (*p == words[literal_].text[0]) {
+            literal_at_ = 1;
+            step_ = step::literal;
+            return in_literal(r, p + 1, end);
+        }
+    }
+    return fail(p, json_error::syntax);
+}
+
+const char* json_scanner::container(const run& r, const char* p, const char* end)
 {
     const bool object = *p == '{';
     value_begin_ = r.at(p);
@@ -245,77 +339,25 @@ const char* json_scanner::container(const run& r, const char* p)
     if (path_ == no_path || r.paths[path_].children == 0) {
         skip_base_ = static_cast<uint16_t>(depth_ - 1);
         step_ = step::skip;
-    } else {
-        container_ = path_;
-        count_[depth_ - 1] = 0;
-        step_ = object ? step::first_key : step::first_element;
+        return in_skip(r, p + 1, end);
     }
-    return p + 1;
+    container_ = path_;
+    count_[depth_ - 1] = 0;
+    step_ = object ? step::first_key : step::first_element;
+    ++p;
+    return object && p != end && *p == '"' ? members(r, p, end) : p;
 }
 
 // The end of a container that paths lead into.
 const char* json_scanner::close(const run& r, const char* p)
 {
-    if (top_is_object() != (*p == '}')) {
+    if (!pop(*p == '}')) {
         return fail(p, json_error::syntax);
     }
-    --depth_;
     path_ = container_;
     container_ = r.paths[path_].parent;
     container_ended(r, *p == '}', count_[depth_], r.at(p) + 1);
     return p + 1;
-}
-
-void json_scanner::container_ended(const run& r, bool object, uint32_t count, uint64_t end)
-{
-    if (path_ != no_path) {
-        json_event event{};
-        event.is = json_event::what::close;
-        event.path = path_;
-        event.type = object ? json_type::object : json_type::array;
-        event.index = count;
-        event.value_end = end;
-        r.sink.take(r.sink.owner, event);
-    }
-    step_ = depth_ == 0 ? step::done : step::after_value;
-}
-
-const char* json_scanner::in_skip(const run& r, const char* p, const char* end)
-{
-    for (;;) {
-        p = find_nesting_stop(p, end);
-        if (p == end) {
-            return p;
-        }
-        switch (*p) {
-        case '"':
-            role_ = role::skipped;
-            capture_ = false;
-            step_ = step::string;
-            return p + 1;
-        case '{':
-        case '[':
-            if (!push(*p == '{')) {
-                return fail(p, json_error::too_deep);
-            }
-            ++p;
-            break;
-        case '}':
-        case ']':
-            if (top_is_object() != (*p == '}')) {
-                return fail(p, json_error::syntax);
-            }
-            ++p;
-            --depth_;
-            if (depth_ != skip_base_) {
-                break;
-            }
-            container_ended(r, p[-1] == '}', 0, r.at(p));
-            return p;
-        default:
-            return fail(p, json_error::syntax);
-        }
-    }
 }
 
 const char* json_scanner::in_number(const run& r, const char* p, const char* end)
@@ -368,34 +410,20 @@ const char* json_scanner::in_number(const run& r, const char* p, const char* end
     return p;
 }
 
-bool json_scanner::number_may_end() const
-{
-    return digits_ == digits::zero || digits_ == digits::whole || digits_ == digits::fraction
-           || digits_ == digits::exponent_digits;
-}
-
 const char* json_scanner::in_literal(const run& r, const char* p, const char* end)
 {
-    const literal& l = literals[literal_];
+    const word& w = words[literal_];
     for (; p != end; ++p) {
-        if (*p != l.word[literal_at_]) {
+        if (*p != w.text[literal_at_]) {
             return fail(p, json_error::syntax);
         }
-        if (++literal_at_ == l.word.size()) {
+        if (++literal_at_ == w.text.size()) {
             ++p;
-            value_ended(r, l.type, l.type == json_type::number ? l.word : std::string_view(), r.at(p));
+            value_ended(r, w.type, w.type == json_type::number ? w.text : std::string_view(), r.at(p));
             return p;
         }
     }
     return p;
-}
-
-void json_scanner::value_ended(const run& r, json_type type, std::string_view text, uint64_t end)
-{
-    if (path_ != no_path) {
-        emit(r, json_event::what::value, type, text, end);
-    }
-    step_ = depth_ == 0 ? step::done : step::after_value;
 }
 
 void json_scanner::emit(const run& r, json_event::what is, json_type type, std::string_view text,
@@ -413,24 +441,6 @@ void json_scanner::emit(const run& r, json_event::what is, json_type type, std::
                            .value_begin = value_begin_,
                            .value_end = end};
     r.sink.take(r.sink.owner, event);
-}
-
-bool json_scanner::push(bool object)
-{
-    if (depth_ == max_depth) {
-        return false;
-    }
-    const uint8_t bit = static_cast<uint8_t>(1u << (depth_ % 8));
-    uint8_t& byte = nesting_[depth_ / 8];
-    byte = static_cast<uint8_t>(object ? byte | bit : byte & ~bit);
-    ++depth_;
-    return true;
-}
-
-bool json_scanner::top_is_object() const
-{
-    const unsigned top = depth_ - 1u;
-    return (nesting_[top / 8] >> (top % 8) & 1) != 0;
 }
 
 } // namespace llm

@@ -13,7 +13,8 @@ namespace llm {
 enum class json_text : uint8_t { none, bounded, pieces };
 
 // One node of the tree of paths. Node 0 is the top-level value. `name` is a member's name, or json_elements
-// for every element of an array. Siblings stand together, after their parent, json_elements first;
+// for every element of an array. Siblings stand together, after their parent, json_elements first; an
+// empty name is that of no member;
 // json_paths() checks it and fills in the rest.
 struct json_path {
     std::string_view name;
@@ -22,9 +23,17 @@ struct json_path {
     bool any_case = false; // also takes names that differ in the case of ASCII letters, as `folded`
     uint8_t first_child = 0;
     uint8_t children = 0;
+    uint64_t marks = 0; // json_name_mark of each child
 };
 
 inline constexpr std::string_view json_elements = "[]";
+
+// A bit for a name that few other names share; the same in any case of its letters. No bit for the empty
+// name, which no path can have.
+constexpr uint64_t json_name_mark(std::string_view name)
+{
+    return name.empty() ? 0 : uint64_t{1} << ((name.size() * 5 + (name[0] & 0x1f)) & 63);
+}
 
 enum class json_type : uint8_t { null, no, yes, number, string, object, array };
 
@@ -122,25 +131,31 @@ private:
 
     const char* fail(const char* p, json_error error);
     const char* structure(const run& r, const char* p, const char* end);
-    const char* key(const run& r, const char* p, const char* end);
+    const char* members(const run& r, const char* p, const char* end);
     const char* value(const run& r, const char* p, const char* end);
     const char* string(const run& r, const char* p, const char* end);
-    const char* container(const run& r, const char* p);
+    const char* number(const run& r, const char* p, const char* end);
+    const char* literal(const run& r, const char* p, const char* end);
+    const char* container(const run& r, const char* p, const char* end);
     const char* close(const run& r, const char* p);
     const char* in_string(const run& r, const char* p, const char* end);
     const char* escape(const run& r, const char* p);
     const char* in_number(const run& r, const char* p, const char* end);
     const char* in_literal(const run& r, const char* p, const char* end);
     const char* in_skip(const run& r, const char* p, const char* end);
+    const char* skip_blocks(const run& r, const char* p, const char* end);
+    bool skip_bracket(const run& r, const char* p);
     void container_ended(const run& r, bool object, uint32_t count, uint64_t end);
     void string_ended(const run& r, uint64_t end);
     void match_key(const run& r, std::string_view name);
+    uint8_t child_of(const run& r, std::string_view name);
     void value_ended(const run& r, json_type type, std::string_view text, uint64_t end);
     void put(const run& r, const char* p, size_t n);
     void put_code(const run& r, uint32_t code);
     void put_lone_surrogate(const run& r);
     void emit(const run& r, json_event::what is, json_type type, std::string_view text, uint64_t end) const;
     bool push(bool object);
+    bool pop(bool object); // false where the innermost is not of this kind
     bool top_is_object() const;
     bool number_may_end() const;
 
@@ -167,7 +182,9 @@ private:
     bool truncated_ = false;
     bool folded_ = false;
     uint8_t text_size_ = 0;
-    uint8_t nesting_[max_depth / 8] = {}; // a bit per open container: 1 is an object
+    // A bit per open container: 1 is an object. The innermost one is bit 0 of the last word in use, which is
+    // also that of the depth.
+    uint64_t nesting_[max_depth / 64] = {};
     char text_[max_text] = {};
 };
 
@@ -188,6 +205,9 @@ consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
             parent.first_child = static_cast<uint8_t>(i);
         }
         ++parent.children;
+        if (list[i].name != json_elements) {
+            parent.marks |= json_name_mark(list[i].name);
+        }
         if (list[i].parent >= i || (list[i].name == json_elements && parent.children != 1)
             || parent.first_child + parent.children != i + 1 || level[i] > json_scanner::max_levels
             || list[i].name.size() > json_scanner::max_text) {

@@ -1,4 +1,5 @@
-// json_scanner's strings: escapes, the text that is kept of them, and names that lead to a path.
+// json_scanner's strings: escapes, the text that is kept of them, and names that lead to a path. And what it
+// skips.
 
 #include "bytes.h"
 #include "json_scan_run.h"
@@ -12,6 +13,31 @@ namespace {
 char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
+// Of short names faster than a call of memcmp.
+bool same_bytes(const char* a, const char* b, size_t n)
+{
+    const auto same_word = [&](size_t i) {
+        uint64_t x = 0;
+        uint64_t y = 0;
+        std::memcpy(&x, a + i, sizeof x);
+        std::memcpy(&y, b + i, sizeof y);
+        return x == y;
+    };
+    size_t i = 0;
+    for (; n - i > 8; i += 8) {
+        if (!same_word(i)) {
+            return false;
+        }
+    }
+    if (n >= 8) {
+        return same_word(n - 8);
+    }
+    while (i != n && a[i] == b[i]) {
+        ++i;
+    }
+    return i == n;
 }
 
 bool equal_folded(std::string_view a, std::string_view b)
@@ -136,13 +162,9 @@ void json_scanner::string_ended(const run& r, uint64_t end)
     }
 }
 
-void json_scanner::match_key(const run& r, std::string_view name)
+// One of the names that may be a child's by json_name_mark.
+uint8_t json_scanner::child_of(const run& r, std::string_view name)
 {
-    path_ = no_path;
-    folded_ = false;
-    if (truncated_) {
-        return;
-    }
     const json_path* child = r.paths + r.paths[container_].first_child;
     const json_path* const last = child + r.paths[container_].children;
     for (; child != last; ++child) {
@@ -152,13 +174,13 @@ void json_scanner::match_key(const run& r, std::string_view name)
         if (!child->any_case && child->name[0] != name[0]) {
             continue;
         }
-        const bool same = std::memcmp(child->name.data(), name.data(), name.size()) == 0;
+        const bool same = same_bytes(child->name.data(), name.data(), name.size());
         if (same || (child->any_case && equal_folded(child->name, name))) {
-            path_ = static_cast<uint8_t>(child - r.paths);
             folded_ = !same;
-            return;
+            return static_cast<uint8_t>(child - r.paths);
         }
     }
+    return no_path;
 }
 
 // Adds to the text of a key, string or number that is wanted.
@@ -215,6 +237,88 @@ void json_scanner::put_lone_surrogate(const run& r)
     }
     high_ = 0;
     put_code(r, 0xfffd);
+}
+
+const char* json_scanner::in_skip(const run& r, const char* p, const char* end)
+{
+    const char* blocks_from = p;
+    for (;;) {
+        if (p >= blocks_from && end - p >= 32) {
+            p = skip_blocks(r, p, end);
+            if (step_ == step::string) {
+                p = in_string(r, p, end);
+                if (step_ == step::skip) {
+                    continue;
+                }
+            }
+            if (step_ != step::skip) {
+                return p;
+            }
+            // Not again of the same block.
+            blocks_from = end - p > 32 ? p + 32 : end;
+        }
+        p = find_nesting_stop(p, end);
+        if (p == end) {
+            return p;
+        }
+        if (*p == '\0') {
+            return fail(p, json_error::syntax);
+        }
+        if (*p == '"') {
+            role_ = role::skipped;
+            capture_ = false;
+            step_ = step::string;
+            p = in_string(r, p + 1, end);
+            if (step_ != step::skip) {
+                return p;
+            }
+        } else {
+            if (!skip_bracket(r, p)) {
+                return step_ == step::failed ? p : p + 1;
+            }
+            ++p;
+        }
+    }
+}
+
+// Takes blocks, up to one that has to be read byte by byte, to an error or the end of what is skipped. May
+// stop in a string.
+const char* json_scanner::skip_blocks([[maybe_unused]] const run& r, const char* p,
+                                      [[maybe_unused]] const char* end)
+{
+#if defined(__SSE2__)
+    uint32_t inside = 0;
+    int plain_blocks = 0; // before this one
+    for (; end - p >= json_block::size; p += json_block::size) {
+        const json_block block(p);
+        // The end of a long string, or of many numbers, is found faster without blocks.
+        if (block.quotes == 0 && (inside != 0 || block.brackets == 0)) {
+            if (block.stops != 0 || plain_blocks == 2) {
+                break;
+            }
+            ++plain_blocks;
+            continue;
+        }
+        plain_blocks = 0;
+        const uint32_t strings = block.quotes == 0 ? 0 : block.strings(inside);
+        if ((block.stops & strings) != 0 || block.nul) {
+            break;
+        }
+        for (uint32_t at = block.brackets & ~strings; at != 0; at &= at - 1) {
+            const char* const bracket = p + __builtin_ctz(at);
+            if (!skip_bracket(r, bracket)) {
+                return step_ == step::failed ? bracket : bracket + 1;
+            }
+        }
+        inside = strings >> 31 != 0 ? UINT32_MAX : 0;
+    }
+    if (inside != 0) {
+        role_ = role::skipped;
+        capture_ = false;
+        step_ = step::string;
+    }
+#endif
+    return p;
 }
 
 } // namespace llm

@@ -66,6 +66,11 @@ static_assert(path::count <= 64, "request_facts::seen_ has a bit per path");
 // Far above any real bound, and sums and products of it with other counts stay far below UINT64_MAX.
 constexpr uint64_t max_bound = uint64_t{1} << 40;
 
+bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 std::string_view trimmed(std::string_view text)
 {
     constexpr std::string_view spaces = " \t\n\r\v\f";
@@ -140,8 +145,11 @@ bool request_facts::feed(std::string_view piece)
     }
 
     if (!begun_) {
-        const size_t first = piece.find_first_not_of(" \t\n\r");
-        if (first == std::string_view::npos) {
+        size_t first = 0;
+        while (first < piece.size() && is_space(piece[first])) {
+            ++first;
+        }
+        if (first == piece.size()) {
             return true;
         }
         if (piece[first] != '{') {

@@ -19,11 +19,6 @@ bool is_line_end(char c)
 
 } // namespace
 
-bool sse_reader::at_border() const
-{
-    return step_ == step::line && !after_cr_ && (ended_ || (!has_data_ && event_size_ == 0));
-}
-
 std::string_view sse_reader::event() const
 {
     return event_size_ > max_event ? std::string_view() : std::string_view(event_, event_size_);

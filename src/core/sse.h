@@ -32,7 +32,10 @@ public:
     sse_item finish();
 
     // Whether the next byte begins an event, and it does not belong to the line end before it.
-    bool at_border() const;
+    bool at_border() const
+    {
+        return step_ == step::line && !after_cr_ && (ended_ || (!has_data_ && event_size_ == 0));
+    }
     // At a border: takes this many bytes as read that are known to be whole events.
     void skip(size_t bytes) { offset_ += bytes; }
 

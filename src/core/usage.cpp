@@ -116,7 +116,7 @@ void usage_reader::feed(std::string_view piece)
         feed_stream(piece);
     } else if (form_ == reply_form::json) {
         content_seen_ = content_seen_ || !piece.empty();
-        scanner_.feed(piece, usage_paths.data(), {take, this});
+        scanner_.feed(piece, reply_paths.data(), {take, this});
     }
 }
 
@@ -132,6 +132,9 @@ void usage_reader::feed_stream(std::string_view piece)
                 const size_t quiet = quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())));
                 piece.remove_prefix(quiet);
                 stream_.skip(quiet);
+                if (piece.empty()) {
+                    return;
+                }
             }
         }
         for (;;) {
@@ -153,7 +156,7 @@ void usage_reader::feed_stream(std::string_view piece)
 void usage_reader::finish()
 {
     if (form_ == reply_form::json) {
-        scanner_.finish(usage_paths.data(), {take, this});
+        scanner_.finish(reply_paths.data(), {take, this});
     }
     if (form_ != reply_form::sse) {
         return;
@@ -180,7 +183,7 @@ void usage_reader::on_data(std::string_view bytes)
     }
 
     scanner_.seek(stream_.offset() - bytes.size());
-    const size_t taken = scanner_.feed(bytes, usage_paths.data(), {take, this});
+    const size_t taken = scanner_.feed(bytes, event_paths.data(), {take, this});
     if (taken != bytes.size()) {
         event_bad_ = true;
     }
@@ -190,7 +193,7 @@ void usage_reader::on_event_end()
 {
     if (done_at_ == done_mark.size()) {
         done_seen_ = true;
-    } else if (scanner_.finish(usage_paths.data(), {take, this}) == json_scanner::status::complete
+    } else if (scanner_.finish(event_paths.data(), {take, this}) == json_scanner::status::complete
                && !event_bad_) {
         error_seen_ = error_seen_ || event_error_;
         if (event_usage_.any()) {
@@ -303,9 +306,6 @@ void usage_reader::on_choice(const json_event& event)
     } else if (this_choice_.any()) {
         choice_usage_ = this_choice_;
         choice_usage_index_ = choice_index_;
-        if (form_ == reply_form::json) {
-            keep(choice_index_, this_choice_);
-        }
     }
 }
 

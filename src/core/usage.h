@@ -23,8 +23,8 @@ enum class reply_form : uint8_t { none, json, sse };
 reply_form reply_form_of(std::string_view content_type);
 
 // Reads the OpenAI API's chat, completions, embeddings and rerank replies, as OpenAI and the self-hosted
-// servers send them: `usage` at the top of a JSON reply or of an event, or in its choices. All zero bytes are
-// a valid initial state, which reads nothing.
+// servers send them: `usage` at the top of a JSON reply or of an event, or in an event's choices. All zero
+// bytes are a valid initial state, which reads nothing.
 class usage_reader {
 public:
     // Choices of one request whose counts are kept apart. Those from this index on share one place: their

@@ -3,6 +3,8 @@
 
 #include "json_scan.h"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace llm {
@@ -58,7 +60,8 @@ enum : uint8_t {
 };
 } // namespace usage_path
 
-inline constexpr auto usage_paths = json_paths<usage_path::count>({{
+// Of an event of a stream.
+inline constexpr std::array<json_path, usage_path::count> event_path_list = {{
     {""},
     {"usage", usage_path::root},
     {"error", usage_path::root, json_text::bounded},
@@ -104,7 +107,21 @@ inline constexpr auto usage_paths = json_paths<usage_path::count>({{
     {"cached_tokens", usage_path::choice_input_details, json_text::bounded},
     {"reasoning_tokens", usage_path::choice_completion_details, json_text::bounded},
     {"reasoning_tokens", usage_path::choice_output_details, json_text::bounded},
-}});
+}};
+
+// Of a JSON reply: the same without what is in its choices, which are skipped.
+consteval auto reply_path_list()
+{
+    std::array<json_path, usage_path::error_message + 1> list;
+    for (size_t i = 0; i < list.size(); ++i) {
+        list[i] = event_path_list[i];
+    }
+    list[usage_path::choices].name = {};
+    return list;
+}
+
+inline constexpr auto event_paths = json_paths(event_path_list);
+inline constexpr auto reply_paths = json_paths(reply_path_list());
 
 namespace usage_field {
 enum : uint8_t { prompt, completion, total, input, output, cached, reasoning, none };

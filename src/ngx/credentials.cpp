@@ -41,7 +41,9 @@ std::string_view trim(std::string_view s)
 
 size_t first_word(std::string_view s)
 {
-    return static_cast<size_t>(std::find_if(s.begin(), s.end(), is_blank) - s.begin());
+    size_t space = s.find(' ');
+    size_t tab = s.find('\t');
+    return std::min({space, tab, s.size()});
 }
 
 // The key in a header's value; empty if there is none, as in "Basic dXNlcg==".

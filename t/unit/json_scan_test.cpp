@@ -210,6 +210,30 @@ TEST(json_scan, skips_what_no_path_leads_into)
     expect_error(std::string_view("{\"o\":[1,\0]}", 11), 8);
 }
 
+// What is skipped is read in blocks: each thing has to be found at each place in them.
+TEST(json_scan, skips_alike_at_any_place)
+{
+    const std::string after = repeated(20, ", 1");
+    for (size_t shift = 0; shift < 70; ++shift) {
+        const std::string gap(shift, ' ');
+        const std::string text(shift, 'x');
+        for (const std::string& skipped :
+             {gap + R"([{"}]":"{["},[[]],{"":{}}])" + after, "\"" + text + R"(]}","a")" + after,
+              "\"" + text + R"(\"]}\\","]")" + after, R"("\\","\"",")" + text + R"(\u0022}","\\\"]")" + after,
+              gap + "\r\n\t[" + gap + "]" + after, repeated(shift, "1.5,") + "[[" + text + "]]" + after})
+            expect_told("{\"o\":[" + skipped + "],\"a\":7}", "0{ 1:number:7 0}2 ");
+        const auto error_after = [&](const std::string& good, const std::string& bad) {
+            expect_error("{\"o\":[" + good + bad + after + "]}", 6 + good.size());
+        };
+        error_after(gap, "}");
+        error_after(gap + "{\"q\":[[]", "}");
+        error_after(gap, std::string(1, '\0'));
+        error_after("\"" + text, "\n\"");
+        error_after("\"" + text, std::string("\0\"", 2));
+        error_after("\"" + text + "\\", "x\"");
+    }
+}
+
 TEST(json_scan, tells_where_things_stand)
 {
     const std::string_view text = R"( { "o" : 1 , "a" : "x" ,"b":[ 5, {} ],"leaf" : [ 1 ] } )";

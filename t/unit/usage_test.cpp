@@ -128,6 +128,16 @@ TEST(usage, stream_07_heartbeats)
     expect_stream(delta("a") + repeated(1000, ":\n\n: ping\n\n") + plain, "7/10 final");
 }
 
+TEST(usage, stream_of_empty_lines)
+{
+    for (size_t lines = 2; lines < 6; ++lines) {
+        const std::string gap = repeated(lines, "\n");
+        expect_stream(replaced(delta("a") + delta("b", ",\"usage\":{}") + delta("c") + plain, "\n\n", gap),
+                      "7/10 final");
+        expect_stream(gap + delta("a") + gap + plain + gap, "7/10 final");
+    }
+}
+
 TEST(usage, stream_08_09_decoys_in_text)
 {
     expect_stream(delta(R"(\"usage\":{\"prompt_tokens\":999,\"completion_tokens\":999})") + plain,
@@ -296,7 +306,7 @@ TEST(usage, json_choices)
 {
     const std::string choices = R"("choices":[{"usage":{"prompt_tokens":7,"completion_tokens":4},"index":1},)"
                                 R"({"index":0,"usage":{"input_tokens":7,"output_tokens":6}}])";
-    expect_json("{" + choices + "}", "7/10");
+    expect_json("{" + choices + "}", "unknown");
     expect_json("{" + choices + "," + usage(8, 11) + "}", "8/11 final");
     expect_json("{" + usage(1, 1) + "," + usage(8, 11) + "}", "8/11 final");
     expect_json("{" + usage(1, 1) + ",\"usage\":null}", "unknown");
