@@ -377,7 +377,9 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     l.weights = request.weights;
     std::string_view model = utf8_cut(request.model, lease::max_model);
     l.model_len = static_cast<uint8_t>(model.size());
-    memcpy(l.model_bytes, model.data(), model.size());
+    if (!model.empty()) {
+        memcpy(l.model_bytes, model.data(), model.size());
+    }
     l.set_progress({});
     for (size_t place = 0; place < max_scopes; place++) {
         l.holds[place] = {};
