@@ -119,7 +119,7 @@ case 'a later version\'s parameter' => sub {
     my ($ok, $said) = $t->check_conf(conf_with('llm_zone llm:4m state=%%DIR%%/usage.db;'));
     ok($ok, 'state= is accepted');
     like($said, qr/\[warn\].*state.*not in force yet/, 'with a warning');
-    for my $directive ('llm_limit requests=1r/s', 'llm_metrics', 'llm_usage_inject final', 'llm_errors openai') {
+    for my $directive ('llm_metrics', 'llm_usage_inject final', 'llm_errors openai') {
         ($ok, $said) = $t->check_conf(conf_with($zone, '', "$directive;"));
         ok(!$ok, "$directive is not silently ignored");
         like($said, qr/unknown directive/, 'but unknown');

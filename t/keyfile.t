@@ -127,16 +127,19 @@ case 'what is not in force yet is said' => sub {
             { name => 'c', secret => 'sk-3', plan => 'pro' },
         ],
         plans => {
-            pro => { requests => '10r/s', burst => 20, concurrency => 5, tokens => '100k/m', quota => '10m/mo', models => ['qwen3-*'] },
+            pro => {
+                requests => '10r/s', burst => 20, concurrency => 5, tokens => '100k/m', quota => '10m/mo', models => ['qwen3-*'],
+                request => { cap => { max_tokens => 100 } },
+            },
         },
     ));
     my ($ok, $said) = $t->check_conf($check);
     ok($ok, 'accepted') or diag($said);
     like($said, qr/\[warn\].*not (?:in force|yet enforced)/, 'with a warning');
 
-    $t->write_file('bad.json', key_file([ { name => 'a', secret => 'sk-1', models => ['m'] } ]));
+    $t->write_file('bad.json', key_file([ { name => 'a', secret => 'sk-1', models => ['m'], limits => { concurrency => 1 } } ]));
     ($ok, $said) = $t->check_conf($check);
-    ok($ok, 'a file without limits');
+    ok($ok, 'a file without request policies');
     unlike($said, qr/\[warn\]/, 'has no warning');
 };
 

@@ -33,6 +33,7 @@ struct admission_request {
     uint64_t file; // name_hash() of its key file's path
     digest key;
     std::span<const uint8_t> address; // 4 or 16 bytes, or none
+    bool asks_model; // it has a body, and so is for a model, named or not
     bool named_model;
     std::string_view model;
     bool stream;

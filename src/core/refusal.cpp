@@ -2,7 +2,8 @@
 
 #include "utf8.h"
 
-#include <cstring>
+#include <algorithm>
+#include <charconv>
 
 namespace llm {
 
@@ -22,9 +23,23 @@ constexpr refusal_answer answers[] = {
      "This API key may not be used from your network address.", true, 0},
     {404, "model", "invalid_request_error", "model_not_found",
      "The model `%` does not exist or you do not have access to it.", false, 0},
+    {404, "model", "invalid_request_error", "model_not_found",
+     "You must name a model: your API key may use certain models only.", false, 0},
     {400, "bad_request", "invalid_request_error", "", "The request body can not be accepted: %.", false, 0},
     {415, "bad_request", "invalid_request_error", "",
      "Compressed request bodies are not accepted: send the body without Content-Encoding.", false, 0},
+    {429, "requests", "requests", "rate_limit_exceeded", "Rate limit reached for requests: %.", false, 0},
+    {429, "tokens", "tokens", "rate_limit_exceeded", "Rate limit reached for tokens: %.", false, 0},
+    {429, "requests", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.",
+     false, 0, true},
+    {429, "tokens", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.", false,
+     0, true},
+    {429, "concurrency", "requests", "rate_limit_exceeded", "Rate limit reached for requests in flight: %.",
+     false, 1},
+    {429, "quota", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.", false,
+     0, true},
+    {429, "failures", "requests", "rate_limit_exceeded", "Too many wrong API keys from your address: %.",
+     false, 0},
     {503, "zone_full", "server_error", "",
      "The gateway has no room for another request. Please try again in 1s.", false, 1},
     {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again in 1s.",
@@ -34,11 +49,50 @@ constexpr refusal_answer answers[] = {
 
 char* put(char* out, std::string_view text)
 {
-    memcpy(out, text.data(), text.size());
-    return out + text.size();
+    return out + text.copy(out, text.size());
+}
+
+char* put_number(char* out, uint64_t number)
+{
+    return std::to_chars(out, out + 20, number).ptr;
 }
 
 } // namespace
+
+refusal refusal_of(const limit_refusal& by)
+{
+    switch (by.kind) {
+    case limit_kind::requests:
+        return by.wait_ms > longest_wait_ms ? refusal::requests_long : refusal::requests;
+    case limit_kind::tokens:
+        return by.wait_ms > longest_wait_ms ? refusal::tokens_long : refusal::tokens;
+    case limit_kind::concurrency:
+        return refusal::concurrency;
+    case limit_kind::quota:
+        return refusal::quota;
+    case limit_kind::failures:
+        return refusal::failures;
+    case limit_kind::none:
+        break;
+    }
+    return refusal::internal;
+}
+
+std::string_view write_limit_detail(const limit_refusal& by, char* out)
+{
+    static constexpr std::string_view whose[] = {"", "key", "user", "model", "address", "gateway", "address"};
+    char* p = put(out, "limit ");
+    p = put_number(p, by.limit);
+    p = put(p, " for this ");
+    p = put(p, whose[static_cast<size_t>(by.scope)]);
+    if (by.wait_ms <= longest_wait_ms) {
+        // One unit only: LangChain's client can not read two.
+        p = put(p, ". Please try again in ");
+        p = put_number(p, std::max<uint64_t>((by.wait_ms + 999) / 1000, 1));
+        p = put(p, "s");
+    }
+    return {out, static_cast<size_t>(p - out)};
+}
 
 const refusal_answer& answer_of(refusal why)
 {

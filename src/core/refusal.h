@@ -2,6 +2,8 @@
 // that was called.
 #pragma once
 
+#include "admission.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -16,11 +18,19 @@ enum class refusal : uint8_t {
     expired,
     network,              // the client's address is not among the key's networks
     model,                // not among the key's models
+    no_model,             // none is named, and the key may use certain models only
     bad_request,          // the body may be read in more than one way
     unsupported_encoding, // the body is compressed
-    zone_full,            // no room for a lease or a counter
-    reloading,            // this worker's key file is not in force any more: an old worker, for a moment
-    internal,             // a fault in the gateway itself
+    requests,             // a rate of requests
+    tokens,               // a rate of tokens
+    requests_long,        // the same, for longer than a client should wait
+    tokens_long,
+    concurrency, // too many requests in flight
+    quota,       // spent
+    failures,    // too many wrong keys from the client's address
+    zone_full,   // no room for a lease or a counter
+    reloading,   // this worker's key file is not in force any more: an old worker, for a moment
+    internal,    // a fault in the gateway itself
 };
 
 struct refusal_answer {
@@ -30,8 +40,20 @@ struct refusal_answer {
     std::string_view code;    // OpenAI's error.code; empty = null
     std::string_view message; // with the detail's place marked by "%"
     bool authenticate;        // WWW-Authenticate: Bearer
-    uint8_t retry_after;      // seconds, 0 = no header
+    uint8_t retry_after;      // seconds, 0 = no header, or by how long a limit lasts
+    bool give_up = false;     // x-should-retry: false
 };
+
+// A client may be told to wait so long, and no longer: above it SDKs ignore Retry-After, or sleep for all of
+// it.
+inline constexpr uint64_t longest_wait_ms = 60000;
+
+// The refusal for a limit. `scope` is for its message.
+refusal refusal_of(const limit_refusal& by);
+// The message's detail of such a refusal: which limit, whose, and when to try again. At most
+// limit_detail_bytes.
+inline constexpr size_t limit_detail_bytes = 160;
+std::string_view write_limit_detail(const limit_refusal& by, char* out);
 
 const refusal_answer& answer_of(refusal why);
 

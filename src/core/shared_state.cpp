@@ -90,7 +90,8 @@ verdict shared_state::check(const admission_request& request, shared_key*& key)
         return verdict::no_such_file;
     }
     verdict v = keys_->check(request.file, request.key, request.address, request.now_ms / 1000, key);
-    if (v == verdict::ok && !key->policy->allows_model(request.named_model, request.model)) {
+    if (v == verdict::ok && request.asks_model
+        && !key->policy->allows_model(request.named_model, request.model)) {
         return verdict::model;
     }
     return v;
@@ -102,9 +103,9 @@ verdict shared_state::check(const admission_request& request)
     return check(request, key);
 }
 
-admission_result shared_state::check_key(const admission_request& request)
+admission_result shared_state::check_key(const admission_request& request, shared_key*& key)
 {
-    verdict said = check(request);
+    verdict said = check(request, key);
     return said == verdict::unknown ? deciding().count_failure(request) : admission_result{said};
 }
 

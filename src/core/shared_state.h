@@ -75,20 +75,19 @@ public:
     // A number for a process that may take leases, the same one if it has one; no_index if there are too
     // many. Needs the lock.
     uint32_t claim_owner(const lease_owner& self);
-    // Settles what the owner still holds from its last progress and frees its number. Takes the lock for each
-    // lease by itself, so that nobody waits long: `locked(f)` calls f with the zone locked. Several processes
-    // may do this at once.
+    // Settles what owner `number` still holds from its last progress and frees the number, if it is still
+    // `who`: another may have been faster, and a new process may have the number by now. Takes the lock for
+    // each lease by itself, so that nobody waits long: `locked(f)` calls f with the zone locked. Several
+    // processes may do this at once.
     template <class Locked>
-    void take_back(uint32_t number, const moment& now, Locked&& locked)
+    void take_back(uint32_t number, const lease_owner& who, const moment& now, Locked&& locked)
     {
-        const lease_owner who = owners_[number];
         for (uint32_t i = 0; i < leases_.high_water(); i++) {
             lease& l = leases_.at(i);
             if (l.is.load(std::memory_order_acquire) != lease::state::running || l.owner != number) {
                 continue;
             }
             locked([&] {
-                // Another may have been faster, and the number may belong to a new process by now.
                 if (owners_[number] == who && l.is == lease::state::running && l.owner == number) {
                     settle(l, l.progress(), now);
                 }
@@ -100,6 +99,7 @@ public:
             }
         });
     }
+    // Needs the lock.
     std::span<const lease_owner> owners() const { return owners_; }
 
     // --- requests; all need the lock
@@ -107,8 +107,9 @@ public:
     // Whether the key of a request and its model would let it in. Takes nothing.
     verdict check(const admission_request& request);
     // The same, and an unknown key counts as a failure of the request's address: `limited` if it had too
-    // many. A good key passes whatever others behind its address do.
-    admission_result check_key(const admission_request& request);
+    // many. A good key passes whatever others behind its address do. `key` is set where it exists, whatever
+    // is said of it.
+    admission_result check_key(const admission_request& request, shared_key*& key);
     // Finds the key and takes a lease for its request: all or nothing.
     admission_result admit(const admission_request& request);
     // See admission.h. A key that is gone meanwhile does not end its streams.

@@ -41,6 +41,8 @@ public:
 
     // Any usage was seen that is neither null nor all zero.
     bool known() const;
+    // Nothing of an event has passed that has not passed whole: something may be put in here.
+    bool at_event_border() const { return form_ == reply_form::sse && stream_.at_border(); }
     // The upstream's last word was seen: the usage of a JSON reply's top or of an event whose `choices` is
     // empty, or any usage and then [DONE].
     bool final() const;

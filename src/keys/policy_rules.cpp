@@ -20,7 +20,6 @@ bool policy_rules::read_limits(const trail* up, std::span<json_t* const, limit_f
     trail names[limit_fields];
     for (size_t i = 0; i < limit_fields; i++) {
         names[i] = {up, limit_names[i]};
-        used[i] |= values[i] != nullptr;
     }
     return read_rate(&names[requests], values[requests], true, to.requests)
            && read_count(&names[burst], values[burst], 0, to.burst)
@@ -36,7 +35,7 @@ bool policy_rules::read_rate(const trail* at, const json_t* value, bool of_reque
         return true;
     }
     const std::optional<rate> parsed =
-        parse_rate(string_of(value), of_requests ? rate_kind::requests : rate_kind::tokens);
+        parse_rate(string_of(value), of_requests ? rate_unit::requests : rate_unit::tokens);
     if (!parsed) {
         return check.fail_expected(at, of_requests ? "a rate such as \"10r/s\"" : "a rate such as \"100k/m\"",
                                    value);
@@ -68,7 +67,6 @@ bool policy_rules::read_quota(const trail* at, const json_t* value, limits& to)
     if (!value) {
         return true;
     }
-    used[quota] = true;
     if (json_is_integer(value) && json_integer_value(value) >= 1) {
         to.quota = static_cast<uint64_t>(json_integer_value(value));
         to.window = quota_window::total;
@@ -176,20 +174,7 @@ bool policy_rules::read_request(const trail* up, json_t* value)
 
 std::string policy_rules::not_in_force() const
 {
-    std::string text;
-    for (size_t i = 0; i < limit_fields; i++) {
-        if (used[i]) {
-            text += text.empty() ? "limits (" : ", ";
-            text += '"';
-            text += limit_names[i];
-            text += '"';
-        }
-    }
-    text += text.empty() ? "" : ")";
-    if (request_used) {
-        text += text.empty() ? "request policies" : " and request policies";
-    }
-    return text.empty() ? text : text + " are checked but not yet enforced";
+    return request_used ? "request policies are checked but not yet enforced" : "";
 }
 
 } // namespace llm

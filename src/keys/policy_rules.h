@@ -35,7 +35,6 @@ private:
     bool read_count(const trail* at, const json_t* value, int64_t min, int64_t& to);
 
     field_check& check;
-    bool used[limit_fields] = {};
     bool request_used = false;
 };
 

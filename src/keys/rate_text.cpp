@@ -35,7 +35,7 @@ std::optional<uint64_t> parse_count(std::string_view text)
     return value * unit;
 }
 
-std::optional<rate> parse_rate(std::string_view text, rate_kind kind)
+std::optional<rate> parse_rate(std::string_view text, rate_unit kind)
 {
     const size_t slash = text.find('/');
     if (slash == std::string_view::npos || text.size() - slash != 2) {
@@ -59,7 +59,7 @@ std::optional<rate> parse_rate(std::string_view text, rate_kind kind)
         return std::nullopt;
     }
     std::string_view amount = text.substr(0, slash);
-    if (kind == rate_kind::requests) {
+    if (kind == rate_unit::requests) {
         if (!amount.ends_with('r')) {
             return std::nullopt;
         }

@@ -11,7 +11,7 @@ namespace llm {
 
 // Which spelling a rate has: requests have an `r` before the slash ("10r/s"), as in limit_req; tokens have
 // none ("100k/m").
-enum class rate_kind : uint8_t { requests, tokens };
+enum class rate_unit : uint8_t { requests, tokens };
 
 struct quota_text {
     uint64_t amount;
@@ -23,7 +23,7 @@ struct quota_text {
 std::optional<uint64_t> parse_count(std::string_view text);
 
 // A count above 0 per s, m, h or d: "10r/s", "100k/m".
-std::optional<rate> parse_rate(std::string_view text, rate_kind kind);
+std::optional<rate> parse_rate(std::string_view text, rate_unit kind);
 
 // A count above 0 per h, d, w, mo, or in total: "10m/mo", "500k/total".
 std::optional<quota_text> parse_quota(std::string_view text);

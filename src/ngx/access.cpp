@@ -8,6 +8,7 @@
 //   an internal redirect comes back with a context: it needs no second lease, but the key file of its new
 //   location has its say
 
+#include "clock.h"
 #include "owner.h"
 #include "request.h"
 
@@ -51,21 +52,58 @@ refusal refusal_of(verdict v)
         return refusal::model;
     case verdict::zone_full:
         return refusal::zone_full;
+    case verdict::limited:
+        break; // says more, see refuse_for
     }
     return refusal::internal;
 }
 
-// Copies who asks: the table may be replaced while the request runs.
-refusal check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+uint64_t weighted(const token_estimate& tokens, const usage_weights& weights)
+{
+    return (tokens.prompt * weights.prompt + tokens.completion * weights.completion + 999) / 1000;
+}
+
+// A refusal of what the zone said; for a limit, `by` says more.
+ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, const limit_refusal& by)
+{
+    if (said == verdict::limited) {
+        char detail[limit_detail_bytes];
+        return refuse(r, ctx, refusal_of(by), write_limit_detail(by, detail), by.wait_ms);
+    }
+    refusal why = refusal_of(said);
+    if (why == refusal::zone_full) {
+        ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0, "llm_zone \"%V\" is full: request refused",
+                      &ctx.zone->name);
+    }
+    if (why == refusal::model && ctx.unread_form) {
+        return refuse(r, ctx, refusal::bad_request,
+                      "the model of a form is not looked at, and this key may use certain models only");
+    }
+    if (why == refusal::model && !ctx.named_model) {
+        return refuse(r, ctx, refusal::no_model);
+    }
+    return refuse(r, ctx, why, view(ctx.model));
+}
+
+void log_dry_run(ngx_http_request_t* r, uint64_t refusals)
+{
+    if (refusals) {
+        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
+                      "llm: a limit in dry run would refuse the request");
+    }
+}
+
+// Copies who asks: the table may be replaced while the request runs. NGX_OK, or what refuse() returned.
+ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     char name[max_name], user[max_name];
     size_t name_len = 0, user_len = 0;
-    verdict said;
+    admission_request request = describe(r, ctx, source);
+    admission_result result;
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;
-        key_table* keys = session->keys();
-        said = keys ? keys->check(source.id, ctx.key, address_of(r), ngx_time(), key) : verdict::no_such_file;
+        result = session->check_key(request, key);
         if (key) {
             name_len = key->name.view().copy(name, sizeof name);
             user_len = key->user.view().copy(user, sizeof user);
@@ -75,45 +113,11 @@ refusal check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& sou
         ctx.key_name = copy_text(r->pool, {name, name_len});
         ctx.user = copy_text(r->pool, {user, user_len});
         if (!ctx.key_name.data || !ctx.user.data) {
-            return refusal::internal;
+            return refuse(r, ctx, refusal::internal);
         }
     }
-    return refusal_of(said);
-}
-
-int64_t wall_clock_ms()
-{
-    ngx_time_t* now = ngx_timeofday();
-    return int64_t{now->sec} * 1000 + static_cast<int64_t>(now->msec);
-}
-
-refusal admit(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
-{
-    zone_conf& zone = *source.zone;
-    admission_request request = {source.id,       ctx.key,    address_of(r),      ctx.named_model,
-                                 view(ctx.model), ctx.stream, owner_number(zone), wall_clock_ms()};
-    if (request.owner == no_index) {
-        return refusal::zone_full;
-    }
-    // Before the lease, so that no lease is without somebody to settle it.
-    if (!ctx.zone && !settle_at_end(r)) {
-        return refusal::internal;
-    }
-    ctx.zone = &zone;
-
-    zone_session session(zone);
-    admission_result result = session->admit(request);
-    ctx.held = result.taken;
-    return refusal_of(result.said);
-}
-
-// A request that holds its lease came to another location by an internal redirect.
-refusal check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
-{
-    zone_session session(*source.zone);
-    admission_request request = {source.id,       ctx.key,    address_of(r), ctx.named_model,
-                                 view(ctx.model), ctx.stream, no_index,      wall_clock_ms()};
-    return refusal_of(session->check(request));
+    log_dry_run(r, result.dry_run_refusals);
+    return result.said == verdict::ok ? NGX_OK : refuse_for(r, ctx, result.said, result.refused_by);
 }
 
 std::string_view text_of(body_fault fault)
@@ -151,22 +155,65 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     if (ctx.fault != body_fault::none) {
         return refuse(r, ctx, refusal::bad_request, text_of(ctx.fault));
     }
-    refusal why = admit(r, ctx, source);
-    if (why != refusal::none) {
-        if (why == refusal::zone_full) {
-            ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0, "llm_zone \"%V\" is full: request refused",
-                          &source.zone->name);
-        }
-        if (why == refusal::model && ctx.unread_form) {
-            return refuse(r, ctx, refusal::bad_request,
-                          "the model of a form is not looked at, and this key may use certain models only");
-        }
-        return refuse(r, ctx, why, ctx.named_model ? view(ctx.model) : "(none)");
+    // Before the lease, so that no lease is without somebody to settle it.
+    if (!ctx.zone && !settle_at_end(r)) {
+        return refuse(r, ctx, refusal::internal);
     }
-    return let_in(ctx, source);
+    ctx.zone = source.zone;
+    if (owner_number(*source.zone) == no_index) {
+        return refuse_for(r, ctx, verdict::zone_full, {});
+    }
+
+    admission_request request = describe(r, ctx, source);
+    admission_result result;
+    {
+        zone_session session(*source.zone);
+        result = session->admit(request);
+    }
+    ctx.held = result.taken;
+    ctx.report = result.report;
+    ctx.watched = result.report.has_tokens;
+    ctx.granted = request.estimate;
+    log_dry_run(r, result.dry_run_refusals);
+    return result.said == verdict::ok ? let_in(ctx, source)
+                                      : refuse_for(r, ctx, result.said, result.refused_by);
+}
+
+// A request that holds its lease came to another location by an internal redirect.
+ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+{
+    admission_request request = describe(r, ctx, source);
+    verdict said;
+    {
+        zone_session session(*source.zone);
+        said = session->check(request);
+    }
+    return said == verdict::ok ? let_in(ctx, source) : refuse_for(r, ctx, said, {});
 }
 
 } // namespace
+
+admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source)
+{
+    const location_conf& lcf = *location_conf_of(r);
+    moment now = now_of_both_clocks();
+    usage_weights weights = lcf.weights ? *lcf.weights : usage_weights{};
+    token_estimate estimate =
+        source.zone->state->learned().estimate(view(ctx.key_name), view(ctx.model), ctx.size);
+    return {.file = source.id,
+            .key = ctx.key,
+            .address = address_of(r),
+            .asks_model = ctx.has_body,
+            .named_model = ctx.named_model,
+            .model = view(ctx.model),
+            .stream = ctx.stream,
+            .owner = source.zone->owner,
+            .now_ms = now.unix_ms,
+            .now_ns = now.ns,
+            .rules = rules_of(lcf),
+            .estimate = ctx.has_body ? weighted(estimate, weights) : 0,
+            .weights = weights};
+}
 
 ngx_int_t access_handler(ngx_http_request_t* r)
 {
@@ -187,11 +234,7 @@ ngx_int_t access_handler(ngx_http_request_t* r)
         if (ctx->admitted_by == source) {
             return NGX_OK;
         }
-        refusal why = check_again(r, *ctx, *source);
-        if (why != refusal::none) {
-            return refuse(r, *ctx, why, view(ctx->model));
-        }
-        return let_in(*ctx, *source);
+        return check_again(r, *ctx, *source);
     }
 
     if (!known && !take_credential(r, *ctx)) {
@@ -201,14 +244,15 @@ ngx_int_t access_handler(ngx_http_request_t* r)
         return refuse(r, *ctx, refusal::no_key);
     }
     if (!ctx->body_read) {
-        refusal why = check_key(r, *ctx, *source);
-        if (why == refusal::none) {
-            why = check_coding(r);
+        ngx_int_t rc = check_key(r, *ctx, *source);
+        if (rc != NGX_OK) {
+            return rc;
         }
+        refusal why = check_coding(r);
         if (why != refusal::none) {
             return refuse(r, *ctx, why);
         }
-        ngx_int_t rc = read_body(r, *ctx);
+        rc = read_body(r, *ctx);
         if (rc != NGX_OK) {
             return rc;
         }

@@ -1,5 +1,6 @@
 #include "conf.h"
 
+#include "limit_conf.h"
 #include "status.h"
 
 #include "core/hash.h"
@@ -236,6 +237,11 @@ ngx_command_t commands[] = {
      nullptr},
     {ngx_string("llm_api_keys"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,
      set_api_keys, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_limit"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
+     set_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_usage_weights"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_usage_weights,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     ngx_null_command,
@@ -266,6 +272,12 @@ char* merge_location_conf(ngx_conf_t*, void* parent, void* child)
     auto& to = *static_cast<location_conf*>(child);
     if (to.keys == NGX_CONF_UNSET_PTR) {
         to.keys = from.keys == NGX_CONF_UNSET_PTR ? nullptr : from.keys;
+    }
+    if (!to.rules) {
+        to.rules = from.rules;
+    }
+    if (!to.weights) {
+        to.weights = from.weights;
     }
     return NGX_CONF_OK;
 }

@@ -11,15 +11,15 @@ namespace llm {
 struct main_conf {
     ngx_array_t zones;   // zone_conf*
     ngx_array_t sources; // key_source*
-    // Indexes of the variables that show a header which may carry a key.
-    ngx_int_t key_variables[3];
     // Of this process: made when it is first needed, since an OpenSSL context must not be shared over fork.
     hasher* digests;
     ngx_event_t sweep; // timer, see worker.cpp
 };
 
 struct location_conf {
-    key_source* keys; // nullptr: off
+    key_source* keys;       // nullptr: off
+    ngx_array_t* rules;     // limit_rule, of llm_limit; nullptr: none
+    usage_weights* weights; // nullptr: each token counts as one
 };
 
 extern ngx_command_t commands[];
@@ -44,6 +44,14 @@ inline location_conf* location_conf_of(ngx_http_request_t* r)
 inline main_conf* main_conf_of(ngx_cycle_t* cycle)
 {
     return static_cast<main_conf*>(ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module));
+}
+
+inline std::span<const limit_rule> rules_of(const location_conf& conf)
+{
+    if (!conf.rules) {
+        return {};
+    }
+    return {static_cast<const limit_rule*>(conf.rules->elts), conf.rules->nelts};
 }
 
 inline std::span<zone_conf*> zones_of(main_conf& conf)

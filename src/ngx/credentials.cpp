@@ -3,6 +3,8 @@
 #include "headers_in.h"
 #include "request.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -21,25 +23,43 @@ source source_of(const ngx_table_elt_t& header)
     return name == "api-key" ? api_key : none;
 }
 
+bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 std::string_view trim(std::string_view s)
 {
-    size_t begin = s.find_first_not_of(" \t");
-    if (begin == std::string_view::npos) {
-        return {};
+    while (!s.empty() && is_blank(s.front())) {
+        s.remove_prefix(1);
     }
-    return s.substr(begin, s.find_last_not_of(" \t") - begin + 1);
+    while (!s.empty() && is_blank(s.back())) {
+        s.remove_suffix(1);
+    }
+    return s;
+}
+
+size_t first_word(std::string_view s)
+{
+    return static_cast<size_t>(std::find_if(s.begin(), s.end(), is_blank) - s.begin());
 }
 
 // The key in a header's value; empty if there is none, as in "Basic dXNlcg==".
 std::string_view key_in(source from, std::string_view value)
 {
     value = trim(value);
-    size_t space = value.find_first_of(" \t");
-    if (from == authorization && same_without_case(value.substr(0, space), "bearer")) {
-        value = space == std::string_view::npos ? std::string_view{} : trim(value.substr(space));
-        space = value.find_first_of(" \t");
+    size_t word = first_word(value);
+    if (from == authorization && same_without_case(value.substr(0, word), "bearer")) {
+        value = trim(value.substr(word));
+        word = first_word(value);
     }
-    return space == std::string_view::npos ? value : std::string_view{};
+    return word == value.size() ? value : std::string_view{};
+}
+
+// What is in Authorization and no key belongs to somebody else: auth_basic, for example.
+bool may_be_key(source from, std::string_view key)
+{
+    return from != authorization || !key.empty();
 }
 
 // A header can not be taken out of nginx's list, into which others point. It is made one that proxy_pass and
@@ -51,15 +71,6 @@ void hide(ngx_table_elt_t& header)
     header.lowcase_key = reinterpret_cast<u_char*>(const_cast<char*>(lowcase.data()));
     header.hash = ngx_hash_key(header.lowcase_key, lowcase.size());
     header.value = ngx_null_string;
-}
-
-// A value of $http_authorization that was asked for before the access phase is kept by nginx for the log.
-void forget_variables(ngx_http_request_t* r)
-{
-    for (ngx_int_t index : main_conf_of(r)->key_variables) {
-        r->variables[index].valid = 0;
-        r->variables[index].not_found = 0;
-    }
 }
 
 } // namespace
@@ -75,7 +86,7 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
             return;
         }
         std::string_view key = key_in(from, view(header.value));
-        if (key.empty() && from == authorization) {
+        if (!may_be_key(from, key)) {
             return;
         }
         if (keys[from].empty()) {
@@ -86,7 +97,6 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
         }
         hide(header);
     });
-    forget_variables(r);
 
     for (std::string_view key : keys) {
         if (!key.empty()) {
@@ -99,6 +109,32 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
         }
     }
     return true;
+}
+
+// $http_authorization, $http_x_api_key and $http_api_key, which `data` is the name of without $http_, in
+// lower case. Where keys are in force they do not show what may be one, at whatever time they are asked:
+// take_credential() comes too late for a request that ends before the access phase, and for a value that was
+// asked for before it.
+ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data)
+{
+    const auto& name = *reinterpret_cast<const std::string_view*>(data);
+    bool hides = location_conf_of(r)->keys != nullptr;
+    v->not_found = 1;
+    each_header_in(r, [&](const ngx_table_elt_t& header) {
+        if (!v->not_found || lowcase_name(header) != name) {
+            return;
+        }
+        source from = source_of(header);
+        if (hides && may_be_key(from, key_in(from, view(header.value)))) {
+            return;
+        }
+        v->data = header.value.data;
+        v->len = static_cast<unsigned>(header.value.len);
+        v->valid = 1;
+        v->no_cacheable = 0;
+        v->not_found = 0;
+    });
+    return NGX_OK;
 }
 
 } // namespace llm

@@ -14,7 +14,7 @@ ngx_int_t preconfiguration(ngx_conf_t* cf)
 
 ngx_int_t postconfiguration(ngx_conf_t* cf)
 {
-    if (resolve_zones(cf) != NGX_OK || index_key_variables(cf) != NGX_OK) {
+    if (resolve_zones(cf) != NGX_OK) {
         return NGX_ERROR;
     }
     auto* core =

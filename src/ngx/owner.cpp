@@ -1,5 +1,7 @@
 #include "owner.h"
 
+#include "clock.h"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -43,9 +45,9 @@ auto with_lock(zone_conf& zone, F&& f)
     return f();
 }
 
-void take_back(zone_conf& zone, uint32_t number)
+void take_back(zone_conf& zone, uint32_t number, const lease_owner& who)
 {
-    zone.state->take_back(number, [&](auto&& change) { with_lock(zone, change); });
+    zone.state->take_back(number, who, now_of_both_clocks(), [&](auto&& change) { with_lock(zone, change); });
 }
 
 } // namespace
@@ -80,12 +82,12 @@ uint32_t owner_number(zone_conf& zone)
 void sweep_owners(zone_conf& zone)
 {
     for (uint32_t i = 0; i < shared_state::max_owners; i++) {
-        lease_owner owner = zone.state->owners()[i];
+        lease_owner owner = with_lock(zone, [&] { return zone.state->owners()[i]; });
         if (owner.pid != 0 && is_gone(owner)) {
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                           "llm_zone \"%V\": taking back the leases of process %uD, which is gone", &zone.name,
                           owner.pid);
-            take_back(zone, i);
+            take_back(zone, i, owner);
         }
     }
 }
@@ -93,7 +95,7 @@ void sweep_owners(zone_conf& zone)
 void release_owner(zone_conf& zone)
 {
     if (zone.owner != no_index) {
-        take_back(zone, zone.owner);
+        take_back(zone, zone.owner, this_process());
         zone.owner = no_index;
     }
 }

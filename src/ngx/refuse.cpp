@@ -1,37 +1,17 @@
 // Answers that the gateway gives itself.
 
+#include "limit_headers.h"
 #include "request.h"
 
 namespace llm {
 
 namespace {
 
-bool add_header(ngx_http_request_t* r, std::string_view name, ngx_str_t value)
+bool add_headers(ngx_http_request_t* r, const request_ctx& ctx, const refusal_answer& answer,
+                 uint64_t wait_ms)
 {
-    auto* h = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
-    if (!h) {
-        return false;
-    }
-    h->hash = 1;
-    h->key = to_ngx(name);
-    h->value = value;
-    return true;
-}
-
-bool add_headers(ngx_http_request_t* r, const refusal_answer& answer)
-{
-    if (answer.authenticate && !add_header(r, "WWW-Authenticate", to_ngx("Bearer"))) {
-        return false;
-    }
-    if (answer.retry_after == 0) {
-        return true;
-    }
-    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_INT_T_LEN));
-    if (!text) {
-        return false;
-    }
-    auto length = static_cast<size_t>(ngx_sprintf(text, "%ud", answer.retry_after) - text);
-    return add_header(r, "Retry-After", {length, text});
+    return (!answer.authenticate || add_header_out(r, "WWW-Authenticate", to_ngx("Bearer")))
+           && add_retry_headers(r, answer, wait_ms) && add_limit_headers(r, ctx.report);
 }
 
 bool satisfies_any(ngx_http_request_t* r)
@@ -43,7 +23,8 @@ bool satisfies_any(ngx_http_request_t* r)
 
 } // namespace
 
-ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail)
+ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail,
+                 uint64_t wait_ms)
 {
     const refusal_answer& answer = answer_of(why);
     ctx.refused = why;
@@ -60,7 +41,7 @@ ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::stri
     }
 
     auto* body = static_cast<char*>(ngx_pnalloc(r->pool, refusal_body_bytes(why, detail)));
-    if (!body || !add_headers(r, answer)) {
+    if (!body || !add_headers(r, ctx, answer, wait_ms)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     ngx_str_t type = ngx_string("application/json");

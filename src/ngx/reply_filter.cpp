@@ -1,6 +1,7 @@
 // The reply's way out: its usage is read from the bytes as they pass. They are passed on as they are.
 
 #include "headers_in.h"
+#include "limit_headers.h"
 #include "request.h"
 
 namespace llm {
@@ -57,11 +58,19 @@ void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
 }
 
 // What the reply has used so far stands in the lease, so that it is charged even if this process is killed.
-void note_progress(request_ctx& ctx)
+void note_progress(ngx_http_request_t* r, request_ctx& ctx)
 {
-    if (ctx.usage.known()) {
-        token_counts c = ctx.usage.counts();
-        ctx.held->set_progress({c.prompt, c.cached, c.completion, c.reasoning});
+    if (!ctx.usage.known()) {
+        return;
+    }
+    token_counts c = ctx.usage.counts();
+    token_progress progress = {c.prompt, c.cached, c.completion, c.reasoning};
+    ctx.held->set_progress(progress);
+    if (ctx.watched && !ctx.complete) {
+        uint64_t used = weighted(progress, ctx.held->weights);
+        if (used > ctx.granted) {
+            extend_lease(r, ctx, used);
+        }
     }
 }
 
@@ -72,6 +81,9 @@ ngx_int_t header_filter(ngx_http_request_t* r)
         return next_header_filter(r);
     }
     start_reading(r, *ctx);
+    if (!add_limit_headers(r, ctx->report)) {
+        return NGX_ERROR;
+    }
     ctx->complete = false;
     ngx_int_t rc = next_header_filter(r);
     // No body follows, so that body_filter() will not see an end (HEAD, 204, 304).
@@ -84,6 +96,9 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     request_ctx* ctx = held_request(r);
     if (!ctx) {
         return next_body_filter(r, in);
+    }
+    if (ctx->is_cut) {
+        in = ends_of(r, in);
     }
     for (ngx_chain_t* cl = in; cl; cl = cl->next) {
         ngx_buf_t* b = cl->buf;
@@ -99,9 +114,14 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     }
     if (ctx->reading_reply) {
         note_first_content(r, *ctx);
-        note_progress(*ctx);
+        note_progress(r, *ctx);
     }
-    return next_body_filter(r, in);
+    ngx_int_t rc = next_body_filter(r, in);
+    if (rc == NGX_ERROR || !ctx->to_cut || ctx->is_cut || !ctx->usage.at_event_border()) {
+        return rc;
+    }
+    ngx_chain_t* last_words = cut_stream(r, *ctx);
+    return last_words ? next_body_filter(r, last_words) : NGX_ERROR;
 }
 
 } // namespace

@@ -1,17 +1,22 @@
 #include "request.h"
 
+#include "clock.h"
+
 namespace llm {
 
 namespace {
 
-// Does nothing: it marks the pool's cleanup record in which the context lies, since that record survives
-// internal redirects, which clear the request's own pointer to the context.
-void context_mark(void*) {}
+// The pool's cleanup record in which the context lies is also how it is found again: it survives internal
+// redirects, which clear the request's own pointer to the context.
+void free_context(void* data)
+{
+    ngx_free(data);
+}
 
 request_ctx* search_pool(ngx_http_request_t* r)
 {
     for (ngx_pool_cleanup_t* c = r->pool->cleanup; c; c = c->next) {
-        if (c->handler == context_mark) {
+        if (c->handler == free_context) {
             return static_cast<request_ctx*>(c->data);
         }
     }
@@ -21,6 +26,9 @@ request_ctx* search_pool(ngx_http_request_t* r)
 outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
 {
     ngx_connection_t* c = r->connection;
+    if (ctx.is_cut) {
+        return outcome::cut;
+    }
     if (!ctx.complete && (c->error || c->timedout)) {
         return outcome::client_abort;
     }
@@ -52,8 +60,14 @@ void settle(void* data)
     }
     ctx->ended = outcome_of(r, *ctx);
 
+    if (ctx->source == usage_source::upstream && ctx->ended == outcome::ok) {
+        ctx->zone->state->learned().learn(view(ctx->key_name), view(ctx->model), ctx->size, ctx->used.prompt,
+                                          ctx->used.completion);
+    }
+
+    moment now = now_of_both_clocks();
     zone_session session(*ctx->zone);
-    session->settle(*ctx->held, ctx->used);
+    session->settle(*ctx->held, ctx->used, now);
     ctx->held = nullptr;
 }
 
@@ -77,16 +91,19 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     if (request_ctx* ctx = find_request(r)) {
         return ctx;
     }
-    ngx_pool_cleanup_t* mark = ngx_pool_cleanup_add(r->pool, 0);
-    // An allocation of its own, since it would not fit into what most requests leave free of their pool's
-    // block and a second block is larger.
-    void* memory = ngx_pmemalign(r->pool, sizeof(request_ctx), alignof(request_ctx));
-    if (!mark || !memory) {
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, 0);
+    if (!cleanup) {
+        return nullptr;
+    }
+    // Not from the pool: it would not fit into what most requests leave free of their pool's block, and a
+    // second block is four times as large.
+    void* memory = ngx_alloc(sizeof(request_ctx), r->connection->log);
+    if (!memory) {
         return nullptr;
     }
     auto* ctx = new (memory) request_ctx;
-    mark->handler = context_mark;
-    mark->data = ctx;
+    cleanup->handler = free_context;
+    cleanup->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
     return ctx;
 }

@@ -12,19 +12,23 @@
 namespace llm {
 
 // How the request ended, the value of $llm_outcome.
-enum class outcome : uint8_t { unknown, ok, refused, client_abort, upstream_error };
+enum class outcome : uint8_t { unknown, ok, refused, client_abort, upstream_error, cut };
 
 enum class usage_source : uint8_t { none, partial, upstream };
 
-// Lives in the request's pool, and is found again after internal redirects.
-struct alignas(64) request_ctx {
+// Lives as long as the request's pool, and is found again after internal redirects.
+struct request_ctx {
     // The reply. What each of its chunks needs lies together, see usage_reader.
     lease* held = nullptr; // from admission to settlement
     bool reading_reply = false;
     bool complete = false; // the end of the reply passed
+    bool watched = false;  // limits of tokens want to see how long the stream gets
+    bool to_cut = false;   // a hard limit ends the stream, as soon as an event is whole
+    bool is_cut = false;
     outcome ended = outcome::unknown;
     usage_source source = usage_source::none;
     ngx_msec_int_t first_content_ms = -1; // since the request began
+    uint64_t granted = 0;                 // tokens that the lease holds, weighted
 
     // A request's body is read before its reply: one room serves both.
     union {
@@ -37,6 +41,9 @@ struct alignas(64) request_ctx {
     refusal refused = refusal::none;
     const key_source* admitted_by = nullptr; // the key file that let it in last
     zone_conf* zone = nullptr;               // of the lease
+    limit_report report;                     // how the key's limits stood then
+    request_size size;                       // what the estimate was made from
+    limit_refusal cut_by;
 
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
     bool has_key = false;
@@ -45,7 +52,8 @@ struct alignas(64) request_ctx {
     ngx_str_t user = ngx_null_string;
 
     // What is asked.
-    bool body_read = false; // the body is here and `fault` is its verdict
+    bool body_read = false; // `fault` is the verdict on the body, if there is one
+    bool has_body = false;
     bool reading_body = false;
     bool unread_form = false; // multipart/form-data: nothing of it is known
     body_fault fault = body_fault::none;
@@ -69,18 +77,33 @@ bool settle_at_end(ngx_http_request_t* r);
 // Milliseconds since the request began.
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);
 
+// What the zone is asked for this request, under the limits of its present location.
+admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source);
+
 // --- the steps of a request, in the order in which it meets them
 
 ngx_int_t access_handler(ngx_http_request_t* r);
 // Takes the key out of the request's headers; see credentials.cpp.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
+// The getter of the variables that show a header which may carry a key.
+ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data);
 // Refuses a body that is compressed: what it asks for could not be read.
 refusal check_coding(ngx_http_request_t* r);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
 // Answers with a refusal. Returns what the access handler has to return.
-ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {});
+// `wait_ms` is how long a limit lasts, 0 if that is not known.
+ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {},
+                 uint64_t wait_ms = 0);
+
+// A stream has used `used` weighted tokens: takes more for it, in steps, and marks it if a hard limit is to
+// end it.
+void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used);
+// The event that ends a stream. nullptr if there is no memory.
+ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx);
+// What of a chain still goes out after that: its end only. The rest counts as sent.
+ngx_chain_t* ends_of(ngx_http_request_t* r, ngx_chain_t* in);
 
 // Puts this module's filters before those that are there.
 void install_request_body_filter();

@@ -9,11 +9,26 @@ namespace {
 
 ngx_http_request_body_filter_pt next_request_body_filter;
 
+// 0 where the request says nothing; what is not clear is taken for the most.
+uint64_t bound_of(const request_bound& bound)
+{
+    switch (bound.is) {
+    case request_bound::state::absent:
+        return 0;
+    case request_bound::state::value:
+        return bound.value;
+    case request_bound::state::unbounded:
+        break;
+    }
+    return learned_figures::max_completion;
+}
+
 void conclude(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.body_read = true;
     // nginx reads no body where there was none to read after all (Content-Length: 0, an empty chunked body).
-    if (ctx.unread_form || ctx.facts.bytes() == 0) {
+    ctx.has_body = ctx.unread_form || ctx.facts.bytes() != 0;
+    if (ctx.unread_form || !ctx.has_body) {
         return;
     }
     ctx.fault = ctx.facts.finish();
@@ -22,6 +37,7 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     }
     ctx.stream = ctx.facts.may_stream();
     ctx.prompts = ctx.facts.prompts();
+    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens()), ctx.facts.choices()};
     if (ctx.facts.has_model()) {
         ctx.model = copy_text(r->pool, ctx.facts.model());
         ctx.named_model = ctx.model.data != nullptr;

@@ -116,9 +116,9 @@ size_t copy_leases(const zone_conf& zone, uint32_t& at, lease_copy* to)
             continue;
         }
         lease_copy& c = to[n++];
-        c.key_len = session->subjects().at(l.key).name().copy(c.key, sizeof c.key);
+        c.key_len = session->subjects().at(l.key()).name().copy(c.key, sizeof c.key);
         c.user_len =
-            l.user == no_index ? 0 : session->subjects().at(l.user).name().copy(c.user, sizeof c.user);
+            l.user() == no_index ? 0 : session->subjects().at(l.user()).name().copy(c.user, sizeof c.user);
         c.model_len = l.model().copy(c.model, sizeof c.model);
         c.stream = l.stream;
         c.pid = session->owners()[l.owner].pid;

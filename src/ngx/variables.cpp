@@ -65,6 +65,8 @@ std::string_view name_of(outcome o)
         return "client_abort";
     case outcome::upstream_error:
         return "upstream_error";
+    case outcome::cut:
+        return "cut";
     }
     return {};
 }
@@ -131,13 +133,16 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
     case total_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
     case source:
-        return over && ctx->zone ? say(v, name_of(ctx->source)) : say_nothing(v);
+        return over && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
     case ended:
         if (!over || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
             return say_nothing(v);
         }
         return say(v, name_of(ctx->ended));
     case refused:
+        if (ctx->is_cut) {
+            return say(v, answer_of(refusal_of(ctx->cut_by)).reason);
+        }
         return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
     case time_to_first_token:
         return ctx->first_content_ms >= 0 ? say_seconds(r, v, ctx->first_content_ms) : say_nothing(v);
@@ -164,6 +169,18 @@ const entry entries[] = {
     {ngx_string("llm_time_to_first_token"), time_to_first_token},
 };
 
+struct key_header {
+    ngx_str_t variable;
+    std::string_view header;
+};
+
+// Known to nginx by their prefix: an exact name goes before it.
+const key_header key_headers[] = {
+    {ngx_string("http_authorization"), "authorization"},
+    {ngx_string("http_x_api_key"), "x-api-key"},
+    {ngx_string("http_api_key"), "api-key"},
+};
+
 } // namespace
 
 ngx_int_t add_variables(ngx_conf_t* cf)
@@ -178,20 +195,14 @@ ngx_int_t add_variables(ngx_conf_t* cf)
         var->get_handler = get;
         var->data = e.data;
     }
-    return NGX_OK;
-}
-
-ngx_int_t index_key_variables(ngx_conf_t* cf)
-{
-    const ngx_str_t names[] = {ngx_string("http_authorization"), ngx_string("http_x_api_key"),
-                               ngx_string("http_api_key")};
-    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
-    for (size_t i = 0; i < std::size(names); i++) {
-        ngx_str_t name = names[i];
-        mcf.key_variables[i] = ngx_http_get_variable_index(cf, &name);
-        if (mcf.key_variables[i] == NGX_ERROR) {
+    for (const key_header& h : key_headers) {
+        ngx_str_t name = h.variable;
+        ngx_http_variable_t* var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+        if (!var) {
             return NGX_ERROR;
         }
+        var->get_handler = key_header_variable;
+        var->data = reinterpret_cast<uintptr_t>(&h.header);
     }
     return NGX_OK;
 }

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <span>
+#include <sys/random.h>
 #include <unordered_set>
 #include <vector>
 
@@ -33,7 +34,12 @@ ngx_int_t attach(ngx_shm_zone_t* shm, zone_conf& zone, const zone_conf* old)
         ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0, "llm_zone \"%V\" is too small", &zone.name);
         return NGX_ERROR;
     }
-    zone.state = shared_state::format(memory, bytes);
+    hash_key key;
+    if (getrandom(key.data(), sizeof key, 0) != static_cast<ssize_t>(sizeof key)) {
+        ngx_log_error(NGX_LOG_EMERG, shm->shm.log, ngx_errno, "getrandom() failed");
+        return NGX_ERROR;
+    }
+    zone.state = shared_state::format(memory, bytes, key);
     zone.pool->data = zone.state;
     // The slab has nothing left to give: what nginx would log about that is of no use.
     zone.pool->log_nomem = 0;

@@ -28,23 +28,23 @@ TEST(rate_text, counts)
 
 TEST(rate_text, rates)
 {
-    const auto is = [](std::string_view text, rate_kind kind, uint64_t amount, uint64_t period_ms) {
+    const auto is = [](std::string_view text, rate_unit kind, uint64_t amount, uint64_t period_ms) {
         const auto value = parse_rate(text, kind);
         return value && value->amount == amount && value->period_ms == period_ms;
     };
-    EXPECT_TRUE(is("10r/s", rate_kind::requests, 10, 1000));
-    EXPECT_TRUE(is("1kr/m", rate_kind::requests, 1000, 60000));
-    EXPECT_TRUE(is("5r/h", rate_kind::requests, 5, 3600000));
-    EXPECT_TRUE(is("5r/d", rate_kind::requests, 5, 86400000));
-    EXPECT_TRUE(is("100k/m", rate_kind::tokens, 100000, 60000));
-    EXPECT_TRUE(is("1M/d", rate_kind::tokens, 1000000, 86400000));
+    EXPECT_TRUE(is("10r/s", rate_unit::requests, 10, 1000));
+    EXPECT_TRUE(is("1kr/m", rate_unit::requests, 1000, 60000));
+    EXPECT_TRUE(is("5r/h", rate_unit::requests, 5, 3600000));
+    EXPECT_TRUE(is("5r/d", rate_unit::requests, 5, 86400000));
+    EXPECT_TRUE(is("100k/m", rate_unit::tokens, 100000, 60000));
+    EXPECT_TRUE(is("1M/d", rate_unit::tokens, 1000000, 86400000));
     for (const char* text : {"10/s", "r/s", "0r/s", "10r", "10r/", "10r/x", "10r/mo", "10rr/s", "10r/s ",
                              "10rk/s", "/s", "", "10r/s/s", "10R/s", "10r/S", "99999999999999999999r/s"}) {
-        EXPECT_FALSE(parse_rate(text, rate_kind::requests)) << text;
+        EXPECT_FALSE(parse_rate(text, rate_unit::requests)) << text;
     }
     for (const char* text :
          {"100k/x", "100kr/m", "0/m", "0k/m", "/m", "100k", "100k/mo", "-1/m", "1.5k/m", "1/w"}) {
-        EXPECT_FALSE(parse_rate(text, rate_kind::tokens)) << text;
+        EXPECT_FALSE(parse_rate(text, rate_unit::tokens)) << text;
     }
 }
 

@@ -158,7 +158,7 @@ TEST(shared_state, a_dead_owner_is_settled_from_its_progress_and_others_are_left
     }
     lease* other = zone->admit(zone.request(1, "m", alive)).taken;
 
-    zone->take_back(dead, {}, [&](auto&& change) { locked(zone, change); });
+    zone->take_back(dead, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     EXPECT_EQ(zone.key("key0").totals.prompt, 70u);
     EXPECT_EQ(zone.key("key0").totals.completion, 45u);
     EXPECT_EQ(zone.key("key0").totals.requests, 10u);
@@ -180,10 +180,10 @@ TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
     // The second comes in while the first waits for the lock for its first lease, and by then a new process
     // has the number and a lease.
     bool nested = false;
-    zone->take_back(dead, {}, [&](auto&& change) {
+    zone->take_back(dead, {1, 1}, {}, [&](auto&& change) {
         if (!nested) {
             nested = true;
-            zone->take_back(dead, {}, [&](auto&& inner) { locked(zone, inner); });
+            zone->take_back(dead, {1, 1}, {}, [&](auto&& inner) { locked(zone, inner); });
             EXPECT_EQ(zone->claim_owner({3, 3}), dead);
             EXPECT_EQ(zone->admit(zone.request(0, "m", dead)).said, verdict::ok);
         }
@@ -192,6 +192,22 @@ TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
     EXPECT_EQ(zone.key("key0").totals.requests, 4u);
     EXPECT_EQ(zone->leases().running(), 1u);
     EXPECT_EQ(zone->owners()[dead].pid, 3u);
+}
+
+TEST(shared_state, who_was_found_dead_before_another_took_it_back_is_not_mistaken_for_its_successor)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 1));
+    uint32_t number = zone->claim_owner({1, 1});
+    zone->take_back(number, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
+    ASSERT_EQ(zone->claim_owner({2, 2}), number);
+    lease* l = zone->admit(zone.request(0, "m", number)).taken;
+
+    zone->take_back(number, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
+    EXPECT_EQ(zone->leases().running(), 1u);
+    EXPECT_EQ(zone->owners()[number].pid, 2u);
+    zone->settle(*l, {}, {});
+    EXPECT_EQ(zone.key("key0").totals.requests, 1u);
 }
 
 // A process is killed at a random instruction while it takes, extends and settles leases, again and again.
@@ -250,7 +266,8 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
 
         uint32_t owner = no_index;
         locked(zone, [&] { owner = zone->claim_owner({static_cast<uint32_t>(child), 0}); });
-        zone->take_back(owner, now, [&](auto&& change) { locked(zone, change); });
+        zone->take_back(owner, {static_cast<uint32_t>(child), 0}, now,
+                        [&](auto&& change) { locked(zone, change); });
 
         ASSERT_EQ(zone->leases().running(), 0u);
         usage_totals sums[7];

@@ -1,0 +1,164 @@
+# shellcheck shell=bash disable=SC2013,SC2016,SC2034,SC2086,SC2154
+# nginx instances of the bench: one directory, one port, one worker each. Sourced by run.sh.
+
+# The proxy settings that all contenders share: the ones users are told to include, or the same written out.
+write_proxy_settings() {
+    if [ -f "$repo/conf-examples/llm_proxy.conf" ]; then
+        cp "$repo/conf-examples/llm_proxy.conf" "$tmp/proxy.conf"
+    else
+        cat >"$tmp/proxy.conf" <<'CONF'
+proxy_http_version 1.1;
+proxy_set_header Connection "";
+proxy_set_header Host $host;
+proxy_set_header Accept-Encoding "";
+proxy_buffering off;
+proxy_buffer_size 16k;
+proxy_buffers 4 16k;
+proxy_busy_buffers_size 32k;
+proxy_read_timeout 600s;
+proxy_send_timeout 600s;
+CONF
+    fi
+    sed '/^[[:space:]]*proxy_\(buffer_size\|buffers\|busy_buffers_size\)[[:space:]]/d' "$tmp/proxy.conf" >"$tmp/proxy4k.conf"
+    echo 'proxy_buffer_size 4k;' >>"$tmp/proxy4k.conf"
+}
+
+# $1: kind of contender, $2: key file and $3: zone size where the module is used
+write_http_part() {
+    case $1 in
+        map)
+            echo 'map $http_authorization $bench_user {'
+            echo '    default "";'
+            local i
+            for i in 0 1 2 3 4 5 6 7 8 9; do
+                echo "    \"Bearer sk-bench-0000000$i-0123456789abcdef\" u000$i;"
+            done
+            echo '}'
+            echo 'limit_req_zone $bench_user zone=requests:10m rate=1000000r/s;'
+            echo 'limit_conn_zone $bench_user zone=connections:10m;'
+            ;;
+        llm)
+            echo "llm_zone bench:$3;"
+            echo "llm_api_keys $2;"
+            ;;
+    esac
+    local common='"time":"$time_iso8601","status":$status,"uri":"$uri","bytes":$body_bytes_sent,"seconds":$request_time'
+    common=$common',"upstream_seconds":"$upstream_response_time"'
+    # Every contender writes the same number of fields: what nginx itself takes for a field is no cost of the module.
+    local own=',"address":"$remote_addr","method":"$request_method","protocol":"$server_protocol","host":"$host"'
+    own=$own',"request_bytes":"$request_length","sent":"$bytes_sent","connection":"$connection"'
+    own=$own',"requests":"$connection_requests","upstream_status":"$upstream_status"'
+    own=$own',"header_seconds":"$upstream_header_time","port":"$server_port"'
+    case $1 in
+        map) own=${own/'"port":"$server_port"'/'"user":"$bench_user"'} ;;
+        llm)
+            own=',"key":"$llm_key","user":"$llm_user","model":"$llm_model","stream":"$llm_stream"'
+            own=$own',"prompt_tokens":"$llm_prompt_tokens","completion_tokens":"$llm_completion_tokens"'
+            own=$own',"total_tokens":"$llm_total_tokens","usage_source":"$llm_usage_source"'
+            own=$own',"outcome":"$llm_outcome","refusal":"$llm_refusal","first_token":"$llm_time_to_first_token"'
+            ;;
+    esac
+    echo "log_format bench escape=json '{$common$own}';"
+}
+
+write_location_part() {
+    case $1 in
+        map)
+            echo 'if ($bench_user = "") { return 401; }'
+            echo 'limit_req zone=requests burst=1000000 nodelay;'
+            echo 'limit_conn connections 60000;'
+            ;;
+    esac
+    if [ "$1" = plain4k ]; then
+        echo "include $tmp/proxy4k.conf;"
+    else
+        echo "include $tmp/proxy.conf;"
+    fi
+}
+
+# name kind port [key file] [zone size] [top-level directives]
+write_conf() {
+    local dir=$tmp/$1
+    mkdir -p "$dir"
+    {
+        [ "$2" != llm ] || echo "load_module $module;"
+        [ "$(id -u)" != 0 ] || echo "user root;"
+        echo "worker_processes 1;"
+        [ -z "$worker_mask" ] || echo "worker_cpu_affinity $worker_mask;"
+        echo "${6:-}"
+        cat <<CONF
+worker_rlimit_nofile $open_files;
+pid $dir/nginx.pid;
+error_log $dir/error.log error;
+events { worker_connections $((open_files - 64)); }
+http {
+client_body_temp_path $dir/body;
+proxy_temp_path $dir/proxy;
+fastcgi_temp_path $dir/fastcgi;
+uwsgi_temp_path $dir/uwsgi;
+scgi_temp_path $dir/scgi;
+keepalive_requests 1000000;
+CONF
+        write_http_part "$2" "${4:-}" "${5:-}"
+        cat <<CONF
+upstream models { server 127.0.0.1:$upstream_port; keepalive 256; keepalive_requests 1000000; }
+server {
+listen 127.0.0.1:$3 backlog=8192;
+access_log $dir/access.log bench;
+location / {
+CONF
+        write_location_part "$2"
+        echo 'proxy_pass http://models;'
+        echo '}'
+        [ "$2" != llm ] || echo 'location = /bench_status { llm_api_keys off; llm_status; access_log off; }'
+        echo '}'
+        echo '}'
+    } >"$dir/nginx.conf"
+}
+
+# port pid seconds log...
+wait_for_port() {
+    local port=$1 pid=$2 tenths=$(($3 * 10)) i
+    shift 3
+    for ((i = 0; i < tenths; i++)); do
+        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            return 0
+        fi
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    [ $# = 0 ] || tail -n 3 "$@" >&2
+    die "nothing listens on port $port"
+}
+
+# name port: starts it; the worker's pid is then in worker_of[name]
+start_nginx() {
+    "$nginx" -p "$tmp/$1" -c "$tmp/$1/nginx.conf" -e "$tmp/$1/error.log" -g 'daemon off;' 2>>"$tmp/$1/start.log" &
+    local master=$!
+    pids+=("$master")
+    master_of[$1]=$master
+    port_of[$1]=$2
+    wait_for_port "$2" "$master" 60 "$tmp/$1/start.log"
+    local child
+    worker_of[$1]=
+    while [ -z "${worker_of[$1]}" ]; do
+        kill -0 "$master" 2>/dev/null || die "nginx ($1) ended at once"
+        for child in $(cat "/proc/$master/task/$master/children"); do
+            if tr '\0' ' ' <"/proc/$child/cmdline" | grep -q '^nginx: worker process'; then
+                worker_of[$1]=$child
+            fi
+        done
+    done
+}
+
+# name signal: gently, but not for ever (callgrind now and then hangs at its exit)
+stop_nginx() {
+    local pid=${master_of[$1]} i
+    kill "-$2" "$pid" 2>/dev/null || true
+    for ((i = 0; i < 50; i++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+}

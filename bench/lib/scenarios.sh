@@ -1,0 +1,201 @@
+# shellcheck shell=bash disable=SC2016,SC2034,SC2086,SC2154
+# The scenarios. Sourced by run.sh. Each writes its rounds (CPU ns and units) or values to the result files.
+
+json_path=/v1/chat/completions
+
+# The value of a name=value pair in a line of the client.
+value_of() {
+    local pair
+    for pair in $2; do
+        if [ "${pair%%=*}" = "$1" ]; then
+            echo "${pair#*=}"
+            return
+        fi
+    done
+    die "no $1 in: $2"
+}
+
+# scenario mode "contenders" arguments of bench_load...
+measure() {
+    local scenario=$1 mode=$2 name targets=
+    for name in $3; do
+        targets="$targets $name:${port_of[$name]}:${worker_of[$name]}"
+    done
+    shift 3
+    progress "$scenario"
+    # shellcheck disable=SC2086
+    $on_load_cpu "$load" "$mode" $targets "$@" >"$tmp/rows" || die "$scenario failed"
+    sed "s/^/$scenario,/" "$tmp/rows" >>"$rounds_csv"
+}
+
+start_contenders() {
+    local name
+    for name in plain plain4k map $llm; do
+        [ -z "${port_of[$name]:-}" ] || continue
+        next_port=$((next_port + 1))
+        write_conf "$name" "$name" "$next_port" "$tmp/keys10.json" 64m
+        start_nginx "$name" "$next_port"
+    done
+}
+
+scenario_json() {
+    start_contenders
+    measure json turns "plain map $llm" path=$json_path connections=32 requests=400 rounds="$json_rounds"
+}
+
+scenario_paced() {
+    start_contenders
+    # One chunk of each stream a round, all at once, as one step of an engine gives them; 60 more for the time that
+    # the start of so many streams takes.
+    measure paced slots "plain map $llm" path="$json_path?chunks=$((paced_rounds + 60))&pace=25&spread=1" \
+        connections=1000 requests=1000 rounds="$paced_rounds"
+}
+
+scenario_line() {
+    start_contenders
+    measure line turns "plain plain4k map $llm" path="$json_path?chunks=1000" connections=8 requests=16 \
+        rounds="$line_rounds"
+    measure line-close turns "plain plain4k map $llm" path="$json_path?chunks=1000&frame=close" connections=8 \
+        requests=16 rounds="$line_rounds"
+}
+
+# scenario contender what value unit target
+note_value() {
+    local verdict=-
+    if [ -n "$6" ]; then
+        verdict=$(awk -v v="$4" -v t="$6" 'BEGIN { print v <= t ? "ok" : "MISSED" }')
+    fi
+    echo "$1,$2,$3,$4,$5,,$6,$verdict" >>"$values_csv"
+}
+
+# name kind port key-file zone: nginx as one process under callgrind, which counts only when told to
+start_under_callgrind() {
+    write_conf "$1" "$2" "$3" "$4" "$5" "daemon off; master_process off;"
+    valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file="$tmp/$1/callgrind.out" \
+        "$nginx" -p "$tmp/$1" -c "$tmp/$1/nginx.conf" -e "$tmp/$1/error.log" >"$tmp/$1/valgrind.log" 2>&1 &
+    master_of[$1]=$!
+    pids+=($!)
+    port_of[$1]=$3
+    wait_for_port "$3" $! 600 "$tmp/$1/valgrind.log"
+}
+
+# name requests client-arguments...: prints instructions per request and leaves the profile in callgrind.out.1
+count_instructions() {
+    local name=$1 requests=$2
+    shift 2
+    local client="$on_load_cpu $load once $name:${port_of[$name]}:${master_of[$name]} timeout=300"
+    $client requests="$requests" "$@" >/dev/null
+    callgrind_control -i on "${master_of[$name]}" >/dev/null 2>&1
+    $client requests=100 "$@" >/dev/null
+    callgrind_control -z "${master_of[$name]}" >/dev/null 2>&1
+    $client requests="$requests" "$@" >/dev/null
+    callgrind_control -d "${master_of[$name]}" >/dev/null 2>&1
+    callgrind_control -i off "${master_of[$name]}" >/dev/null 2>&1
+    awk -v n="$requests" '/^(summary|totals):/ { printf "%.0f\n", $2 / n; exit }' "$tmp/$name/callgrind.out.1"
+}
+
+scenario_keys() {
+    [ -n "$llm" ] || return 0
+    if ! command -v valgrind >/dev/null; then
+        progress "keys: needs valgrind, left out"
+        return 0
+    fi
+    progress "keys: making $many_keys keys"
+    "$load" keys "$many_keys" >"$tmp/keys_many.json"
+    local few many base distinct=500
+    next_port=$((next_port + 3))
+    start_under_callgrind cg-plain plain $((next_port - 2)) "" ""
+    base=$(count_instructions cg-plain 1000 path=$json_path)
+    stop_nginx cg-plain TERM
+    start_under_callgrind cg-few llm $((next_port - 1)) "$tmp/keys10.json" 64m
+    few=$(count_instructions cg-few 1000 path=$json_path keys=10 distinct=10)
+    stop_nginx cg-few TERM
+    progress "keys: reading $many_keys keys"
+    start_under_callgrind cg-many llm "$next_port" "$tmp/keys_many.json" "$many_keys_zone"
+    many=$(count_instructions cg-many 1000 path=$json_path keys="$many_keys" distinct=$distinct)
+    stop_nginx cg-many TERM
+    note_value keys plain "instructions per request" "$base" instr ""
+    note_value keys llm "with 10 keys" "$few" instr ""
+    note_value keys llm "with $many_keys keys" "$many" instr ""
+    note_value keys llm "$many_keys keys / 10 keys" "$(ratio "$many" "$few")" ratio 1.05
+}
+
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.4f\n", a / b }'; }
+
+# Tokens that the upstream has counted in the replies it sent.
+sent_tokens() {
+    curl -s "http://127.0.0.1:$upstream_port/bench/stats" | tr , '\n' \
+        | awk -F: '/_tokens/ { sum += $2 } END { printf "%d\n", sum }'
+}
+
+# name: total tokens by the status page, summed over keys
+status_tokens() {
+    curl -s "http://127.0.0.1:${port_of[$1]}/bench_status" | sed 's/.*"keys":\[//; s/"users":.*//' \
+        | grep -o '"total_tokens":[0-9]*' | awk -F: '{ sum += $2 } END { printf "%d\n", sum }'
+}
+
+log_tokens() {
+    grep -o '"total_tokens":"[0-9]*"' "$tmp/$1/access.log" | tr -d '"' | awk -F: '{ sum += $2 } END { printf "%d\n", sum }'
+}
+
+# kind: 5,000 streams at once through a fresh nginx; sets `line`. Longer streams if not all ran at the same time.
+run_streams() {
+    local chunks of=streams-$1
+    for chunks in "$streams_chunks" $((3 * streams_chunks)) $((9 * streams_chunks)); do
+        next_port=$((next_port + 1))
+        rm -rf "${tmp:?}/$of"
+        write_conf "$of" "$1" "$next_port" "$tmp/keys10.json" 64m
+        start_nginx "$of" "$next_port"
+        tokens_before=$(sent_tokens)
+        # Warms up what nginx makes once.
+        $on_load_cpu "$load" once "$1:$next_port:0" path="$json_path?chunks=20" connections=10 requests=200 >/dev/null
+        line=$($on_load_cpu "$load" once "$1:$next_port:${worker_of[$of]}" connections=5000 requests=5000 \
+            path="$json_path?chunks=$chunks&pace=400") || die "streams: $1 failed"
+        [ "$(value_of peak_anon_kb "$line")" = 0 ] || return 0
+        stop_nginx "$of" TERM
+    done
+    die "streams: 5,000 streams did not run at once"
+}
+
+scenario_streams() {
+    local name line tokens_before expected
+    local -A grown
+    for name in plain $llm; do
+        progress "streams: $name"
+        run_streams "$name"
+        expected=$(($(sent_tokens) - tokens_before))
+        grown[$name]=$((($(value_of peak_anon_kb "$line") - $(value_of anon_kb "$line")) * 1024))
+        note_value streams "$name" "worker memory per stream" $((grown[$name] / 5000)) bytes ""
+        if [ "$name" = llm ]; then
+            sleep 1.5
+            note_value streams llm "tokens sent" "$expected" tokens ""
+            note_value streams llm "access log differs by" "$(abs $(($(log_tokens streams-llm) - expected)))" tokens 0
+            note_value streams llm "llm_status differs by" "$(abs $(($(status_tokens streams-llm) - expected)))" tokens 0
+            note_value streams llm "module's memory per stream" $(((grown[llm] - grown[plain]) / 5000)) bytes 2048
+        fi
+        stop_nginx "streams-$name" TERM
+    done
+}
+
+abs() { echo "${1#-}"; }
+
+# Not a measurement but a help: where the instructions of the worker go. No targets.
+scenario_profile() {
+    local name path what requests out
+    for name in plain $llm; do
+        for what in json line line-close; do
+            path=$json_path requests=1000
+            [ $what = json ] || path="$json_path?chunks=1000" requests=30
+            [ $what != line-close ] || path="$path&frame=close"
+            next_port=$((next_port + 1))
+            start_under_callgrind "profile-$name-$what" "$name" "$next_port" "$tmp/keys10.json" 64m
+            note_value profile "$name" "instructions per request: $what" \
+                "$(count_instructions "profile-$name-$what" $requests "path=$path")" instr ""
+            stop_nginx "profile-$name-$what" TERM
+            out=$tmp/profile-$name-$what/callgrind.out.1
+            callgrind_annotate --auto=no "$out" >"$results/profile-$name-$what.txt"
+            callgrind_annotate --auto=no --inclusive=yes "$out" >"$results/profile-$name-$what-inclusive.txt"
+            progress "profile: $name $what"
+        done
+    done
+}

@@ -1,0 +1,101 @@
+#include "bench_key.h"
+#include "measure.h"
+#include "upstream.h"
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+namespace {
+
+int usage()
+{
+    std::fputs("usage: bench_load upstream PORT\n"
+               "       bench_load keys COUNT > FILE\n"
+               "       bench_load once|turns|slots NAME:PORT:PID... [path=..] [connections=N] [requests=N] "
+               "[keys=N]\n"
+               "                  [distinct=N] [rounds=N] [timeout=SECONDS]\n",
+               stderr);
+    return 2;
+}
+
+unsigned long long number(std::string_view text)
+{
+    return std::strtoull(text.data(), nullptr, 10);
+}
+
+bool set_option(bench::measurement& m, std::string_view name, std::string_view value)
+{
+    if (name == "path") {
+        m.work.path = value;
+    } else if (name == "connections") {
+        m.work.connections = static_cast<unsigned>(number(value));
+    } else if (name == "requests") {
+        m.requests = number(value);
+    } else if (name == "keys") {
+        m.work.keys = number(value);
+    } else if (name == "distinct") {
+        m.work.distinct = number(value);
+    } else if (name == "rounds") {
+        m.rounds = number(value);
+    } else if (name == "timeout") {
+        m.timeout_s = static_cast<int>(number(value));
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool add_gateway(bench::measurement& m, std::string_view text)
+{
+    const std::size_t first = text.find(':');
+    const std::size_t second = text.find(':', first + 1);
+    if (second == text.npos) {
+        return false;
+    }
+    m.gateways.push_back({std::string(text.substr(0, first)),
+                          static_cast<std::uint16_t>(number(text.substr(first + 1))),
+                          static_cast<int>(number(text.substr(second + 1)))});
+    return true;
+}
+
+bool read_arguments(bench::measurement& m, int argc, char** argv)
+{
+    for (int i = 2; i < argc; ++i) {
+        const std::string_view text = argv[i];
+        const std::size_t sign = text.find('=');
+        if (sign == text.npos ? !add_gateway(m, text)
+                              : !set_option(m, text.substr(0, sign), text.substr(sign + 1))) {
+            return false;
+        }
+    }
+    return !m.gateways.empty() && m.work.connections > 0 && m.work.distinct > 0
+           && m.work.distinct <= m.work.keys;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    if (argc < 3) {
+        return usage();
+    }
+    std::signal(SIGPIPE, SIG_IGN);
+    bench::raise_open_files();
+    const std::string_view what = argv[1];
+    if (what == "upstream") {
+        return bench::run_upstream(static_cast<std::uint16_t>(number(argv[2])));
+    }
+    if (what == "keys") {
+        return bench::write_key_file(number(argv[2]));
+    }
+    bench::measurement m;
+    if (!read_arguments(m, argc, argv)) {
+        return usage();
+    }
+    return what == "once"    ? bench::measure_once(m)
+           : what == "turns" ? bench::measure_in_turns(m)
+           : what == "slots" ? bench::measure_in_slots(m)
+                             : usage();
+}

@@ -1,0 +1,34 @@
+// What is measured: workers' CPU time and memory while sessions keep them at work.
+#pragma once
+
+#include "session.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace bench {
+
+struct measurement {
+    workload work;
+    std::vector<gateway> gateways;
+    std::uint64_t requests = 1; // of each gateway; in `turns`: of each turn
+    std::uint64_t rounds = 1;
+    unsigned slot_ms = 35; // of `slots`
+    int timeout_s = 120;
+};
+
+// All return the exit status.
+
+// One gateway, all requests at once. Prints one line of name=value pairs; memory is taken when all
+// connections have begun to get a reply, which for streams means: while all of them run.
+int measure_once(const measurement& m);
+
+// Gateways in turn, a few milliseconds each, so that what disturbs the machine hits all of them alike. Prints
+// name,round,CPU ns,requests.
+int measure_in_turns(const measurement& m);
+
+// All streams of all gateways are open all the time; the upstream lets only one gateway's streams flow at a
+// time, one slot each. Prints name,round,CPU ns,events.
+int measure_in_slots(const measurement& m);
+
+} // namespace bench

@@ -1,0 +1,49 @@
+// Loopback sockets, epoll and the process limits that thousands of streams need.
+#pragma once
+
+#include "fd.h"
+
+#include <cstdint>
+#include <sys/epoll.h>
+
+namespace bench {
+
+// All return an empty descriptor on failure, with errno set.
+unique_fd listen_on_loopback(std::uint16_t port);
+unique_fd connect_to_loopback(std::uint16_t port);
+unique_fd accept_from(int listener);
+
+void raise_open_files();
+std::int64_t now_ms();
+
+class poller {
+public:
+    poller() : fd_(::epoll_create1(EPOLL_CLOEXEC)) {}
+
+    void add(int fd, std::uint32_t events) { control(EPOLL_CTL_ADD, fd, events); }
+    void change(int fd, std::uint32_t events) { control(EPOLL_CTL_MOD, fd, events); }
+
+    // Calls handle(fd, events) for what is ready; waits at most timeout_ms for the first.
+    template <typename Handle>
+    void wait(int timeout_ms, Handle&& handle)
+    {
+        epoll_event ready[512];
+        int n = ::epoll_wait(fd_.get(), ready, 512, timeout_ms);
+        for (int i = 0; i < n; ++i) {
+            handle(ready[i].data.fd, ready[i].events);
+        }
+    }
+
+private:
+    void control(int operation, int fd, std::uint32_t events)
+    {
+        epoll_event event{};
+        event.events = events;
+        event.data.fd = fd;
+        ::epoll_ctl(fd_.get(), operation, fd, &event);
+    }
+
+    unique_fd fd_;
+};
+
+} // namespace bench

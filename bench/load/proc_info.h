@@ -1,0 +1,18 @@
+// What /proc says about the process that is measured.
+#pragma once
+
+#include <cstdint>
+
+namespace bench {
+
+struct proc_info {
+    std::uint64_t cpu_ns = 0;  // time on a CPU
+    std::uint64_t anon_kb = 0; // anonymous memory mapped: not the shared zone, whoever shares it after a fork
+    std::uint64_t pss_anon_kb = 0;
+    std::uint64_t shmem_kb = 0; // of the shared zone
+};
+
+std::uint64_t cpu_ns_of(int pid);
+proc_info inspect(int pid);
+
+} // namespace bench

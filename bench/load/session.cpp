@@ -1,0 +1,157 @@
+#include "session.h"
+
+#include "bench_key.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <sys/socket.h>
+
+namespace bench {
+namespace {
+
+// So many connections at once wait for the first byte of their first reply.
+constexpr unsigned ramp = 128;
+
+} // namespace
+
+void loop::wait(int timeout_ms)
+{
+    poller_.wait(timeout_ms, [this](int fd, std::uint32_t events) {
+        connection& c = *connections_[fd];
+        c.owner->ready(c, events);
+    });
+}
+
+void loop::watch(std::unique_ptr<connection> c)
+{
+    const int fd = c->fd.get();
+    if (connections_.size() <= static_cast<std::size_t>(fd)) {
+        connections_.resize(static_cast<std::size_t>(fd) + 1);
+    }
+    connections_[fd] = std::move(c);
+    poller_.add(fd, EPOLLIN | EPOLLOUT);
+}
+
+void loop::fail(const char* why, const session& where)
+{
+    if (!failed_) {
+        std::fprintf(stderr, "client: %s (%s, port %u, %s, %llu done)\n", why, where.where().name.c_str(),
+                     where.where().port, where.what().path.c_str(),
+                     static_cast<unsigned long long>(where.count().done));
+    }
+    failed_ = true;
+}
+
+void session::allow(std::uint64_t requests)
+{
+    allowed_ += requests;
+    while (!resting_.empty() && count_.asked < allowed_) {
+        connection& c = *resting_.back();
+        resting_.pop_back();
+        ask(c);
+    }
+    open_more();
+}
+
+void session::open_more()
+{
+    while (opened_ < what_.connections && opened_ < allowed_ && opened_ - count_.begun < ramp
+           && !loop_.failed()) {
+        ++opened_;
+        connect(std::make_unique<connection>());
+    }
+}
+
+void session::connect(std::unique_ptr<connection> c)
+{
+    c->owner = this;
+    c->fd = connect_to_loopback(where_.port);
+    if (!c->fd) {
+        loop_.fail("cannot connect", *this);
+        return;
+    }
+    loop_.watch(std::move(c));
+}
+
+void session::ready(connection& c, std::uint32_t events)
+{
+    if ((events & EPOLLOUT) != 0) {
+        loop_.wait_for_input(c);
+        ask(c);
+    } else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+        receive(c);
+    }
+}
+
+std::string session::next_request()
+{
+    const std::uint64_t index = count_.asked++ % what_.distinct * (what_.keys / what_.distinct);
+    const bool stream = what_.path.find("chunks=") != std::string::npos;
+    const std::string body = std::string(R"({"model":"bench-model","messages":[{"role":"system","content":)"
+                                         R"("You are a helpful assistant."},{"role":"user","content":)"
+                                         R"("What stands in front of the model servers?"}],"max_tokens":256,)"
+                                         R"("temperature":0.7)")
+                             + (stream ? R"(,"stream":true,"stream_options":{"include_usage":true}})" : "}");
+    return "POST " + what_.path + " HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " + bench_key(index)
+           + "\r\nUser-Agent: bench\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
+             "Content-Length: "
+           + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+void session::ask(connection& c)
+{
+    if (count_.asked >= allowed_) {
+        resting_.push_back(&c);
+        return;
+    }
+    // Requests are far smaller than a socket's buffer: one send takes all.
+    const std::string request = next_request();
+    const ssize_t n = ::send(c.fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
+    if (n != static_cast<ssize_t>(request.size())) {
+        loop_.fail("cannot send", *this);
+    }
+}
+
+void session::receive(connection& c)
+{
+    std::vector<char>& buffer = loop_.buffer();
+    const ssize_t n = ::recv(c.fd.get(), buffer.data(), buffer.size(), 0);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            loop_.fail("connection reset", *this);
+        }
+        return;
+    }
+    ++count_.reads;
+    const auto status =
+        n == 0 ? c.reader.end_of_input() : c.reader.feed({buffer.data(), static_cast<std::size_t>(n)});
+    count_.events += c.reader.events() - c.events;
+    c.events = c.reader.events();
+    if (!c.begun && c.reader.begun()) {
+        c.begun = true;
+        ++count_.begun;
+        open_more();
+    }
+    if (status == reply_reader::status::complete) {
+        complete(c);
+    } else if (status == reply_reader::status::broken) {
+        loop_.fail(c.reader.complaint(), *this);
+    }
+}
+
+void session::complete(connection& c)
+{
+    ++count_.done;
+    count_.used.prompt += c.reader.promised().prompt;
+    count_.used.completion += c.reader.promised().completion;
+    const bool keeps_alive = c.reader.keeps_alive();
+    c.reader.reset();
+    c.events = 0;
+    if (keeps_alive) {
+        ask(c);
+    } else {
+        connect(loop_.release(c));
+    }
+}
+
+} // namespace bench

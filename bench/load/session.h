@@ -1,0 +1,100 @@
+// Clients of one gateway: connections that ask, read and check replies, on an event loop that sessions share.
+#pragma once
+
+#include "net.h"
+#include "reply_reader.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+struct workload {
+    std::string path = "/v1/chat/completions";
+    unsigned connections = 1;
+    std::uint64_t keys = 10;     // the key file holds so many
+    std::uint64_t distinct = 10; // so many of them are used in turn, spread over the file
+};
+
+struct gateway {
+    std::string name;
+    std::uint16_t port = 0;
+    int worker = 0; // pid
+};
+
+struct counters {
+    std::uint64_t begun = 0; // connections that saw the first byte of a reply
+    std::uint64_t asked = 0;
+    std::uint64_t done = 0;
+    std::uint64_t events = 0;
+    std::uint64_t reads = 0;
+    tokens used;
+};
+
+class session;
+
+struct connection {
+    unique_fd fd;
+    session* owner = nullptr;
+    reply_reader reader;
+    std::uint64_t events = 0;
+    bool begun = false;
+};
+
+class loop {
+public:
+    loop() : buffer_(256 * 1024) {}
+
+    void wait(int timeout_ms);
+    void watch(std::unique_ptr<connection> c);
+    std::unique_ptr<connection> release(const connection& c) { return std::move(connections_[c.fd.get()]); }
+    void wait_for_input(const connection& c) { poller_.change(c.fd.get(), EPOLLIN); }
+    std::vector<char>& buffer() { return buffer_; }
+
+    // The first thing that went wrong ends the run.
+    void fail(const char* why, const session& where);
+    bool failed() const { return failed_; }
+
+private:
+    poller poller_;
+    std::vector<char> buffer_;
+    std::vector<std::unique_ptr<connection>> connections_;
+    bool failed_ = false;
+};
+
+class session {
+public:
+    session(loop& l, gateway where, workload what)
+        : loop_(l), where_(std::move(where)), what_(std::move(what))
+    {
+    }
+
+    // So many more requests may be asked.
+    void allow(std::uint64_t requests);
+    bool idle() const { return count_.done == allowed_; }
+    const counters& count() const { return count_; }
+    const gateway& where() const { return where_; }
+    const workload& what() const { return what_; }
+
+    void ready(connection& c, std::uint32_t events);
+
+private:
+    void open_more();
+    void connect(std::unique_ptr<connection> c);
+    void ask(connection& c);
+    void receive(connection& c);
+    void complete(connection& c);
+    std::string next_request();
+
+    loop& loop_;
+    const gateway where_;
+    const workload what_;
+    counters count_;
+    std::uint64_t allowed_ = 0;
+    unsigned opened_ = 0;
+    std::vector<connection*> resting_; // connected, with nothing to ask
+};
+
+} // namespace bench

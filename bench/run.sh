@@ -1,0 +1,115 @@
+#!/bin/bash
+# The gateway beside its peers, in one run. See README.md.
+# usage: bench/run.sh [--quick] [json|paced|line|keys|streams|profile|all]...
+# Environment: LLM_MODULE (the module; "none" measures the others only), NGINX, BENCH_PORT (first of 40 ports).
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+repo=$(dirname "$here")
+nginx=${NGINX:-nginx}
+module=${LLM_MODULE:-$repo/build/ngx_http_llm_module.so}
+upstream_port=${BENCH_PORT:-18700}
+next_port=$upstream_port
+results=$here/results
+open_files=16384
+llm=llm
+
+declare -A port_of worker_of master_of
+pids=()
+tmp=
+
+die() {
+    echo "bench: $*" >&2
+    exit 1
+}
+progress() { [ ! -t 2 ] || printf '\r\033[K%s' "$*" >&2; }
+
+cleanup() {
+    local pid
+    for pid in "${pids[@]}"; do
+        kill -TERM "$pid" 2>/dev/null || true
+    done
+    for pid in "${pids[@]}"; do
+        local i
+        for ((i = 0; i < 50; i++)); do
+            kill -0 "$pid" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    if [ -n "${BENCH_KEEP:-}" ]; then
+        echo "kept: $tmp" >&2
+    else
+        rm -rf "$tmp"
+    fi
+}
+
+# shellcheck source=lib/nginx.sh
+. "$here/lib/nginx.sh"
+# shellcheck source=lib/scenarios.sh
+. "$here/lib/scenarios.sh"
+
+json_rounds=500 paced_rounds=400 line_rounds=300
+streams_chunks=25
+many_keys=1000000 many_keys_zone=768m
+
+wanted=()
+for argument in "$@"; do
+    case $argument in
+        --quick)
+            json_rounds=200 paced_rounds=120 line_rounds=120
+            streams_chunks=20
+            ;;
+        json | paced | line | keys | streams | profile) wanted+=("$argument") ;;
+        all) wanted+=(json paced line keys streams) ;;
+        *)
+            sed -n '3,4s/^# //p' "$0" >&2
+            exit 2
+            ;;
+    esac
+done
+[ ${#wanted[@]} -gt 0 ] || wanted=(json paced line keys streams)
+
+if [ "$module" = none ]; then
+    llm=
+elif [ ! -f "$module" ]; then
+    die "no module at $module: build it (cmake --build build) or set LLM_MODULE"
+else
+    module=$(realpath "$module")
+fi
+[ "$(ulimit -n)" -ge "$open_files" ] || ulimit -n "$open_files" || die "needs $open_files open files (ulimit -n)"
+
+# The worker has one CPU for itself where there are two.
+on_load_cpu="" worker_mask=""
+if [ "$(nproc)" -ge 2 ] && taskset -c 0 true 2>/dev/null && taskset -c 1 true 2>/dev/null; then
+    on_load_cpu="taskset -c 0" worker_mask=10
+fi
+
+load=$repo/build-bench/bench_load
+cmake -S "$here" -B "$repo/build-bench" -DCMAKE_BUILD_TYPE=Release >/dev/null
+cmake --build "$repo/build-bench" --target bench_load >/dev/null || die "bench_load does not build"
+
+tmp=$(mktemp -d)
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+mkdir -p "$results"
+rounds_csv=$results/rounds.csv
+values_csv=$tmp/values.csv
+: >"$values_csv"
+: >"$rounds_csv"
+
+write_proxy_settings
+"$load" keys 10 >"$tmp/keys10.json"
+$on_load_cpu "$load" upstream "$upstream_port" &
+pids+=($!)
+wait_for_port "$upstream_port" $! 10
+
+for scenario in "${wanted[@]}"; do
+    "scenario_$scenario"
+done
+progress ""
+
+awk -f "$here/lib/summary.awk" "$rounds_csv" "$values_csv" >"$results/summary.csv"
+awk -f "$here/lib/plot.awk" "$results/summary.csv" >"$results/bench.svg"
+awk -f "$here/lib/table.awk" "$results/summary.csv"

@@ -1,0 +1,202 @@
+#include "limit_conf.h"
+
+#include "conf.h"
+
+#include "keys/rate_text.h"
+
+#include <new>
+
+namespace llm {
+
+namespace {
+
+char* conf_error()
+{
+    return static_cast<char*>(NGX_CONF_ERROR);
+}
+
+struct scope_name {
+    std::string_view name;
+    subject_kind scope;
+};
+
+constexpr scope_name scopes[] = {
+    {"key", subject_kind::key},         {"user", subject_kind::user}, {"model", subject_kind::model},
+    {"address", subject_kind::address}, {"zone", subject_kind::zone},
+};
+
+bool read_scope(std::string_view text, limit_rule& rule)
+{
+    for (const scope_name& s : scopes) {
+        if (s.name == text) {
+            rule.scope = s.scope;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool read_rate(std::string_view text, rate_unit kind, rate& to)
+{
+    auto value = parse_rate(text, kind);
+    if (value) {
+        to = *value;
+    }
+    return value.has_value();
+}
+
+bool read_count(std::string_view text, uint64_t least, int64_t& to)
+{
+    auto value = parse_count(text);
+    if (!value || *value < least) {
+        return false;
+    }
+    to = static_cast<int64_t>(*value);
+    return true;
+}
+
+bool read_quota(std::string_view text, limits& to)
+{
+    auto value = parse_quota(text);
+    if (value) {
+        to.quota = value->amount;
+        to.window = value->window;
+    }
+    return value.has_value();
+}
+
+// One `name=value`. What was expected, for a message; empty if the value is good.
+std::string_view read_option(std::string_view name, std::string_view value, limit_rule& rule)
+{
+    limits& what = rule.what;
+    if (name == "per") {
+        return read_scope(value, rule) ? "" : "key, user, model, address or zone";
+    }
+    if (name == "requests") {
+        return read_rate(value, rate_unit::requests, what.requests) ? "" : "a rate such as 10r/s";
+    }
+    if (name == "burst") {
+        return read_count(value, 0, what.burst) ? "" : "a number of requests";
+    }
+    if (name == "concurrency") {
+        return read_count(value, 1, what.concurrency) ? "" : "a number of requests from 1 up";
+    }
+    if (name == "tokens") {
+        return read_rate(value, rate_unit::tokens, what.tokens) ? "" : "a rate such as 100k/m";
+    }
+    if (name == "token_burst") {
+        return read_count(value, 1, what.token_burst) ? "" : "a number of tokens from 1 up";
+    }
+    if (name == "quota") {
+        return read_quota(value, what) ? "" : "a quota such as 10m/d";
+    }
+    if (name == "failures") {
+        return read_rate(value, rate_unit::requests, what.failures) ? "" : "a rate such as 20r/m";
+    }
+    return "per, requests, burst, concurrency, tokens, token_burst, quota, failures, dry_run or hard";
+}
+
+// What is wrong with the parameters together; empty if nothing.
+std::string_view contradiction(const limit_rule& rule)
+{
+    if (!rule.what.any()) {
+        return "limits nothing";
+    }
+    if (rule.what.burst >= 0 && !rule.what.requests.amount) {
+        return "has a \"burst\" without \"requests\"";
+    }
+    if (rule.what.token_burst >= 0 && !rule.what.tokens.amount) {
+        return "has a \"token_burst\" without \"tokens\"";
+    }
+    if (rule.what.failures.amount && rule.scope != subject_kind::address) {
+        return "has \"failures\", which needs \"per=address\"";
+    }
+    if (rule.hard && rule.what.window == quota_window::none) {
+        return "is \"hard\" without a \"quota\"";
+    }
+    return {};
+}
+
+} // namespace
+
+char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    auto* value = static_cast<ngx_str_t*>(cf->args->elts);
+    limit_rule rule;
+
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+        std::string_view text = view(value[i]);
+        if (text == "dry_run") {
+            rule.dry_run = true;
+            continue;
+        }
+        if (text == "hard") {
+            rule.hard = true;
+            continue;
+        }
+        size_t equals = text.find('=');
+        std::string_view rest = equals == std::string_view::npos ? "" : text.substr(equals + 1);
+        ngx_str_t expected = to_ngx(read_option(text.substr(0, equals), rest, rule));
+        if (expected.len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\" in \"llm_limit\": expected %V",
+                               &value[i], &expected);
+            return conf_error();
+        }
+    }
+    ngx_str_t wrong = to_ngx(contradiction(rule));
+    if (wrong.len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"llm_limit\" %V", &wrong);
+        return conf_error();
+    }
+    if (!lcf.rules) {
+        lcf.rules = ngx_array_create(cf->pool, 4, sizeof(limit_rule));
+    }
+    void* slot = lcf.rules ? ngx_array_push(lcf.rules) : nullptr;
+    if (!slot) {
+        return conf_error();
+    }
+    new (slot) limit_rule(rule);
+    return NGX_CONF_OK;
+}
+
+char* set_usage_weights(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    auto* value = static_cast<ngx_str_t*>(cf->args->elts);
+
+    if (lcf.weights) {
+        return const_cast<char*>("is duplicate");
+    }
+    void* memory = ngx_palloc(cf->pool, sizeof(usage_weights));
+    if (!memory) {
+        return conf_error();
+    }
+    lcf.weights = new (memory) usage_weights;
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+        std::string_view text = view(value[i]);
+        size_t equals = text.find('=');
+        std::string_view name = text.substr(0, equals);
+        uint32_t* to = name == "prompt"       ? &lcf.weights->prompt
+                       : name == "cached"     ? &lcf.weights->cached
+                       : name == "completion" ? &lcf.weights->completion
+                                              : nullptr;
+        ngx_int_t thousandths = NGX_ERROR;
+        if (to && equals != std::string_view::npos) {
+            ngx_str_t number = to_ngx(text.substr(equals + 1));
+            thousandths = ngx_atofp(number.data, number.len, 3);
+        }
+        if (thousandths == NGX_ERROR || thousandths > 1000000) {
+            ngx_conf_log_error(
+                NGX_LOG_EMERG, cf, 0,
+                "invalid parameter \"%V\" in \"llm_usage_weights\": expected prompt=, cached= or "
+                "completion= and a number from 0 to 1000 such as 0.25",
+                &value[i]);
+            return conf_error();
+        }
+        *to = static_cast<uint32_t>(thousandths);
+    }
+    return NGX_CONF_OK;
+}
+
+} // namespace llm

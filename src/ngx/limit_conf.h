@@ -1,0 +1,12 @@
+// The directives llm_limit and llm_usage_weights.
+#pragma once
+
+#include "ngx.hpp"
+
+namespace llm {
+
+// Handlers of ngx_command_t; the configuration is a location_conf.
+char* set_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf);
+char* set_usage_weights(ngx_conf_t* cf, ngx_command_t* command, void* conf);
+
+} // namespace llm

@@ -1,0 +1,17 @@
+// Headers that tell a client of its limits, and headers of answers.
+#pragma once
+
+#include "request.h"
+
+namespace llm {
+
+// Adds a header to the reply. The value must live as long as the request. False if there is no memory.
+bool add_header_out(ngx_http_request_t* r, std::string_view name, ngx_str_t value);
+
+// x-ratelimit-* (on the paths of Anthropic's API anthropic-ratelimit-*), as far as such limits are in force.
+bool add_limit_headers(ngx_http_request_t* r, const limit_report& report);
+
+// What tells a refused client when to come again.
+bool add_retry_headers(ngx_http_request_t* r, const refusal_answer& answer, uint64_t wait_ms);
+
+} // namespace llm

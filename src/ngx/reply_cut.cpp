@@ -1,0 +1,91 @@
+// Streams that outgrow what was reserved for them.
+
+#include "request.h"
+
+namespace llm {
+
+namespace {
+
+// A stream takes this much at a time, so that it does not come back with each token, and so goes at most this
+// far beyond a hard quota.
+constexpr uint64_t extension_step = 64;
+
+// What is buffered is already promised to the client in another form, and a length can not be taken back.
+bool can_be_cut(ngx_http_request_t* r)
+{
+    return r->upstream && !r->upstream->buffering && r->headers_out.content_length_n < 0;
+}
+
+} // namespace
+
+void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
+{
+    admission_request request = describe(r, ctx, *ctx.admitted_by);
+    extension_result result;
+    {
+        zone_session session(*ctx.zone);
+        // What it has used already is past asking. The question is whether it may go on.
+        session->extend(*ctx.held, request, used - ctx.granted);
+        result = session->extend(*ctx.held, request, extension_step);
+    }
+    ctx.granted = used + extension_step;
+    if (result.cut && !ctx.to_cut && can_be_cut(r)) {
+        ctx.to_cut = true;
+        ctx.cut_by = result.refused_by;
+    }
+}
+
+ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx)
+{
+    constexpr std::string_view field = "data: ";
+    char detail_text[limit_detail_bytes];
+    refusal why = refusal_of(ctx.cut_by);
+    std::string_view detail = write_limit_detail(ctx.cut_by, detail_text);
+
+    ngx_chain_t* link = ngx_alloc_chain_link(r->pool);
+    ngx_buf_t* b = ngx_create_temp_buf(r->pool, field.size() + refusal_body_bytes(why, detail) + 1);
+    if (!link || !b) {
+        return nullptr;
+    }
+    auto* text = reinterpret_cast<char*>(b->pos);
+    field.copy(text, field.size());
+    b->last += field.size() + write_refusal_body(why, detail, text + field.size());
+    // The body ends its line; this ends the event.
+    *b->last++ = '\n';
+    b->flush = 1;
+    link->buf = b;
+    link->next = nullptr;
+
+    // To the upstream module the reply is now whole, and its connection not fit for another request, so that
+    // it closes it: the model stops.
+    r->upstream->length = 0;
+    r->upstream->keepalive = 0;
+    ctx.is_cut = true;
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: stream ended by a hard limit");
+    return link;
+}
+
+ngx_chain_t* ends_of(ngx_http_request_t* r, ngx_chain_t* in)
+{
+    ngx_chain_t* first = nullptr;
+    ngx_chain_t** last = &first;
+    for (ngx_chain_t* cl = in; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+        if (!cl->buf->last_buf) {
+            continue;
+        }
+        *last = ngx_alloc_chain_link(r->pool);
+        if (!*last) {
+            return nullptr;
+        }
+        (*last)->buf = cl->buf;
+        (*last)->next = nullptr;
+        last = &(*last)->next;
+    }
+    // More may have come in behind the end that was set.
+    r->upstream->length = 0;
+    r->upstream->keepalive = 0;
+    return first;
+}
+
+} // namespace llm

@@ -1,0 +1,122 @@
+// What clients make of each limit: they wait out a short one, and give up at once where a quota is spent. What they did
+// is read from the gateway's log and from what reached the upstream.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import Anthropic from '@anthropic-ai/sdk';
+import { ChatOpenAI } from '@langchain/openai';
+import OpenAI from 'openai';
+
+import { startGateway } from './gateway.mjs';
+import { words } from './upstream.mjs';
+
+const messages = [{ role: 'user', content: 'Hi' }];
+const headers = (test) => ({ 'X-Test': test });
+
+// How each client asks once, with its own number of retries: resolves to the text of the answer.
+const clients = {
+    openai: async (apiKey, test) => {
+        const client = new OpenAI({ baseURL: gateway.url, apiKey, defaultHeaders: headers(test) });
+        return (await client.chat.completions.create({ model: 'm1', messages })).choices[0].message.content;
+    },
+    langchain: async (apiKey, test) => {
+        const model = new ChatOpenAI({ model: 'm1', apiKey, configuration: { baseURL: gateway.url, defaultHeaders: headers(test) } });
+        return (await model.invoke('Hi')).content;
+    },
+    anthropic: async (apiKey, test) => {
+        const client = new Anthropic({ baseURL: gateway.url.replace(/\/v1$/, ''), apiKey, defaultHeaders: headers(test) });
+        return (await client.messages.create({ model: 'm1', max_tokens: 16, messages })).content[0].text;
+    },
+};
+
+// Each client and limit has a key of its own, since what counts is counted for the key.
+const limits = {
+    // One every three seconds: a machine has to be very slow for the second request to find the first one's place free.
+    requests: { requests: '20r/m' },
+    concurrency: { concurrency: 1 },
+    quota: { quota: '10/total' },
+};
+const secretOf = (client, limit) => `sk-${client}-${limit}-0123456789`;
+const keys = Object.keys(clients).flatMap((client) => Object.keys(limits).map((limit) => (
+    { name: `${client}-${limit}`, key: secretOf(client, limit), limits: limits[limit] })));
+
+let gateway;
+before(async () => { gateway = await startGateway(keys); });
+after(() => gateway?.stop());
+
+const reached = (test) => gateway.upstream.seen.filter((request) => request.headers['x-test'] === test).length;
+
+// One request without any client library.
+function ask(secret, test, body, signal) {
+    return fetch(`${gateway.url}/chat/completions`, {
+        method: 'POST', signal, body: JSON.stringify({ model: 'm1', messages, ...body }),
+        headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json', ...headers(test) },
+    });
+}
+
+// The call got this refusal at first, and was let in in the end. Returns how often it was refused.
+async function assertWaitedOut(test, refusal) {
+    const attempts = await gateway.logged(test, 2);
+    const last = attempts.pop();
+    assert.deepEqual([last.status, last.outcome], ['200', 'ok']);
+    assert.ok(attempts.length > 0, 'was refused at first');
+    assert.deepEqual(attempts.map(({ status, refusal: why }) => ({ status, why })),
+                     attempts.map(() => ({ status: '429', why: refusal })));
+    assert.equal(reached(test), 1);
+    return attempts.length;
+}
+
+for (const [client, call] of Object.entries(clients)) {
+    describe(client, { concurrency: true }, () => {
+        test('waits until a rate of requests lets it in', async () => {
+            const name = `${client}-requests`;
+            const secret = secretOf(client, 'requests');
+            assert.equal(await call(secret, `${name}-first`), words.join(''));
+            assert.equal(await call(secret, name), words.join(''));
+            const refused = await assertWaitedOut(name, 'requests');
+            // LangChain does not look at Retry-After in this version, and tries again as it thinks fit.
+            assert.ok(refused === 1 || client === 'langchain', `refused ${refused} times`);
+        });
+
+        test('tries again until another request has ended', async () => {
+            const name = `${client}-concurrency`;
+            const secret = secretOf(client, 'concurrency');
+            const other = new AbortController();
+            const running = await ask(secret, `${name}-other`, { model: 'never-ends', stream: true }, other.signal);
+            assert.equal(running.status, 200);
+
+            const answer = call(secret, name);
+            await Promise.race([gateway.logged(name), answer]);
+            other.abort();
+            assert.equal(await answer, words.join(''));
+            await assertWaitedOut(name, 'concurrency');
+        });
+
+        test('gives up at once where the quota is spent', async () => {
+            const name = `${client}-quota`;
+            const secret = secretOf(client, 'quota');
+            assert.equal((await ask(secret, `${name}-spend`)).status, 200);
+            await gateway.logged(`${name}-spend`);
+
+            const error = await call(secret, name).then(() => assert.fail('was let in'), (e) => e);
+            const attempts = await gateway.logged(name);
+            assert.deepEqual(attempts.map(({ status, refusal, outcome }) => ({ status, refusal, outcome })),
+                             [{ status: '429', refusal: 'quota', outcome: 'refused' }]);
+            assert.equal(reached(name), 0);
+
+            if (client === 'langchain') {
+                assert.equal(error.name, 'InsufficientQuotaError');
+                return;
+            }
+            assert.ok(error instanceof (client === 'openai' ? OpenAI : Anthropic).RateLimitError, String(error));
+            assert.equal(error.headers.get('x-should-retry'), 'false');
+            assert.equal(error.headers.get('retry-after'), null);
+            const remaining = client === 'openai' ? 'x-ratelimit-remaining-tokens' : 'anthropic-ratelimit-tokens-remaining';
+            assert.equal(error.headers.get(remaining), '0');
+            if (client === 'openai') {
+                assert.deepEqual([error.code, error.type], ['insufficient_quota', 'insufficient_quota']);
+            }
+        });
+    });
+}

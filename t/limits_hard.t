@@ -1,0 +1,145 @@
+# Why: a stream may use up a quota while it runs. A hard limit then ends it with an event that clients take for an error, and
+# stops the model; what was used is charged. Without `hard` the stream goes on, and the next request is refused.
+
+use strict;
+use warnings;
+
+use LLM::Test;
+
+my $t = LLM::Test->new(
+    status => [ 0, '/status' ],
+    files  => {
+        'keys.json' => key_file(
+            [
+                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event h2 outgrows)
+            ]
+        ),
+    },
+    conf => <<'EOF');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%PROXY%%
+    llm_zone llm:4m;
+    llm_api_keys %%DIR%%/keys.json;
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location = /status { llm_api_keys off; llm_status; }
+        location /hard { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /soft { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /dry { llm_limit quota=1000/total hard dry_run; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /rate { llm_limit tokens=100/d token_burst=2000; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    }
+    server {
+        listen 127.0.0.1:%%PORT_2%% http2;
+        location / { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    }
+}
+EOF
+
+my $up = $t->upstream(1);
+$t->start;
+
+sub start {
+    my ($uri, $key) = @_;
+
+    my $c = $t->client;
+    $c->{id} = $t->new_id;
+    $c->request(POST => $uri, id => $c->{id}, headers => [ $t->bearer("sk-$key") ], body => chat_request(stream => \1, max_tokens => 10));
+    my $u = $up->take;
+    return ($c, $u);
+}
+
+sub step { return chunk("t$_[0] ", usage => usage(7, $_[0])) }
+
+case 'a hard quota ends the stream' => sub {
+    my ($c, $u) = start('/hard', 'hard');
+    $u->head;
+    my $passed = '';
+    for my $n (100, 500, 900) {
+        $u->piece(step($n));
+        $passed .= step($n);
+        is($c->wait_body(length $passed), $passed, "$n tokens pass");
+    }
+    $u->piece(step(1200));
+    $u->wait_close;
+    my $r = $c->response;
+    ok($r->{complete}, 'the client sees an end');
+    is(substr($r->{body}, 0, length $passed . step(1200)), $passed . step(1200), 'what came is passed on whole');
+    my ($event) = substr($r->{body}, length($passed . step(1200))) =~ /\Adata: (\{.*\})\n\n\z/s;
+    my $error = eval { JSON::PP->new->decode($event // '') };
+    is($error->{error}{code}, 'insufficient_quota', 'and then an error event');
+    my $log = $t->log_line($c->{id});
+    is("$log->{outcome} $log->{refusal}", 'cut quota', 'the log says so');
+    is("$log->{prompt_tokens}/$log->{completion_tokens}", '7/1200', 'and what was used');
+    $t->wait_idle;
+    is($t->totals('hard')->{completion_tokens}, 1200, 'which is charged');
+
+    my $next = $t->fetch(POST => '/hard', headers => [ $t->bearer('sk-hard') ], body => chat_request());
+    is($next->{status}, 429, 'the next request is refused');
+    is($next->{headers}{'x-should-retry'}, 'false', 'for good');
+};
+
+case 'in the middle of an event it waits for its end' => sub {
+    my ($c, $u) = start('/hard', 'cut_event');
+    $u->head;
+    my ($first, $second) = (step(1200), step(1300));
+    my ($half, $rest) = (substr($second, 0, 30), substr($second, 30));
+    $u->piece($first . $half);
+    is($c->wait_body(length "$first$half"), "$first$half", 'half an event is passed on');
+    $u->piece($rest);
+    $u->wait_close;
+    like($c->response->{body}, qr/\A\Q$first$second\Edata: \{"error":.*\}\n\n\z/s, 'the error stands after its end');
+    is($t->log_line($c->{id})->{outcome}, 'cut', 'outcome');
+};
+
+for (['soft', '/soft'], ['dry', '/dry']) {
+    my ($key, $uri) = @$_;
+    # The key's own quota is hard where a rule for keys is, unless that is a dry run.
+    case "$key: it goes on" => sub {
+        my ($c, $u) = start($uri, $key);
+        my $text = step(500) . step(1500) . step(2500) . final_usage(7, 2500) . done();
+        $u->head;
+        $u->piece($_) for step(500), step(1500), step(2500), final_usage(7, 2500) . done();
+        $u->finish;
+        is($c->response->{body}, $text, 'whole');
+        is($t->log_line($c->{id})->{outcome}, 'ok', 'outcome');
+        $t->wait_idle;
+        is($t->fetch(POST => $uri, headers => [ $t->bearer("sk-$key") ], body => chat_request())->{status}, 429,
+            'but the next is refused');
+    };
+}
+
+case 'a reply with a length is not cut' => sub {
+    my ($c, $u) = start('/hard', 'length');
+    my $text = step(500) . step(1500) . done();
+    $u->head(framing => 'length', length => length $text);
+    $u->write($text);
+    $u->close;
+    is($c->response->{body}, $text, 'whole');
+};
+
+case 'HTTP/2' => sub {
+    my $c = $t->client_h2(2);
+    my $stream = $c->request(POST => '/', headers => [ $t->bearer('sk-h2') ], body => chat_request(stream => \1, max_tokens => 10));
+    my $u = $up->take;
+    $u->head;
+    $u->piece(step(1200));
+    $u->wait_close;
+    my $r = $c->response($stream);
+    like($r->{body}, qr/\A\Q${\step(1200)}\Edata: \{"error":.*\}\n\n\z/s, 'the same');
+};
+
+case 'a stream that outgrows its reservation is seen by limits while it runs' => sub {
+    my ($c, $u) = start('/rate', 'outgrows');
+    $u->head;
+    $u->piece(step(1500));
+    is($c->wait_body(length step(1500)), step(1500), 'it runs');
+    my $r = $t->fetch(POST => '/rate', headers => [ $t->bearer('sk-outgrows') ], body => chat_request(max_tokens => 900));
+    is($r->{status}, 429, 'another does not fit beside it');
+    $u->piece(final_usage(7, 1500) . done());
+    $u->finish;
+    $c->response;
+};
+
+$t->finish;
