@@ -1,5 +1,6 @@
 #include "admission.h"
 
+#include "address.h"
 #include "utf8.h"
 
 #include <algorithm>
@@ -17,61 +18,6 @@ uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-// The part of a location's rule for keys that a key's own limits leave in force. Own limits that lack a burst
-// get the rule's.
-limits under(limits& own, limits rule)
-{
-    if (own.burst >= 0) {
-        rule.burst = own.burst;
-    } else if (own.requests.amount) {
-        own.burst = rule.burst;
-    }
-    if (own.token_burst >= 0) {
-        rule.token_burst = own.token_burst;
-    } else if (own.tokens.amount) {
-        own.token_burst = rule.token_burst;
-    }
-    if (own.requests.amount) {
-        rule.requests = {};
-    }
-    if (own.tokens.amount) {
-        rule.tokens = {};
-    }
-    if (own.concurrency >= 0) {
-        rule.concurrency = -1;
-    }
-    if (own.window != quota_window::none) {
-        rule.window = quota_window::none;
-    }
-    return rule;
-}
-
-// Calls f(place, rule) for each rule in force for the subjects whose places are set in `places`.
-template <class F>
-void each_rule(std::span<const limit_rule> rules, const limits* key_limits, uint8_t places, F&& f)
-{
-    bool has_own = key_limits && key_limits->any();
-    limit_rule own;
-    if (has_own) {
-        own.what = *key_limits;
-    }
-    for (const limit_rule& rule : rules) {
-        size_t place = place_of(rule.scope);
-        if (place >= max_scopes || !(places >> place & 1)) {
-            continue;
-        }
-        if (has_own && rule.scope == subject_kind::key) {
-            f(place, limit_rule{rule.scope, under(own.what, rule.what), rule.dry_run, rule.hard});
-            own.hard |= rule.hard && !rule.dry_run;
-        } else {
-            f(place, rule);
-        }
-    }
-    if (has_own) {
-        f(place_of(subject_kind::key), own);
-    }
-}
-
 // A model's name as its subject's: what is too long ends in its hash. `longer` is where that is put.
 std::string_view model_name(const subject_table& subjects, std::string_view model, char (&longer)[max_name])
 {
@@ -87,25 +33,17 @@ std::string_view model_name(const subject_table& subjects, std::string_view mode
     return {longer, size};
 }
 
-gcra shape_of_requests(const limits& l)
-{
-    return gcra::of(l.requests, add_up(1, static_cast<uint64_t>(std::max<int64_t>(l.burst, 0))));
-}
-
-gcra shape_of_tokens(const limits& l)
-{
-    return gcra::of(l.tokens, l.token_burst >= 0 ? static_cast<uint64_t>(l.token_burst) : l.tokens.amount);
-}
-
 } // namespace
+
+static_assert(undo_journal::max_blocks >= 1 + max_scopes);
+static_assert(undo_journal::max_bytes >= sizeof(lease::holds));
+static_assert(undo_journal::max_bytes >= sizeof(subject) - offsetof(subject, windows));
 
 std::string_view address_name(std::span<const uint8_t> address)
 {
-    static constexpr uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (address.size() == 16) {
-        address = memcmp(address.data(), mapped, sizeof mapped) == 0 ? address.subspan(12) : address.first(8);
-    }
-    return {reinterpret_cast<const char*>(address.data()), std::min<size_t>(address.size(), max_name)};
+    address = unmapped(address);
+    size_t size = std::min<size_t>(address.size(), address.size() == 16 ? 8 : max_name);
+    return {reinterpret_cast<const char*>(address.data()), size};
 }
 
 struct admission::decision {
@@ -341,7 +279,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         d.add(subjects_, subject_kind::user, key.user.view(), key.user_subject);
     }
     char longer[max_name];
-    if (wanted(subject_kind::model)) {
+    if (request.asks_model && wanted(subject_kind::model)) {
         d.add(subjects_, subject_kind::model, model_name(subjects_, request.model, longer), no_index);
     }
     if (wanted(subject_kind::address)) {
@@ -377,7 +315,9 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     l.weights = request.weights;
     std::string_view model = utf8_cut(request.model, lease::max_model);
     l.model_len = static_cast<uint8_t>(model.size());
-    memcpy(l.model_bytes, model.data(), model.size());
+    if (!model.empty()) {
+        memcpy(l.model_bytes, model.data(), model.size());
+    }
     l.set_progress({});
     for (size_t place = 0; place < max_scopes; place++) {
         l.holds[place] = {};

@@ -7,7 +7,7 @@
 #include "digest.h"
 #include "key_table.h"
 #include "lease_table.h"
-#include "limits.h"
+#include "limit_rules.h"
 #include "subject_table.h"
 #include "undo_journal.h"
 
@@ -17,15 +17,6 @@
 
 namespace llm {
 
-// One llm_limit of a location. What a key's own limits (its plan's included) say goes over the rules with the
-// scope `key`, field by field; those are always in force, and hard where any such rule is.
-struct limit_rule {
-    subject_kind scope = subject_kind::key; // key..zone
-    limits what;                            // `failures` is for addresses whatever the scope
-    bool dry_run = false;                   // decides and counts, and lets through
-    bool hard = false;                      // a running stream ends when the quota is used up
-};
-
 enum class limit_kind : uint8_t { none, requests, tokens, concurrency, quota, failures };
 
 // What a request brings to be let in.
@@ -33,7 +24,7 @@ struct admission_request {
     uint64_t file; // name_hash() of its key file's path
     digest key;
     std::span<const uint8_t> address; // 4 or 16 bytes, or none
-    bool asks_model; // it has a body, and so is for a model, named or not
+    bool asks_model;                  // it has a body, and so is for a model, named or not
     bool named_model;
     std::string_view model;
     bool stream;

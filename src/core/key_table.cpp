@@ -1,5 +1,6 @@
 #include "key_table.h"
 
+#include "address.h"
 #include "hash.h"
 
 #include <algorithm>
@@ -207,14 +208,10 @@ bool shared_policy::allows_model(bool named, std::string_view model) const
 
 bool shared_policy::allows_address(std::span<const uint8_t> address) const
 {
-    static constexpr uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
     if (n_networks == 0) {
         return true;
     }
-    if (address.size() == 16 && memcmp(address.data(), mapped, sizeof mapped) == 0) {
-        address = address.subspan(sizeof mapped);
-    }
+    address = unmapped(address);
     return std::any_of(networks, networks + n_networks, [&](const network& n) {
         if (address.size() != (n.v6 ? 16u : 4u)) {
             return false;

@@ -61,7 +61,7 @@ uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name, c
     memset(static_cast<void*>(&s), 0, sizeof s);
     s.hash = hash_of(kind, name);
     s.name_len = static_cast<uint8_t>(name.size());
-    memcpy(s.name_bytes, name.data(), name.size());
+    name.copy(s.name_bytes, max_name);
     // Last, so that a process killed on the way leaves a record that rebuild() takes for free.
     s.kind.store(kind, std::memory_order_release);
     link(index);

@@ -315,7 +315,7 @@ private:
     {
         auto owner = static_cast<uint32_t>(below(n_owners));
         moment now{ns_, unix_ms_};
-        zone_->take_back(owner, zone_->owners()[owner], now, [&](auto&& change) {
+        zone_->take_back(owner, {owner + 1, 0}, now, [&](auto&& change) {
             zone_->enter();
             change();
             if (one_in(2)) { // the one who takes back is killed when it is done

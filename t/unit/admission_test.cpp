@@ -58,6 +58,11 @@ protected:
     {
         return zone->admit(request(key, estimate));
     }
+    admission_result check(uint64_t key)
+    {
+        shared_key* found = nullptr;
+        return zone->check_key(request(key), found);
+    }
     // Lets in as many as it can, at most 1000.
     std::vector<lease*> admit_all(uint64_t key = 0, uint64_t estimate = 0)
     {
@@ -418,24 +423,23 @@ TEST_F(gate, only_a_hard_quota_cuts)
 
 TEST_F(gate, wrong_keys_are_counted_by_address_and_good_ones_pass)
 {
-    shared_key* key = nullptr;
     limits l;
     l.failures = {3, 60000};
     rules = {{subject_kind::address, l}};
     for (int i = 0; i < 3; i++) {
-        EXPECT_EQ(zone->check_key(request(99), key).said, verdict::unknown);
+        EXPECT_EQ(check(99).said, verdict::unknown);
     }
-    admission_result r = zone->check_key(request(99), key);
+    admission_result r = check(99);
     EXPECT_EQ(r.said, verdict::limited);
     EXPECT_EQ(r.refused_by.kind, limit_kind::failures);
     EXPECT_EQ(r.refused_by.wait_ms, 20000u);
-    EXPECT_EQ(zone->check_key(request(1), key).said, verdict::ok);
+    EXPECT_EQ(check(1).said, verdict::ok);
     address[3]++;
-    EXPECT_EQ(zone->check_key(request(99), key).said, verdict::unknown);
+    EXPECT_EQ(check(99).said, verdict::unknown);
     address[3]--;
     wait_ms(20000);
-    EXPECT_EQ(zone->check_key(request(99), key).said, verdict::unknown);
-    EXPECT_EQ(zone->check_key(request(99), key).said, verdict::limited);
+    EXPECT_EQ(check(99).said, verdict::unknown);
+    EXPECT_EQ(check(99).said, verdict::limited);
 }
 
 TEST_F(gate, addresses_of_one_host_are_one)
@@ -446,6 +450,15 @@ TEST_F(gate, addresses_of_one_host_are_one)
     EXPECT_EQ(name({0x20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}),
               std::string("\x20\x01\x02\x03\x04\x05\x06\x07"));
     EXPECT_EQ(name({}), "");
+}
+
+TEST_F(gate, what_asks_no_model_is_under_no_models_limit)
+{
+    rules = {{subject_kind::model, concurrency(0)}};
+    admission_request r = request();
+    EXPECT_EQ(zone->admit(r).said, verdict::limited);
+    r.asks_model = false;
+    EXPECT_EQ(zone->admit(r).said, verdict::ok);
 }
 
 TEST_F(gate, long_model_names_are_told_apart)

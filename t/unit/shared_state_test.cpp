@@ -235,7 +235,7 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
                                 {subject_kind::zone, l}};
     uint64_t total = 0;
 
-    for (int round = 0; round < 400; round++) {
+    for (int round = 0; round < 300; round++) {
         pid_t child = fork();
         ASSERT_GE(child, 0);
         if (child == 0) {
@@ -276,7 +276,6 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
             ASSERT_EQ(s.in_flight, 0u);
             ASSERT_EQ(s.reserved, 0u);
             const usage_totals& t = s.totals;
-            ASSERT_EQ(t.prompt, t.completion);
             if (t.requests != 0) {
                 ASSERT_EQ(s.tat_of(rate_of_requests, 1000), now.ns + t.requests * 1000);
                 ASSERT_EQ(s.tat_of(rate_of_tokens, 1000), now.ns + (t.prompt + t.completion) * 1000);
@@ -285,11 +284,13 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
             usage_totals& sum = sums[static_cast<size_t>(s.kind.load())];
             sum.requests += t.requests;
             sum.prompt += t.prompt;
+            sum.completion += t.completion;
         }
         for (auto kind :
              {subject_kind::user, subject_kind::model, subject_kind::address, subject_kind::zone}) {
             ASSERT_EQ(sums[static_cast<size_t>(kind)].requests, sums[1].requests);
             ASSERT_EQ(sums[static_cast<size_t>(kind)].prompt, sums[1].prompt);
+            ASSERT_EQ(sums[static_cast<size_t>(kind)].completion, sums[1].completion);
         }
         ASSERT_LE(zone->subjects().used(), 9u);
         ASSERT_GE(sums[1].requests, total);
