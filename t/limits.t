@@ -55,8 +55,17 @@ key('only-token-burst', limits => { token_burst => 2400 });
 key('old-form', quota => 1500);
 key($_) for map { "k$_" } 1 .. 60;
 key("ann-$_", user => 'ann') for 1 .. 3;
+key('one-model', models => ['model of one-model']);
+key('disabled', enabled => JSON::PP::false);
 
-my ($by_kind, $failures) = ('', '');
+my $by_kind = '';
+# Ten requests of each of these, which are far apart; the last one is whole again in no time.
+my @periods = qw(100/d 200/d 300/d 400/d 1000/s);
+for (@periods) {
+    my ($amount, $period) = split m{/};
+    $by_kind .= "location /rate/$amount { llm_limit requests=${amount}r/$period burst=9; proxy_pass http://127.0.0.1:%%PORT_2%%; }\n";
+    $by_kind .= "location /token-rate/$amount { llm_limit tokens=$amount/$period token_burst=10000; proxy_pass http://127.0.0.1:%%PORT_2%%; }\n";
+}
 for my $kind (@kinds) {
     $by_kind .= "location /by/$kind { llm_limit @{[ $directive{$kind}->(7) ]}; proxy_pass http://127.0.0.1:%%PORT_1%%; }\n";
 }
@@ -85,6 +94,12 @@ http {
         location /rate { llm_limit requests=1r/h burst=6; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /no-burst { llm_limit requests=1r/h; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /token-rate { llm_limit tokens=1/h token_burst=7400; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /three-rates {
+            llm_limit tokens=3/h token_burst=100000;
+            llm_limit tokens=2/h token_burst=50000;
+            llm_limit tokens=1/h token_burst=10000;
+            proxy_pass http://127.0.0.1:%%PORT_2%%;
+        }
         location /period { llm_limit tokens=2400/d; proxy_pass http://127.0.0.1:%%PORT_1%%; }
 
         location /dry {
@@ -119,6 +134,7 @@ http {
         location /failures-long { llm_limit per=address failures=3r/h; proxy_pass http://127.0.0.1:%%PORT_2%%; }
 
         location /headers { llm_limit requests=1r/h burst=4 tokens=1/h token_burst=10000; proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location /v1/messages { llm_limit requests=1r/h burst=4 tokens=1/h token_burst=10000; proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location /two-rates {
             llm_limit requests=1r/h burst=9;
             llm_limit requests=1r/d burst=5;
@@ -362,6 +378,35 @@ case 'precedence: bursts' => sub {
     is(fits(fresh_key(), '/period', why => 'tokens'), 2, 'one period\'s tokens');
 };
 
+for my $what (qw(requests tokens)) {
+    case "one key, $what at many rates: each is for itself" => sub {
+        my $key = fresh_key();
+        my ($dir, $limit, $takes, $uses) = $what eq 'requests' ? ('rate', 10, 1, 1) : ('token-rate', 10_000, 1000, 500);
+        for my $round (0 .. 2) {
+            for my $rate (@periods) {
+                my ($amount) = split m{/}, $rate;
+                my $r    = ask($key, "/$dir/$amount");
+                # Time may have gone by.
+                my $left = $limit - $round * $uses - $takes;
+                my $most = $rate =~ /s/ ? $limit : $what eq 'tokens' ? $left + 1 : $left;
+                my $said = left_of($r, $what);
+                ok($said >= $left && $said <= $most, "$rate, request $round: $left left") or diag("$r->{status}, $said left");
+            }
+        }
+    };
+}
+
+case 'three rates of tokens in one place: the truth counts for each' => sub {
+    my $key = fresh_key();
+    for my $n (1 .. 12) {
+        is(ask($key, '/three-rates', usage => [ 10, 10 ])->{status}, 200, "request $n") or last;
+    }
+    $key = fresh_key();
+    ask($key, '/three-rates', usage => [ 100, 99_900 ]);
+    my $r = ask($key, '/three-rates');
+    is($r->{status}, 429, 'overspend too');
+};
+
 case 'the old form of a quota' => sub {
     is(fits('old-form', '/none', why => 'quota'), 2, 'what begins below it');
     is(fits('old-form', '/none', why => 'quota'), 1, 'what is left');
@@ -509,7 +554,7 @@ case 'an idle key can always send one request' => sub {
 
 # --- refusals as an SDK sees them
 
-# What a reply says about the wait: [seconds in Retry-After, or none].
+# A refusal of this kind: either one that says how long to wait, at most so many seconds, or a long one.
 sub is_refusal {
     my ($r, %want) = @_;
 
@@ -590,6 +635,21 @@ case 'refused: by two limits, for as long as the longer one says' => sub {
     $t->wait_idle;
 };
 
+case 'what is refused for another reason costs nothing' => sub {
+    my $key = fresh_key();
+    my @key = (key => "sk-$key");
+    is($t->fetch(POST => '/headers', @key, body => 'x')->{status}, 400, 'a bad body');
+    is($t->fetch(POST => '/headers', @key, body => '{"model":"a","model":"b"}')->{status}, 400, 'two models');
+    is($t->fetch(POST => '/headers', @key, body => chat_request(), headers => [ 'Content-Encoding' => 'gzip' ])->{status}, 415, 'a coding');
+    is($t->fetch(POST => '/headers', key => 'sk-one-model', body => chat_request(model => 'other'))->{status}, 404, 'a model');
+    is($t->fetch(POST => '/headers', key => 'sk-disabled', body => chat_request())->{status}, 401, 'a disabled key');
+    my $c = $t->client;
+    $c->request(POST => '/headers', headers => [ $t->bearer("sk-$key"), 'Content-Length' => 100 ], body => '{');
+    $c->close;
+    tells(ask($key, '/headers'), requests => 5, 4, 'then');
+    tells(ask('one-model', '/headers'), requests => 5, 4, 'then, the other key');
+};
+
 # --- guesses
 
 sub guess {
@@ -633,14 +693,11 @@ case 'failures: the body of a guess is not read' => sub {
     my $id = $t->new_id;
     $c->request(POST => '/failures-long', id => $id,
         headers => [ $t->bearer('sk-wrong'), 'X-Real-IP' => '10.0.0.4', 'Content-Length' => 1000, Expect => '100-continue' ]);
-    is($c->wait_head, 429, 'refused at once');
-    ok(!$c->{continued}, 'the body is not asked for');
+    is($c->wait_head, 429, 'refused without it');
     $c->close;
 };
 
 # --- headers
-
-my $duration = qr/\A(?:\d+ms|(?:(?:\d+h)?\d{1,2}m)?\d{1,2}(?:\.\d{1,3})?s)\z/;
 
 # Seconds of a Go duration.
 sub seconds {
@@ -658,7 +715,7 @@ sub tells {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my ($l, $n, $reset) = map { $r->{headers}{"x-ratelimit-$_-$what"} // 'none' } qw(limit remaining reset);
     is("$n of $l", "$left of $limit", "$name: $what");
-    like($reset, $duration, "$name: a duration");
+    like($reset, qr/\A(?:\d+ms|(?:(?:\d+h)?\d{1,2}m)?\d{1,2}(?:\.\d{1,3})?s)\z/, "$name: a duration");
     my $full = 3600 * ($limit - $left);
     my $said = seconds($reset);
     ok($said <= $full && $said > $full - 600, "$name: until it is whole again") or diag("$reset, of $full s");
@@ -710,8 +767,25 @@ case 'headers whatever the upstream says' => sub {
     is($r->{status}, 502, 'no upstream');
     tells($r, 'requests', 5, 3, 'no upstream');
     $t->wait_idle;
+    tells(ask($key, '/headers', usage => [ 0, 0 ]), 'tokens', 10_000, 9000, 'and no tokens were used');
     $r = ask($key, '/headers', reply => { headers => [ 'X-RateLimit-Remaining-Requests' => 99, 'x-ratelimit-limit-requests' => 100 ] });
-    tells($r, 'requests', 5, 2, 'limits of the upstream, which are not the client\'s');
+    tells($r, 'requests', 5, 1, 'limits of the upstream, which are not the client\'s');
+};
+
+case 'headers of Anthropic\'s API' => sub {
+    my $key = fresh_key();
+    for my $n (1 .. 2) {
+        my $r = ask($key, '/v1/messages');
+        unlike($r->{head}, qr/x-ratelimit/i, 'not OpenAI\'s');
+        my %said = map { /\Aanthropic-ratelimit-(.*)/ ? ($1 => $r->{headers}{$_}) : () } keys %{ $r->{headers} };
+        my @resets = map { delete $said{"$_-reset"} } qw(requests tokens);
+        is_deeply(\%said, {
+            'requests-limit' => 5, 'requests-remaining' => 5 - $n,
+            'tokens-limit' => 10_000, 'tokens-remaining' => 10_000 - 500 * ($n - 1) - 1000,
+        }, 'limits and what is left');
+        like($_, qr/\A20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z\z/, 'a time') for @resets;
+        cmp_ok($resets[0], 'lt', $resets[1], 'the tokens are there later');
+    }
 };
 
 case 'no headers' => sub {
@@ -818,6 +892,17 @@ case 'a changed burst' => sub {
         my ($in, $crowd) = come(8, $key);
         is($in, $more, "with burst=$burst: $more more");
         $crowd->reply(1, 1);
+        $t->wait_idle;
+    }
+};
+
+case 'a changed rate' => sub {
+    my $key = fresh_key();
+    for my $rate (qw(100r/d 200r/d 300r/d 400r/d 1000r/s)) {
+        change("requests=$rate burst=9");
+        my ($in, $crowd) = come(3, $key);
+        is($in, 3, "to $rate: it does not suffer from the others");
+        $crowd->reply(100, 400);
         $t->wait_idle;
     }
 };

@@ -35,7 +35,7 @@ inline constexpr size_t place_of(subject_kind scope)
 struct lease_hold {
     // Different rates of tokens that one subject can be held to at once. Further ones are taken from at
     // admission, but not set right at the end.
-    static constexpr size_t max_rates = 2;
+    static constexpr size_t max_rates = 3;
 
     struct rate_hold {
         uint64_t interval_ns; // 0 = none
@@ -92,7 +92,7 @@ struct alignas(64) lease {
     }
 };
 
-static_assert(sizeof(lease) == 384);
+static_assert(sizeof(lease) == 512);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 class lease_table {

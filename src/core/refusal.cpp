@@ -38,8 +38,12 @@ constexpr refusal_answer answers[] = {
      false, 1},
     {429, "quota", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.", false,
      0, true},
+    {429, "quota", "tokens", "rate_limit_exceeded",
+     "Rate limit reached for tokens, which requests in flight may use up: %.", false, 1},
     {429, "failures", "requests", "rate_limit_exceeded", "Too many wrong API keys from your address: %.",
      false, 0},
+    {429, "failures", "insufficient_quota", "insufficient_quota",
+     "Too many wrong API keys from your address: %.", false, 0, true},
     {503, "zone_full", "server_error", "",
      "The gateway has no room for another request. Please try again in 1s.", false, 1},
     {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again in 1s.",
@@ -69,9 +73,9 @@ refusal refusal_of(const limit_refusal& by)
     case limit_kind::concurrency:
         return refusal::concurrency;
     case limit_kind::quota:
-        return refusal::quota;
+        return by.wait_ms == limit_refusal::wait_unknown ? refusal::quota_reserved : refusal::quota;
     case limit_kind::failures:
-        return refusal::failures;
+        return by.wait_ms > longest_wait_ms ? refusal::failures_long : refusal::failures;
     case limit_kind::none:
         break;
     }

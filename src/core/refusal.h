@@ -25,12 +25,14 @@ enum class refusal : uint8_t {
     tokens,               // a rate of tokens
     requests_long,        // the same, for longer than a client should wait
     tokens_long,
-    concurrency, // too many requests in flight
-    quota,       // spent
-    failures,    // too many wrong keys from the client's address
-    zone_full,   // no room for a lease or a counter
-    reloading,   // this worker's key file is not in force any more: an old worker, for a moment
-    internal,    // a fault in the gateway itself
+    concurrency,    // too many requests in flight
+    quota,          // spent
+    quota_reserved, // what is left of it is reserved for requests that run
+    failures,       // too many wrong keys from the client's address
+    failures_long,  // the same, for longer than a client should wait
+    zone_full,      // no room for a lease or a counter
+    reloading,      // this worker's key file is not in force any more: an old worker, for a moment
+    internal,       // a fault in the gateway itself
 };
 
 struct refusal_answer {

@@ -58,7 +58,7 @@ struct alignas(64) subject {
     // Rates. Limits of one interval share one state, whichever location they stand in; limits of different
     // intervals are different limits and have a state each, up to two that are in use at a time (as after a
     // reload that changes one). Further ones share the last state, which makes them stricter, never weaker.
-    static constexpr unsigned own_states = 2;
+    static constexpr unsigned own_states = 4;
     uint64_t tat[2][own_states + 1];
     uint16_t label[2][own_states];  // of their intervals
     uint16_t epoch[own_states + 1]; // of tokens: counts the times that the state was found wholly unused
@@ -88,7 +88,7 @@ struct alignas(64) subject {
     bool at_rest(const moment& now) const;
 };
 
-static_assert(sizeof(subject) == 256);
+static_assert(sizeof(subject) == 320);
 static_assert(std::atomic<subject_kind>::is_always_lock_free);
 
 class subject_table {

@@ -117,6 +117,20 @@ std::string_view contradiction(const limit_rule& rule)
     return {};
 }
 
+// A lease keeps account of so many rates for each of those that it names.
+bool too_many(const location_conf& lcf, const limit_rule& rule)
+{
+    size_t requests = rule.what.requests.amount != 0;
+    size_t tokens = rule.what.tokens.amount != 0;
+    for (const limit_rule& other : rules_of(lcf)) {
+        if (other.scope == rule.scope) {
+            requests += other.what.requests.amount != 0;
+            tokens += other.what.tokens.amount != 0;
+        }
+    }
+    return requests > lease_hold::max_rates || tokens > lease_hold::max_rates;
+}
+
 } // namespace
 
 char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
@@ -127,6 +141,13 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
 
     for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
         std::string_view text = view(value[i]);
+        for (ngx_uint_t j = 1; j < i; j++) {
+            if (view(value[j]).substr(0, view(value[j]).find('=')) == text.substr(0, text.find('='))) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate parameter \"%V\" in \"llm_limit\"",
+                                   &value[i]);
+                return conf_error();
+            }
+        }
         if (text == "dry_run") {
             rule.dry_run = true;
             continue;
@@ -151,6 +172,14 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
     }
     if (!lcf.rules) {
         lcf.rules = ngx_array_create(cf->pool, 4, sizeof(limit_rule));
+    }
+    if (lcf.rules && too_many(lcf, rule)) {
+        ngx_conf_log_error(
+            NGX_LOG_EMERG, cf, 0,
+            "too many \"llm_limit\" with \"tokens\" or \"requests\" for the same \"per\" at one level: "
+            "expected at most %uz",
+            lease_hold::max_rates);
+        return conf_error();
     }
     void* slot = lcf.rules ? ngx_array_push(lcf.rules) : nullptr;
     if (!slot) {

@@ -1,6 +1,7 @@
 #include "limit_headers.h"
 
 #include "clock.h"
+#include "headers_in.h"
 
 #include "core/limit_text.h"
 
@@ -57,6 +58,22 @@ bool add_group(ngx_http_request_t* r, const group_names& names, uint64_t limit, 
            && add_header_out(r, names.remaining, values[1]) && add_header_out(r, names.reset, values[2]);
 }
 
+// What the upstream says of its limits is not about the client's.
+void drop_upstreams(ngx_http_request_t* r)
+{
+    for (ngx_list_part_t* part = &r->headers_out.headers.part; part; part = part->next) {
+        auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
+        for (ngx_uint_t i = 0; i < part->nelts; i++) {
+            std::string_view name = view(headers[i].key);
+            for (std::string_view prefix : {"x-ratelimit-", "anthropic-ratelimit-"}) {
+                if (same_without_case(name.substr(0, prefix.size()), prefix)) {
+                    headers[i].hash = 0;
+                }
+            }
+        }
+    }
+}
+
 } // namespace
 
 bool add_header_out(ngx_http_request_t* r, std::string_view name, ngx_str_t value)
@@ -76,6 +93,7 @@ bool add_limit_headers(ngx_http_request_t* r, const limit_report& report)
     if (!report.has_requests && !report.has_tokens) {
         return true;
     }
+    drop_upstreams(r);
     bool anthropic = is_anthropic(r);
     return (!report.has_requests
             || add_group(r, anthropic ? anthropic_requests : openai_requests, report.requests_limit,
@@ -90,20 +108,16 @@ bool add_retry_headers(ngx_http_request_t* r, const refusal_answer& answer, uint
     if (answer.give_up && !add_header_out(r, "x-should-retry", to_ngx("false"))) {
         return false;
     }
-    bool waits = wait_ms != 0 && wait_ms <= longest_wait_ms && !answer.give_up;
-    uint64_t seconds = waits ? (wait_ms + 999) / 1000 : answer.retry_after;
-    if (seconds == 0) {
+    if (wait_ms == 0 || wait_ms > longest_wait_ms) {
+        wait_ms = uint64_t{answer.retry_after} * 1000;
+    }
+    if (wait_ms == 0 || answer.give_up) {
         return true;
     }
-    ngx_str_t text = number_text(r->pool, seconds);
-    if (!text.data || !add_header_out(r, "Retry-After", text)) {
-        return false;
-    }
-    if (!waits) {
-        return true;
-    }
-    text = number_text(r->pool, wait_ms);
-    return text.data && add_header_out(r, "retry-after-ms", text);
+    ngx_str_t seconds = number_text(r->pool, (wait_ms + 999) / 1000);
+    ngx_str_t milliseconds = number_text(r->pool, wait_ms);
+    return seconds.data && milliseconds.data && add_header_out(r, "Retry-After", seconds)
+           && add_header_out(r, "retry-after-ms", milliseconds);
 }
 
 } // namespace llm
