@@ -45,6 +45,12 @@ uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name, c
         return index;
     }
 
+    if (kind == subject_kind::guesser && guessers_ >= capacity_ / 8) {
+        reuse_one(now);
+        if (guessers_ >= capacity_ / 8) {
+            return no_index;
+        }
+    }
     bool short_of_room = free_ == no_index && high_water_ == capacity_;
     bool beyond_half = named_by_clients(kind) && client_named_ >= capacity_ / 2;
     if ((short_of_room || beyond_half) && !reuse_one(now)) {
@@ -87,6 +93,7 @@ void subject_table::link(uint32_t index)
     }
     hand_ = index;
     client_named_++;
+    guessers_ += s.kind.load(std::memory_order_relaxed) == subject_kind::guesser;
 }
 
 bool subject_table::reuse_one(const moment& now)
@@ -103,6 +110,7 @@ bool subject_table::reuse_one(const moment& now)
             records_[hand_].ring = records_[index].ring;
         }
         client_named_--;
+        guessers_ -= records_[index].kind.load(std::memory_order_relaxed) == subject_kind::guesser;
         remove(index);
         return true;
     }
@@ -128,6 +136,7 @@ void subject_table::rebuild()
     free_ = no_index;
     used_ = 0;
     client_named_ = 0;
+    guessers_ = 0;
     hand_ = no_index;
     for (uint32_t i = high_water_; i-- > 0;) {
         subject& s = records_[i];

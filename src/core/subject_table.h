@@ -103,7 +103,8 @@ public:
     void format(void* memory, uint32_t capacity, const hash_key& key);
 
     // The record of this kind and name, made if there is none. no_index if there is no room: those that
-    // clients name get half of the table at most. `name` is at most max_name.
+    // clients name get half of the table at most, and of these guessers, which need no good key, a quarter.
+    // `name` is at most max_name.
     uint32_t find_or_make(subject_kind kind, std::string_view name, const moment& now);
     uint32_t find(subject_kind kind, std::string_view name) const;
     // Frees a record that no lease names, of a kind that clients do not name.
@@ -140,6 +141,7 @@ private:
     uint32_t free_;
     uint32_t used_;
     uint32_t client_named_;
+    uint32_t guessers_;
     uint32_t hand_; // in the ring of those; the one after it is looked at next
 };
 

@@ -32,6 +32,8 @@ void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
     if (result.cut && !ctx.to_cut && can_be_cut(r)) {
         ctx.to_cut = true;
         ctx.cut_by = result.refused_by;
+        // What is left of the quota may be held by others only; to this stream it is spent.
+        ctx.cut_by.wait_ms = limit_refusal::wait_never;
     }
 }
 

@@ -64,8 +64,8 @@ public:
             ASSERT_EQ(s.totals.prompt, account.totals.prompt);
             ASSERT_EQ(s.totals.completion, account.totals.completion);
             for (size_t i = 0; i <= subject::own_states; i++) {
-                auto& requests = i < 2 ? account.requests.own[i] : account.requests.shared;
-                auto& tokens = i < 2 ? account.tokens.own[i] : account.tokens.shared;
+                auto& requests = i < subject::own_states ? account.requests.own[i] : account.requests.shared;
+                auto& tokens = i < subject::own_states ? account.tokens.own[i] : account.tokens.shared;
                 ASSERT_EQ(s.tat[rate_of_requests][i], static_cast<uint64_t>(requests.full_at));
                 ASSERT_EQ(s.tat[rate_of_tokens][i], static_cast<uint64_t>(tokens.full_at));
             }
