@@ -11,7 +11,7 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file(
             [
-                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event h2 outgrows)
+                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows)
             ]
         ),
     },
@@ -117,6 +117,18 @@ case 'a reply with a length is not cut' => sub {
     $u->write($text);
     $u->close;
     is($c->response->{body}, $text, 'whole');
+};
+
+case 'a large max_tokens does not help' => sub {
+    my $c = $t->client;
+    $c->request(POST => '/hard', headers => [ $t->bearer('sk-greedy') ], body => chat_request(stream => \1, max_tokens => 100_000));
+    my $u = $up->take;
+    $u->head;
+    $u->piece(step(900));
+    is($c->wait_body(length step(900)), step(900), 'within the quota');
+    $u->piece(step(1200));
+    $u->wait_close;
+    like($c->response->{body}, qr/data: \{"error":.*\}\n\n\z/s, 'beyond it the stream ends');
 };
 
 case 'HTTP/2' => sub {

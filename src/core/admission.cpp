@@ -54,6 +54,7 @@ struct admission::decision {
     lease* l = nullptr;
     bool as_it_stands = false; // what is reported is the state without this request
     bool cut = false;
+    uint64_t hard_left = UINT64_MAX;
     limit_refusal refused_by = {};
     uint64_t dry_run_refusals = 0;
     limit_report report = {};
@@ -174,6 +175,9 @@ void admission::judge(decision& d, size_t place, const limit_rule& rule) const
         uint64_t used = s.used_in(what.window, hour);
         uint64_t taken = add_up(used, s.reserved);
         uint64_t ends_ms = d.ms_to_end(what.window, hour);
+        if (rule.hard && !rule.dry_run) {
+            d.hard_left = std::min(d.hard_left, less(what.quota, taken));
+        }
         if (taken >= what.quota) {
             // What is only reserved may come back at any moment.
             d.refuse(rule, limit_kind::quota, what.quota,

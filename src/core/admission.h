@@ -75,6 +75,9 @@ struct admission_result {
     limit_refusal refused_by = {};
     uint64_t dry_run_refusals = 0;
     limit_report report = {}; // where it is ok or limited by other than failures
+    // Tokens that hard quotas left it, however much was reserved: when it has used these it is to be
+    // extended.
+    uint64_t hard_left = UINT64_MAX;
 };
 
 struct extension_result {

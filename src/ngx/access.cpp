@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "owner.h"
 #include "request.h"
+#include "scope_names.h"
 
 #include "core/hash.h"
 
@@ -87,9 +88,18 @@ ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, cons
 
 void log_dry_run(ngx_http_request_t* r, uint64_t refusals)
 {
-    if (refusals) {
-        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
-                      "llm: a limit in dry run would refuse the request");
+    if (refusals == 0) {
+        return;
+    }
+    for (const limit_name& limit : limit_names) {
+        for (const scope_name& whose : scope_names) {
+            if (refusals & dry_run_bit(limit.kind, whose.scope)) {
+                ngx_str_t what = to_ngx(limit.name);
+                ngx_str_t per = to_ngx(whose.name);
+                ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
+                              "llm: request would be refused, dry run: %V per %V", &what, &per);
+            }
+        }
     }
 }
 
@@ -173,7 +183,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     ctx.held = result.taken;
     ctx.report = result.report;
     ctx.watched = result.report.has_tokens;
-    ctx.granted = request.estimate;
+    ctx.granted = std::min(request.estimate, result.hard_left);
     log_dry_run(r, result.dry_run_refusals);
     return result.said == verdict::ok ? let_in(ctx, source)
                                       : refuse_for(r, ctx, result.said, result.refused_by);

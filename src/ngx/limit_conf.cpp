@@ -1,6 +1,7 @@
 #include "limit_conf.h"
 
 #include "conf.h"
+#include "scope_names.h"
 
 #include "keys/rate_text.h"
 
@@ -15,19 +16,9 @@ char* conf_error()
     return static_cast<char*>(NGX_CONF_ERROR);
 }
 
-struct scope_name {
-    std::string_view name;
-    subject_kind scope;
-};
-
-constexpr scope_name scopes[] = {
-    {"key", subject_kind::key},         {"user", subject_kind::user}, {"model", subject_kind::model},
-    {"address", subject_kind::address}, {"zone", subject_kind::zone},
-};
-
 bool read_scope(std::string_view text, limit_rule& rule)
 {
-    for (const scope_name& s : scopes) {
+    for (const scope_name& s : scope_names) {
         if (s.name == text) {
             rule.scope = s.scope;
             return true;
@@ -117,6 +108,19 @@ std::string_view contradiction(const limit_rule& rule)
     return {};
 }
 
+// Whether the parameter at `i` has the name of one before it.
+bool stands_before(ngx_conf_t* cf, ngx_uint_t i)
+{
+    auto* value = static_cast<ngx_str_t*>(cf->args->elts);
+    auto name = [&](ngx_uint_t n) { return view(value[n]).substr(0, view(value[n]).find('=')); };
+    for (ngx_uint_t j = 1; j < i; j++) {
+        if (name(j) == name(i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // A lease keeps account of so many rates for each of those that it names.
 bool too_many(const location_conf& lcf, const limit_rule& rule)
 {
@@ -141,12 +145,10 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
 
     for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
         std::string_view text = view(value[i]);
-        for (ngx_uint_t j = 1; j < i; j++) {
-            if (view(value[j]).substr(0, view(value[j]).find('=')) == text.substr(0, text.find('='))) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate parameter \"%V\" in \"llm_limit\"",
-                                   &value[i]);
-                return conf_error();
-            }
+        if (stands_before(cf, i)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate parameter \"%V\" in \"llm_limit\"",
+                               &value[i]);
+            return conf_error();
         }
         if (text == "dry_run") {
             rule.dry_run = true;
@@ -215,11 +217,11 @@ char* set_usage_weights(ngx_conf_t* cf, ngx_command_t*, void* conf)
             ngx_str_t number = to_ngx(text.substr(equals + 1));
             thousandths = ngx_atofp(number.data, number.len, 3);
         }
-        if (thousandths == NGX_ERROR || thousandths > 1000000) {
+        if (thousandths == NGX_ERROR || thousandths > 1000000 || stands_before(cf, i)) {
             ngx_conf_log_error(
                 NGX_LOG_EMERG, cf, 0,
                 "invalid parameter \"%V\" in \"llm_usage_weights\": expected prompt=, cached= or "
-                "completion= and a number from 0 to 1000 such as 0.25",
+                "completion=, each once, and a number from 0 to 1000 such as 0.25",
                 &value[i]);
             return conf_error();
         }
