@@ -343,7 +343,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     }
     l.is.store(lease::state::running, std::memory_order_release);
     journal_.commit();
-    return {verdict::ok, &l, {}, d.dry_run_refusals, d.report};
+    return {verdict::ok, &l, {}, d.dry_run_refusals, d.report, d.hard_left};
 }
 
 extension_result admission::extend(lease& l, const admission_request& request, const shared_key* key,
