@@ -34,12 +34,8 @@ int fail(const char* what)
 
 int check(const char* path)
 {
-    llm::hasher hash;
     llm::key_file file;
-    if (!hash.ok()) {
-        return fail("OpenSSL has no SHA-256");
-    }
-    if (const auto error = llm::load_key_file(path, hash, file)) {
+    if (const auto error = llm::load_key_file(path, file)) {
         if (error->line == 0) {
             fprintf(stderr, "%s: %s\n", path, error->text.c_str());
             return failed;
@@ -93,14 +89,13 @@ std::string base64url(const unsigned char (&bytes)[32])
 
 int make_key(const char* name, const char* user)
 {
-    llm::hasher hash;
     llm::digest digest;
     unsigned char bytes[32];
     if (RAND_bytes(bytes, sizeof bytes) != 1) {
         return fail("OpenSSL has no random bytes");
     }
     const std::string key = "sk-" + base64url(bytes);
-    if (!hash.hash(key, digest)) {
+    if (!llm::sha256(key, digest)) {
         return fail("OpenSSL has no SHA-256");
     }
     std::string record = "{ \"name\": " + json_string(name);
@@ -109,7 +104,7 @@ int make_key(const char* name, const char* user)
     }
     record += ", \"sha256\": \"" + llm::to_hex(digest) + "\" }";
     llm::key_file file;
-    if (const auto error = llm::parse_key_file("{\"keys\":[" + record + "]}", hash, file)) {
+    if (const auto error = llm::parse_key_file("{\"keys\":[" + record + "]}", file)) {
         return fail(error->text.c_str());
     }
     // Apart, so that `llmctl new ... >> records` keeps the key itself out of the file.
@@ -159,9 +154,8 @@ int hash_key()
     for (const char c : key) {
         valid = valid && c > 0x20 && c < 0x7f;
     }
-    llm::hasher hash;
     llm::digest digest;
-    const bool hashed = valid && hash.hash(key, digest);
+    const bool hashed = valid && llm::sha256(key, digest);
     OPENSSL_cleanse(line, sizeof line);
     if (!valid) {
         return fail("a key has 1 to 512 visible ASCII characters without spaces");

@@ -63,7 +63,7 @@ using key_ptr = std::unique_ptr<json_t, key_free>;
 // million keys (about a gigabyte) never exists.
 class file_parser {
 public:
-    file_parser(std::string_view text, hasher& hash) : text(text), rules(hash) {}
+    explicit file_parser(std::string_view text) : text(text) {}
 
     bool run();
     key_file take() { return rules.take(); }
@@ -269,12 +269,12 @@ file_error system_error(const char* what, int code)
 
 } // namespace
 
-std::optional<file_error> parse_key_file(std::string_view text, hasher& hash, key_file& out)
+std::optional<file_error> parse_key_file(std::string_view text, key_file& out)
 {
     if (text.size() > max_key_file) {
         return file_error{0, 0, "larger than 1 GiB"};
     }
-    file_parser parser(text, hash);
+    file_parser parser(text);
     if (!parser.run()) {
         return std::move(parser.error);
     }
@@ -284,7 +284,7 @@ std::optional<file_error> parse_key_file(std::string_view text, hasher& hash, ke
     return std::nullopt;
 }
 
-std::optional<file_error> load_key_file(const char* path, hasher& hash, key_file& out)
+std::optional<file_error> load_key_file(const char* path, key_file& out)
 {
     // O_NONBLOCK: opening a FIFO must not wait for its writer.
     const descriptor file{open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
@@ -323,7 +323,7 @@ std::optional<file_error> load_key_file(const char* path, hasher& hash, key_file
     if (size != buffer.size - 1) {
         return file_error{0, 0, "changed while it was read"};
     }
-    std::optional<file_error> error = parse_key_file({buffer.data.get(), size}, hash, out);
+    std::optional<file_error> error = parse_key_file({buffer.data.get(), size}, out);
     if (!error) {
         out.path = path;
     }

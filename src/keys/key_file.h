@@ -24,9 +24,9 @@ struct file_error {
 // Reads the text of a key file. On success returns nothing and replaces `out` but for its path; on an error
 // `out` is unchanged. Plain keys are hashed at once; the caller wipes its own `text`. Time is linear in the
 // size of the text, and the JSON tree of only one key (or of all plans) exists at a time.
-std::optional<file_error> parse_key_file(std::string_view text, hasher& hash, key_file& out);
+std::optional<file_error> parse_key_file(std::string_view text, key_file& out);
 
 // The same for a file, which has to be a regular one; sets out.path. The text read is wiped.
-std::optional<file_error> load_key_file(const char* path, hasher& hash, key_file& out);
+std::optional<file_error> load_key_file(const char* path, key_file& out);
 
 } // namespace llm

@@ -74,7 +74,7 @@ bool is_secret(std::string_view text)
 
 } // namespace
 
-key_rules::key_rules(hasher& hash) : reader(check), hash(hash)
+key_rules::key_rules() : reader(check)
 {
     policy_index({});
 }
@@ -254,7 +254,7 @@ bool key_rules::read_digests(const json_t* sha256, const json_t* secret, key_rec
         if (!is_secret(string_of(secret))) {
             return check.fail(&at, "expected a string of 1 to 512 visible ASCII characters without spaces");
         }
-        if (!hash.hash(string_of(secret), to.digests.emplace_back())) {
+        if (!llm::sha256(string_of(secret), to.digests.emplace_back())) {
             return check.fail(&at, "cannot be hashed: OpenSSL fails to compute SHA-256");
         }
     }

@@ -15,7 +15,7 @@ namespace llm {
 
 class key_rules {
 public:
-    explicit key_rules(hasher& hash);
+    key_rules();
 
     // Takes "plans", before any key; then each element of "keys". False on an error, which `check` tells,
     // with the path from the value given. The trees are only read and may go when the error has been read.
@@ -43,7 +43,6 @@ private:
     uint32_t policy_index(key_policy policy);
 
     policy_rules reader;
-    hasher& hash;
     key_file result;
     std::unordered_map<std::string, plan> plans;
     index_set policies, names, digests;

@@ -175,6 +175,11 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     }
 
     admission_request request = describe(r, ctx, source);
+    if (ctx.has_body) {
+        request.estimate =
+            weighted(source.zone->state->learned().estimate(view(ctx.key_name), view(ctx.model), ctx.size),
+                     request.weights);
+    }
     admission_result result;
     {
         zone_session session(*source.zone);
@@ -208,8 +213,6 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
     const location_conf& lcf = *location_conf_of(r);
     moment now = now_of_both_clocks();
     usage_weights weights = lcf.weights ? *lcf.weights : usage_weights{};
-    token_estimate estimate =
-        source.zone->state->learned().estimate(view(ctx.key_name), view(ctx.model), ctx.size);
     return {.file = source.id,
             .key = ctx.key,
             .address = address_of(r),
@@ -221,7 +224,7 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
             .now_ms = now.unix_ms,
             .now_ns = now.ns,
             .rules = rules_of(lcf),
-            .estimate = ctx.has_body ? weighted(estimate, weights) : 0,
+            .estimate = 0,
             .weights = weights};
 }
 

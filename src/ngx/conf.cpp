@@ -113,8 +113,6 @@ void delete_parsed(void* data)
     delete static_cast<key_file*>(data);
 }
 
-// The digests are made by a hasher of its own while the configuration is read: the one of main_conf belongs
-// to a worker.
 char* load_source(ngx_conf_t* cf, key_source& source)
 {
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
@@ -125,8 +123,7 @@ char* load_source(ngx_conf_t* cf, key_source& source)
     cleanup->handler = delete_parsed;
     cleanup->data = source.parsed;
 
-    hasher digests;
-    auto error = load_key_file(reinterpret_cast<const char*>(source.path.data), digests, *source.parsed);
+    auto error = load_key_file(reinterpret_cast<const char*>(source.path.data), *source.parsed);
     if (error) {
         if (error->line) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V:%uD:%uD: %s", &source.path, error->line,

@@ -4,16 +4,12 @@
 #include "ngx.hpp"
 #include "zone.h"
 
-#include "keys/digest.h"
-
 namespace llm {
 
 struct main_conf {
     ngx_array_t zones;   // zone_conf*
     ngx_array_t sources; // key_source*
-    // Of this process: made when it is first needed, since an OpenSSL context must not be shared over fork.
-    hasher* digests;
-    ngx_event_t sweep; // timer, see worker.cpp
+    ngx_event_t sweep;   // timer, see worker.cpp
 };
 
 struct location_conf {

@@ -3,6 +3,8 @@
 #include "headers_in.h"
 #include "request.h"
 
+#include "keys/digest.h"
+
 #include <algorithm>
 
 namespace llm {
@@ -78,7 +80,7 @@ void hide(ngx_table_elt_t& header)
 } // namespace
 
 // Every header that may carry a key is taken out, whichever counts: Authorization before x-api-key before
-// api-key. What is not a key (Authorization: Basic) stays. False if there is no memory for a digest.
+// api-key. What is not a key (Authorization: Basic) stays. False if the digest could not be made.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 {
     std::string_view keys[none] = {};
@@ -102,12 +104,8 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 
     for (std::string_view key : keys) {
         if (!key.empty()) {
-            main_conf* mcf = main_conf_of(r);
-            if (!mcf->digests) {
-                mcf->digests = new (std::nothrow) hasher;
-            }
             ctx.has_key = true;
-            return mcf->digests && mcf->digests->hash(key, ctx.key);
+            return sha256(key, ctx.key);
         }
     }
     return true;

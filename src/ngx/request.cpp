@@ -60,7 +60,7 @@ void settle(void* data)
     }
     ctx->ended = outcome_of(r, *ctx);
 
-    if (ctx->source == usage_source::upstream && ctx->ended == outcome::ok) {
+    if (ctx->watched && ctx->source == usage_source::upstream && ctx->ended == outcome::ok) {
         ctx->zone->state->learned().learn(view(ctx->key_name), view(ctx->model), ctx->size, ctx->used.prompt,
                                           ctx->used.completion);
     }

@@ -98,8 +98,6 @@ void exit_process(ngx_cycle_t* cycle)
     for (zone_conf* zone : zones_of(*mcf)) {
         release_owner(*zone);
     }
-    delete mcf->digests;
-    mcf->digests = nullptr;
 }
 
 } // namespace llm

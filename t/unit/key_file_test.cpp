@@ -17,9 +17,8 @@ const std::string hex_c(64, 'c');
 
 key_file good(std::string_view text)
 {
-    hasher hash;
     key_file file;
-    const auto error = parse_key_file(text, hash, file);
+    const auto error = parse_key_file(text, file);
     EXPECT_FALSE(error) << text << '\n' << error->line << ':' << error->column << ": " << error->text;
     if (error) {
         file.keys.resize(8);
@@ -31,11 +30,10 @@ key_file good(std::string_view text)
 // "line:column: text"; empty if the text is accepted. An error must leave what was there alone.
 std::string bad(std::string_view text)
 {
-    hasher hash;
     key_file file;
     file.path = "before";
     file.keys.resize(3);
-    const auto error = parse_key_file(text, hash, file);
+    const auto error = parse_key_file(text, file);
     EXPECT_EQ(file.path, "before");
     if (!error) {
         return {};
@@ -112,9 +110,8 @@ TEST(key_file, the_documented_example)
     const key_record& plain = file.keys[2];
     EXPECT_EQ(plain.name, "user1");
     EXPECT_EQ(plain.user, "user1");
-    hasher hash;
     digest expected;
-    ASSERT_TRUE(hash.hash("sk-your-api-key-here", expected));
+    ASSERT_TRUE(sha256("sk-your-api-key-here", expected));
     EXPECT_EQ(plain.digests, std::vector<digest>{expected});
     EXPECT_EQ(file.policies[plain.policy].limit.quota, 10000u);
     EXPECT_EQ(file.policies[plain.policy].limit.window, quota_window::total);
@@ -347,9 +344,8 @@ TEST(key_file, duplicates)
               "2:22: \"sha256\" of key \"b\": is also a key of \"a\"");
     EXPECT_EQ(bad(with_keys("{\"name\":\"a\",\n\"sha256\":[\"" + hex_a + "\",\n\"" + upper + "\"]}")),
               "3:1: \"sha256[1]\" of key \"a\": is given twice for this key");
-    hasher hash;
     digest value;
-    ASSERT_TRUE(hash.hash("kk", value));
+    ASSERT_TRUE(sha256("kk", value));
     EXPECT_EQ(bad(with_keys("{\"name\":\"a\",\"sha256\":\"" + to_hex(value) + "\",\n\"key\":\"kk\"}")),
               "2:7: \"key\" of key \"a\": is given twice for this key");
     EXPECT_EQ(bad(with_keys("{\"name\":\"a\",\"key\":\"k1\"},\n{\"name\":\"a\",\"key\":\"k2\"}")),
@@ -436,31 +432,30 @@ public:
 
 TEST(key_file, loads_files)
 {
-    hasher hash;
     key_file file;
     const temporary_file right(with_keys(R"({"name":"a","key":"k"})"));
-    ASSERT_FALSE(load_key_file(right.path, hash, file));
+    ASSERT_FALSE(load_key_file(right.path, file));
     EXPECT_EQ(file.path, right.path);
     EXPECT_EQ(file.keys.size(), 1u);
 
     const temporary_file wrong("{\n");
-    auto error = load_key_file(wrong.path, hash, file);
+    auto error = load_key_file(wrong.path, file);
     ASSERT_TRUE(error);
     EXPECT_EQ(error->line, 2u);
     EXPECT_EQ(file.path, right.path);
     EXPECT_EQ(file.keys.size(), 1u);
 
-    error = load_key_file("/tmp/llm_key_file_test_not_there", hash, file);
+    error = load_key_file("/tmp/llm_key_file_test_not_there", file);
     ASSERT_TRUE(error);
     EXPECT_EQ(error->line, 0u);
     EXPECT_EQ(error->text, "cannot open: No such file or directory");
-    error = load_key_file("/tmp", hash, file);
+    error = load_key_file("/tmp", file);
     ASSERT_TRUE(error);
     EXPECT_EQ(error->text, "not a regular file");
 
     unlink(wrong.path);
     ASSERT_EQ(mkfifo(wrong.path, 0600), 0);
-    error = load_key_file(wrong.path, hash, file);
+    error = load_key_file(wrong.path, file);
     ASSERT_TRUE(error);
     EXPECT_EQ(error->text, "not a regular file");
 }
