@@ -332,8 +332,9 @@ sub kill_hard {
     my (@pids) = @_;
 
     kill KILL => @pids;
-    my %victim = map { $_ => 1 } @pids;
-    wait_until("the end of @pids", sub { !grep { $victim{$_} } map { @$_ } values %{ $t->worker_pids } });
+    # Not before the master has seen its end are all its connections sure to be closed: a dying process loses its memory, and so
+    # its command line, first.
+    wait_until("the end of @pids", sub { !grep { -e "/proc/$_" } @pids });
     return;
 }
 
