@@ -108,7 +108,11 @@ ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
 {
     char name[max_name], user[max_name];
     size_t name_len = 0, user_len = 0;
-    admission_request request = describe(r, ctx, source);
+    std::span<const limit_rule> rules = rules_of(*location_conf_of(r));
+    // Most requests need no clock here: only wrong keys are limited, and only where there is such a rule.
+    admission_request request =
+        describe(r, ctx, source, rules.empty() ? moment{0, wall_clock_ms()} : now_of_both_clocks());
+    ctx.limited = !rules.empty();
     admission_result result;
     {
         zone_session session(*source.zone);
@@ -117,6 +121,7 @@ ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
         if (key) {
             name_len = key->name.view().copy(name, sizeof name);
             user_len = key->user.view().copy(user, sizeof user);
+            ctx.limited = ctx.limited || key->policy->limit.any();
         }
     }
     if (name_len && view(ctx.key_name) != std::string_view(name, name_len)) {
@@ -174,8 +179,8 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
         return refuse_for(r, ctx, verdict::zone_full, {});
     }
 
-    admission_request request = describe(r, ctx, source);
-    if (ctx.has_body) {
+    admission_request request = describe(r, ctx, source, now_of_both_clocks());
+    if (ctx.has_body && ctx.limited) {
         request.estimate =
             weighted(source.zone->state->learned().estimate(view(ctx.key_name), view(ctx.model), ctx.size),
                      request.weights);
@@ -197,7 +202,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
 // A request that holds its lease came to another location by an internal redirect.
 ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
-    admission_request request = describe(r, ctx, source);
+    admission_request request = describe(r, ctx, source, now_of_both_clocks());
     verdict said;
     {
         zone_session session(*source.zone);
@@ -208,10 +213,10 @@ ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source&
 
 } // namespace
 
-admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source)
+admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source,
+                           const moment& now)
 {
     const location_conf& lcf = *location_conf_of(r);
-    moment now = now_of_both_clocks();
     usage_weights weights = lcf.weights ? *lcf.weights : usage_weights{};
     return {.file = source.id,
             .key = ctx.key,

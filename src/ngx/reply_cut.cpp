@@ -1,5 +1,6 @@
 // Streams that outgrow what was reserved for them.
 
+#include "clock.h"
 #include "request.h"
 
 namespace llm {
@@ -20,7 +21,7 @@ bool can_be_cut(ngx_http_request_t* r)
 
 void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
 {
-    admission_request request = describe(r, ctx, *ctx.admitted_by);
+    admission_request request = describe(r, ctx, *ctx.admitted_by, now_of_both_clocks());
     extension_result result;
     {
         zone_session session(*ctx.zone);

@@ -65,7 +65,8 @@ void settle(void* data)
                                           ctx->used.completion);
     }
 
-    moment now = now_of_both_clocks();
+    // Without limits nothing is given back, and the clock is not asked.
+    moment now = ctx->limited ? now_of_both_clocks() : moment{0, wall_clock_ms()};
     zone_session session(*ctx->zone);
     session->settle(*ctx->held, ctx->used, now);
     ctx->held = nullptr;

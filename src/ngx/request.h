@@ -22,6 +22,7 @@ struct request_ctx {
     lease* held = nullptr; // from admission to settlement
     bool reading_reply = false;
     bool complete = false; // the end of the reply passed
+    bool limited = false;  // its key or its location has limits
     bool watched = false;  // limits of tokens want to see how long the stream gets
     bool to_cut = false;   // a hard limit ends the stream, as soon as an event is whole
     bool is_cut = false;
@@ -78,7 +79,8 @@ bool settle_at_end(ngx_http_request_t* r);
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);
 
 // What the zone is asked for this request, under the limits of its present location.
-admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source);
+admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source,
+                           const moment& now);
 
 // --- the steps of a request, in the order in which it meets them
 
