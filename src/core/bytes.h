@@ -9,6 +9,12 @@
 
 namespace llm {
 
+// Other bytes than ASCII capitals stay as they are.
+inline char ascii_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
 // The end of a run of plain text in a JSON string: a quote, a backslash or a control character.
 inline const char* find_string_stop(const char* p, const char* end)
 {

@@ -10,11 +10,6 @@ namespace llm {
 
 namespace {
 
-char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
 // Of short names faster than a call of memcmp.
 bool same_bytes(const char* a, const char* b, size_t n)
 {
@@ -46,7 +41,7 @@ bool equal_folded(std::string_view a, std::string_view b)
         return false;
     }
     for (size_t i = 0; i < a.size(); ++i) {
-        if (lower(a[i]) != lower(b[i])) {
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
             return false;
         }
     }
@@ -58,7 +53,7 @@ int hex_value(char c)
     if (c >= '0' && c <= '9') {
         return c - '0';
     }
-    const char l = lower(c);
+    const char l = ascii_lower(c);
     return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
 }
 

@@ -1,15 +1,11 @@
 #include "limit_text.h"
 
-#include <charconv>
+#include "number_text.h"
+#include "quota.h"
 
 namespace llm {
 
 namespace {
-
-char* put_number(char* out, uint64_t number)
-{
-    return std::to_chars(out, out + 20, number).ptr;
-}
 
 char* put_padded(char* out, uint64_t number, unsigned digits)
 {
@@ -59,16 +55,12 @@ std::string_view write_time(int64_t unix_ms, char* out)
     uint64_t days = seconds / 86400;
     uint64_t in_day = seconds % 86400;
 
-    // Years that begin in March put the leap day at their end.
-    uint64_t shifted = days + 719468;
-    uint64_t era = shifted / 146097;
-    uint64_t in_era = shifted % 146097;
-    uint64_t year_of_era = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
-    uint64_t in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    uint64_t month_from_march = (5 * in_year + 2) / 153;
-    uint64_t day = in_year - (153 * month_from_march + 2) / 5 + 1;
-    uint64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
-    uint64_t year = era * 400 + year_of_era + (month <= 2 ? 1 : 0);
+    // Counted from March of the year 0, see quota.h.
+    uint32_t months = calendar::month_of_day(static_cast<uint32_t>(days));
+    uint64_t day = days - calendar::first_day_of_month(months) + 1;
+    uint32_t from_january = months + 2;
+    uint64_t month = from_january % 12 + 1;
+    uint64_t year = from_january / 12;
 
     char* p = put_padded(out, year, 4);
     *p++ = '-';

@@ -1,9 +1,9 @@
 #include "refusal.h"
 
+#include "number_text.h"
 #include "utf8.h"
 
 #include <algorithm>
-#include <charconv>
 
 namespace llm {
 
@@ -54,11 +54,6 @@ constexpr refusal_answer answers[] = {
 char* put(char* out, std::string_view text)
 {
     return out + text.copy(out, text.size());
-}
-
-char* put_number(char* out, uint64_t number)
-{
-    return std::to_chars(out, out + 20, number).ptr;
 }
 
 } // namespace

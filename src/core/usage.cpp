@@ -1,5 +1,6 @@
 #include "usage.h"
 
+#include "bytes.h"
 #include "event_skip.h"
 #include "json_count.h"
 #include "usage_paths.h"
@@ -12,11 +13,6 @@ constexpr std::string_view done_mark = "[DONE]";
 constexpr uint8_t not_done = 0xff;
 // Above the index of any choice that a server lets be asked for.
 constexpr uint64_t max_index = 1u << 20;
-
-char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
 
 // Whether Python or JavaScript takes the value that ends with this event for true.
 bool truthy(const json_event& event)
@@ -47,7 +43,7 @@ reply_form reply_form_of(std::string_view content_type)
             return false;
         }
         for (size_t i = 0; i < name.size(); ++i) {
-            if (lower(content_type[i]) != name[i]) {
+            if (ascii_lower(content_type[i]) != name[i]) {
                 return false;
             }
         }

@@ -38,8 +38,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
     if (coding && coding->value.len && !same_without_case(view(coding->value), "identity")) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
-                      "Accept-Encoding towards the "
-                      "upstream",
+                      "Accept-Encoding towards the upstream",
                       &coding->value);
         return;
     }
