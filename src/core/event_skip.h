@@ -22,7 +22,7 @@ inline bool is_null_member(const char* p, const char* end)
     return starts(p, end, ":null") || starts(p, end, ": null");
 }
 
-// Whether the line at p is the field `error`, or has [DONE] as its data.
+// Whether the line at p is the field `error`, names the event so, or has [DONE] as its data.
 inline bool is_telling_line(const char* p, const char* end)
 {
     constexpr std::string_view name = "error";
@@ -30,18 +30,28 @@ inline bool is_telling_line(const char* p, const char* end)
         p += name.size();
         return p == end || *p == ':' || *p == '\n';
     }
-    return starts(p, end, "data:[DONE]") || starts(p, end, "data: [DONE]");
+    return starts(p, end, "data:[DONE]") || starts(p, end, "data: [DONE]") || starts(p, end, "event:error")
+           || starts(p, end, "event: error");
+}
+
+// Whether the quote at p begins a name that has to be read.
+inline bool is_telling_name(const char* p, const char* end, bool null_tells)
+{
+    if (starts(p, end, "\"usage\"")) {
+        return null_tells || !is_null_member(p + 7, end);
+    }
+    return (starts(p, end, "\"error\"") && !is_null_member(p + 7, end)) || starts(p, end, "\"timings\"");
 }
 
 // Whether the byte at p begins something that has to be read. Names can be spelled with \u00XX for their
 // letters, which are all from \u0061 on.
-inline bool is_telling(const char* p, const char* end)
+inline bool is_telling(const char* p, const char* end, bool null_tells)
 {
     switch (*p) {
     case '\r':
         return true;
     case '"':
-        return (starts(p, end, "\"usage\"") || starts(p, end, "\"error\"")) && !is_null_member(p + 7, end);
+        return is_telling_name(p, end, null_tells);
     case '\\':
         return starts(p, end, "\\u006") || starts(p, end, "\\u007");
     case '\n':
@@ -58,10 +68,11 @@ inline __m128i may_tell(const char* p)
     const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 1));
     const auto is = [](__m128i bytes, char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); };
-    // LF, CR and few others; "u "e \u.
+    // LF, CR and few others; "u "e "t \u.
     const __m128i line_end = _mm_cmpeq_epi8(_mm_min_epu8(first, _mm_set1_epi8(0x0f)), first);
     const __m128i u_or_e = is(_mm_or_si128(second, _mm_set1_epi8('u' ^ 'e')), 'u');
-    const __m128i name = _mm_and_si128(_mm_or_si128(is(first, '"'), is(first, '\\')), u_or_e);
+    const __m128i letter = _mm_or_si128(u_or_e, is(second, 't'));
+    const __m128i name = _mm_and_si128(_mm_or_si128(is(first, '"'), is(first, '\\')), letter);
     return _mm_or_si128(line_end, name);
 }
 #endif
@@ -69,7 +80,8 @@ inline __m128i may_tell(const char* p)
 // What was found in events up to some byte.
 struct event_search {
     const char* border; // the last one between events
-    bool told = false;  // the byte is telling
+    bool null_tells;
+    bool told = false; // the byte is telling
 
     // Whether the byte at p, which may_tell(), tells.
     bool look(const char* p, const char* end)
@@ -77,15 +89,15 @@ struct event_search {
         if (*p == '\n' && p[1] == '\n') {
             border = p + 2;
         }
-        told = is_telling(p, end);
+        told = is_telling(p, end, null_tells);
         return told;
     }
 };
 
 // Searches [p, stop), which two bytes follow, up to the first that is telling.
-inline event_search search_events(const char* p, const char* stop, const char* end)
+inline event_search search_events(const char* p, const char* stop, const char* end, bool null_tells)
 {
-    event_search found{p};
+    event_search found{p, null_tells};
 #if defined(__SSE2__)
     constexpr std::ptrdiff_t block = 32;
     if (stop - p >= block) {
@@ -126,9 +138,9 @@ inline const char* last_event_end(std::string_view piece)
 }
 
 // `events` begins and ends at borders of events. Returns how many bytes from its front are whole events
-// without a name "usage" or "error" (unless null) at any depth and in any spelling, without a field line
-// `error`, without [DONE], and without CR.
-inline size_t quiet_events(std::string_view events)
+// without a name "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) at any
+// depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR.
+inline size_t quiet_events(std::string_view events, bool null_tells)
 {
     const char* const begin = events.data();
     const char* const end = begin + events.size();
@@ -136,7 +148,7 @@ inline size_t quiet_events(std::string_view events)
     if (events.size() < 2 || detail::is_telling_line(begin, end)) {
         return 0;
     }
-    const detail::event_search found = detail::search_events(begin, end - 2, end);
+    const detail::event_search found = detail::search_events(begin, end - 2, end, null_tells);
     return found.told ? static_cast<size_t>(found.border - begin) : events.size();
 }
 

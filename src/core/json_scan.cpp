@@ -89,6 +89,34 @@ json_scanner::status json_scanner::state() const
     return step_ == step::failed ? status::failed : status::more;
 }
 
+uint64_t json_scanner::unsaid(uint8_t path, const json_path* paths) const
+{
+    if (depth_ != 1 || container_ != 0 || !top_is_object()) {
+        return UINT64_MAX;
+    }
+    bool may_be = path_ == path;
+    switch (step_) {
+    case step::key:
+        return comma_;
+    case step::string:
+        if (role_ == role::key) {
+            may_be = !truncated_ && paths[path].name.starts_with({text_, text_size_});
+        }
+        break;
+    case step::colon:
+    case step::member:
+    case step::number:
+    case step::literal:
+        break;
+    default:
+        return UINT64_MAX;
+    }
+    if (!may_be) {
+        return UINT64_MAX;
+    }
+    return count_[0] > 1 ? comma_ : key_begin_;
+}
+
 size_t json_scanner::feed(std::string_view piece, const json_path* paths, json_sink sink)
 {
     const run r(paths, sink, piece.data(), offset_);

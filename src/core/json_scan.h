@@ -93,6 +93,9 @@ public:
     status finish(const json_path* paths, json_sink sink);
 
     status state() const;
+    // Where a member of the top-level object begins, its comma included, that may be the one at this path and
+    // of which no event has told yet. UINT64_MAX where no such member has begun.
+    uint64_t unsaid(uint8_t path, const json_path* paths) const;
     json_error error() const { return error_; }
     // Of the next byte, or of the one that is an error.
     uint64_t offset() const { return offset_; }

@@ -44,6 +44,9 @@ sse_item sse_reader::next(std::string_view& piece)
             }
             break;
         case step::line:
+            if (!in_event()) {
+                event_begin_ = offset_;
+            }
             if (after_cr_ && c == '\n') {
                 after_cr_ = false;
                 take(piece, 1);
@@ -189,6 +192,7 @@ void sse_reader::clear_event()
     ended_ = false;
     has_data_ = false;
     event_size_ = 0;
+    event_begin_ = offset_;
 }
 
 } // namespace llm

@@ -21,8 +21,7 @@ struct sse_item {
 // All zero bytes are a valid initial state.
 class sse_reader {
 public:
-    static constexpr size_t max_event =
-        48; // the longest name in use is Responses' function_call_arguments events' (38)
+    static constexpr size_t max_event = 16;
 
     // Takes bytes from the front of `piece` up to the end of the next item. Returns `none` only with `piece`
     // empty.
@@ -32,12 +31,27 @@ public:
     sse_item finish();
 
     // Whether the next byte begins an event, and it does not belong to the line end before it.
-    bool at_border() const
-    {
-        return step_ == step::line && !after_cr_ && (ended_ || (!has_data_ && event_size_ == 0));
-    }
+    bool at_border() const { return step_ == step::line && !after_cr_ && (ended_ || !in_event()); }
+    // Whether the line feed that may come next belongs to the line end before it.
+    bool after_cr() const { return after_cr_; }
+    // A line of the event has come, whole or its beginning, that is more than a comment.
+    bool in_event() const { return has_data_ || event_size_ != 0; }
+    // Takes this many bytes as read, of an event that is read elsewhere.
+    void pass(size_t bytes) { offset_ += bytes; }
     // At a border: takes this many bytes as read that are known to be whole events.
-    void skip(size_t bytes) { offset_ += bytes; }
+    void skip(size_t bytes)
+    {
+        offset_ += bytes;
+        event_begin_ = offset_;
+    }
+    // Where the event begins that is being read, or whose end was returned last. Comments before it, and
+    // empty lines, are not part of it.
+    uint64_t event_begin() const { return event_begin_; }
+    // The same while more of it is to come; offset() between events and within comments.
+    uint64_t open_event_begin() const
+    {
+        return ended_ || (step_ == step::other && !in_event()) ? offset_ : event_begin_;
+    }
 
     // The value of the event's `event` field, as far as it is read, until the event's end was returned and
     // next() is called again. Empty where there is none or it is longer than max_event.
@@ -54,6 +68,7 @@ private:
     void clear_event();
 
     uint64_t offset_ = 0;
+    uint64_t event_begin_ = 0;
     step step_ = step::start;
     uint8_t mark_ = 0;       // bytes of a byte order mark seen at the start
     uint8_t name_size_ = 0;  // of the field's name; max_name + 1: too long

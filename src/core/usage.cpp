@@ -14,6 +14,10 @@ constexpr uint8_t not_done = 0xff;
 // Above the index of any choice that a server lets be asked for.
 constexpr uint64_t max_index = 1u << 20;
 
+// Where every event has usage, trying to pass over it is in vain.
+constexpr uint8_t tries_in_vain = 2;
+constexpr uint8_t events_without_try = 14;
+
 // Whether Python or JavaScript takes the value that ends with this event for true.
 bool truthy(const json_event& event)
 {
@@ -36,341 +40,512 @@ bool truthy(const json_event& event)
 
 } // namespace
 
-reply_form reply_form_of(std::string_view content_type)
-{
-    const auto is = [&](std::string_view name) {
-        if (content_type.size() < name.size()) {
-            return false;
-        }
-        for (size_t i = 0; i < name.size(); ++i) {
-            if (ascii_lower(content_type[i]) != name[i]) {
-                return false;
-            }
-        }
-        return content_type.size() == name.size()
-               || content_type.find_first_of("; \t", name.size()) == name.size();
-    };
+struct usage_reader::call {
+    usage_reader& self;
+    const reply_path* parts;
+    std::string_view bytes; // that the scanner is fed
+    uint64_t offset;        // of the first of them
+    const cut_sink& cuts;
 
-    while (!content_type.empty() && (content_type.front() == ' ' || content_type.front() == '\t')) {
-        content_type.remove_prefix(1);
-    }
-    if (is("text/event-stream")) {
-        return reply_form::sse;
-    }
-    return is("application/json") ? reply_form::json : reply_form::none;
-}
+    json_sink sink() { return {take, this}; }
+};
 
-void usage_reader::compact_counts::raise(const compact_counts& other)
-{
-    prompt = prompt > other.prompt ? prompt : other.prompt;
-    completion = completion > other.completion ? completion : other.completion;
-    cached = cached > other.cached ? cached : other.cached;
-    reasoning = reasoning > other.reasoning ? reasoning : other.reasoning;
-}
-
-void usage_reader::usage_fields::set(size_t at, const json_event& event)
-{
-    uint64_t count = 0;
-    if (event.type != json_type::number || event.truncated || !json_count(event.text, max_count, count)) {
-        return;
-    }
-    value[at] = static_cast<uint32_t>(count);
-    seen = static_cast<uint8_t>(seen | 1u << at);
-}
-
-usage_reader::compact_counts usage_reader::usage_fields::counts() const
-{
-    const auto has = [this](size_t at) { return (seen >> at & 1) != 0; };
-    const auto above = [](uint32_t all, uint32_t part) { return all > part ? all - part : 0; };
-
-    const bool has_prompt = has(usage_field::prompt) || has(usage_field::input);
-    const bool has_completion = has(usage_field::completion) || has(usage_field::output);
-    compact_counts c;
-    c.prompt = value[has(usage_field::prompt) ? usage_field::prompt : usage_field::input];
-    c.completion = value[has(usage_field::completion) ? usage_field::completion : usage_field::output];
-    // Rerank servers may send the total alone: all of it is input.
-    if (!has_prompt) {
-        c.prompt = above(value[usage_field::total], c.completion);
-    } else if (!has_completion) {
-        c.completion = above(value[usage_field::total], c.prompt);
-    }
-    c.cached = value[usage_field::cached] < c.prompt ? value[usage_field::cached] : c.prompt;
-    c.reasoning = value[usage_field::reasoning] < c.completion ? value[usage_field::reasoning] : c.completion;
-    return c;
-}
-
-void usage_reader::start(reply_form form, uint32_t prompts)
+void usage_reader::start(reply_form form, uint32_t prompts, strip_what strip)
 {
     *this = usage_reader();
     form_ = form;
     prompts_ = prompts > 1 ? prompts : 1;
-}
-
-void usage_reader::feed(std::string_view piece)
-{
-    if (form_ == reply_form::sse) {
-        feed_stream(piece);
-    } else if (form_ == reply_form::json) {
-        content_seen_ = content_seen_ || !piece.empty();
-        scanner_.feed(piece, reply_paths.data(), {take, this});
+    if (form == reply_form::sse) {
+        strip_.start(strip);
+        null_tells_ = strip_.active();
     }
 }
 
-void usage_reader::feed_stream(std::string_view piece)
+bool usage_reader::at_event_border() const
+{
+    switch (form_) {
+    case reply_form::sse:
+        return stream_.at_border();
+    case reply_form::lines:
+        return at_line_;
+    default:
+        return false;
+    }
+}
+
+token_counts usage_reader::counts() const
+{
+    if (sum_.known() || !has_timings()) {
+        return sum_.counts(prompts_);
+    }
+    return {.prompt = uint64_t{timings_.cached} + timings_.prompt,
+            .completion = timings_.completion,
+            .cached = timings_.cached};
+}
+
+void usage_reader::feed(std::string_view piece, const cut_sink& cuts)
+{
+    switch (form_) {
+    case reply_form::none:
+        break;
+    case reply_form::json: {
+        call in{*this, reply_paths.parts.data(), piece, scanner_.offset(), cuts};
+        content_seen_ = content_seen_ || !piece.empty();
+        content_end_ += known() ? 0 : piece.size();
+        scanner_.feed(piece, reply_paths.paths.data(), in.sink());
+        break;
+    }
+    case reply_form::sse:
+        feed_events(piece, cuts);
+        break;
+    case reply_form::lines:
+        feed_lines(piece);
+        break;
+    }
+}
+
+void usage_reader::finish(const cut_sink& cuts)
+{
+    switch (form_) {
+    case reply_form::none:
+        break;
+    case reply_form::json: {
+        call in{*this, reply_paths.parts.data(), {}, scanner_.offset(), cuts};
+        scanner_.finish(reply_paths.paths.data(), in.sink());
+        break;
+    }
+    case reply_form::sse: {
+        sse_item item;
+        do {
+            item = stream_.finish();
+            on_item(item, cuts);
+        } while (item.is != sse_item::what::none);
+        settled_ = stream_.offset();
+        break;
+    }
+    case reply_form::lines:
+        on_event_end(cuts);
+        break;
+    }
+}
+
+void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
 {
     const char* last = nullptr;
     while (!piece.empty()) {
-        if (content_seen_ && stream_.at_border()) {
-            if (last == nullptr) {
-                last = last_event_end(piece);
-            }
-            if (piece.data() < last) {
-                const size_t quiet = quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())));
-                piece.remove_prefix(quiet);
-                stream_.skip(quiet);
-                if (piece.empty()) {
-                    return;
-                }
+        if (lf_goes_too_) {
+            lf_goes_too_ = false;
+            if (piece.front() == '\n') {
+                cuts.cut(cuts.owner, stream_.offset(), stream_.offset() + 1);
             }
         }
-        for (;;) {
-            const sse_item item = stream_.next(piece);
-            if (item.is == sse_item::what::data) {
-                on_data(item.bytes);
-            } else if (item.is == sse_item::what::error) {
-                error_seen_ = true;
-            } else if (item.is == sse_item::what::end) {
-                on_event_end();
-            }
-            if (item.is == sse_item::what::end || item.is == sse_item::what::none) {
+        if (chunks_ && stream_.at_border()) {
+            piece.remove_prefix(pass_over(piece, last));
+            if (piece.empty()) {
                 break;
             }
         }
+        sse_item item;
+        do {
+            item = stream_.next(piece);
+            on_item(item, cuts);
+        } while (item.is != sse_item::what::end && item.is != sse_item::what::none);
     }
+    settle(cuts);
 }
 
-void usage_reader::finish()
+// At a border of events: how many bytes of whole events need not be read. `last` is where the last whole
+// event of the piece ends, once that is known.
+size_t usage_reader::pass_over(std::string_view piece, const char*& last)
 {
-    if (form_ == reply_form::json) {
-        scanner_.finish(reply_paths.data(), {take, this});
+    if (tries_off_ != 0) {
+        --tries_off_;
+        return 0;
     }
-    if (form_ != reply_form::sse) {
-        return;
+    if (last == nullptr) {
+        last = last_event_end(piece);
     }
-    for (;;) {
-        const sse_item item = stream_.finish();
-        if (item.is == sse_item::what::none) {
-            break;
+    if (piece.data() >= last) {
+        return 0;
+    }
+    const size_t quiet = quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())), null_tells_);
+    if (quiet != 0) {
+        told_in_a_row_ = 0;
+        stream_.skip(quiet);
+        content_end_ = stream_.offset();
+    } else if (++told_in_a_row_ == tries_in_vain) {
+        told_in_a_row_ = 0;
+        tries_off_ = events_without_try;
+    }
+    return quiet;
+}
+
+void usage_reader::feed_lines(std::string_view piece)
+{
+    while (!piece.empty()) {
+        const char* const end = find_line_end(piece.data(), piece.data() + piece.size());
+        const std::string_view line = piece.substr(0, static_cast<size_t>(end - piece.data()));
+        if (!line.empty()) {
+            at_line_ = false;
+            on_data(line, {});
+            stream_.pass(line.size());
+            piece.remove_prefix(line.size());
         }
-        if (item.is == sse_item::what::data) {
-            on_data(item.bytes);
-        } else if (item.is == sse_item::what::error) {
-            error_seen_ = true;
-        } else {
-            on_event_end();
+        if (!piece.empty()) {
+            on_event_end({});
+            stream_.skip(1);
+            piece.remove_prefix(1);
+            at_line_ = true;
         }
+    }
+    settled_ = stream_.offset();
+}
+
+void usage_reader::on_item(const sse_item& item, const cut_sink& cuts)
+{
+    switch (item.is) {
+    case sse_item::what::none:
+        break;
+    case sse_item::what::data:
+        on_data(item.bytes, cuts);
+        break;
+    case sse_item::what::error:
+        error_seen_ = true;
+        break;
+    case sse_item::what::end:
+        error_seen_ = error_seen_ || stream_.event() == "error";
+        on_event_end(cuts);
+        break;
     }
 }
 
-void usage_reader::on_data(std::string_view bytes)
+void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
 {
     for (size_t i = 0; i < bytes.size() && done_at_ < done_mark.size(); ++i) {
         done_at_ = bytes[i] == done_mark[done_at_] ? static_cast<uint8_t>(done_at_ + 1) : not_done;
     }
 
-    scanner_.seek(stream_.offset() - bytes.size());
-    const size_t taken = scanner_.feed(bytes, event_paths.data(), {take, this});
-    if (taken != bytes.size()) {
+    // The reader of events has taken these bytes already; lines are taken afterwards.
+    const uint64_t offset = stream_.offset() - (form_ == reply_form::sse ? bytes.size() : 0);
+    if (strip_.active()) {
+        strip_.on_data(bytes, offset, cuts);
+    }
+    call in{*this, event_paths.parts.data(), bytes, offset, cuts};
+    scanner_.seek(offset);
+    if (scanner_.feed(bytes, event_paths.paths.data(), in.sink()) != bytes.size()) {
         event_bad_ = true;
     }
 }
 
-void usage_reader::on_event_end()
+void usage_reader::on_event_end(const cut_sink& cuts)
 {
-    if (done_at_ == done_mark.size()) {
+    call in{*this, event_paths.parts.data(), {}, stream_.offset(), cuts};
+    const bool whole =
+        scanner_.finish(event_paths.paths.data(), in.sink()) == json_scanner::status::complete && !event_bad_;
+    const bool is_done = done_at_ == done_mark.size();
+    if (is_done) {
         done_seen_ = true;
-    } else if (scanner_.finish(event_paths.data(), {take, this}) == json_scanner::status::complete
-               && !event_bad_) {
-        error_seen_ = error_seen_ || event_error_;
-        if (event_usage_.any()) {
-            if (!has_choices_ || event_choices_ > 1) {
-                whole_ = event_usage_;
-            } else if (event_choices_ == 1) {
-                keep(choice_index_, event_usage_);
-            } else {
-                keep_last_word(event_usage_);
-            }
-        } else if (choice_usage_.any()) {
-            keep(choice_usage_index_, choice_usage_);
-        }
+    } else if (whole) {
+        count_event();
+    }
+    if (strip_.active()) {
+        lf_goes_too_ =
+            strip_.on_end(whole, stream_.event_begin(), stream_.offset(), cuts) && stream_.after_cr();
     }
     clear_event();
+}
+
+void usage_reader::count_event()
+{
+    error_seen_ = error_seen_ || event_error_;
+    if (!chunks_) {
+        error_seen_ = error_seen_ || event_failed_;
+        incomplete_seen_ = incomplete_seen_ || event_incomplete_;
+        ended_ = ended_ || event_ends_;
+    }
+
+    bool counted = true;
+    if (event_usage_.any()) {
+        if (usage_is_choices_) {
+            sum_.of_choice(usage_index_, event_usage_);
+        } else if (!has_choices_) {
+            sum_.of_whole(reading_, event_is_last_);
+        } else if (event_choices_ > 1) {
+            sum_.of_whole(usage_fields(event_usage_), false);
+        } else if (event_choices_ == 1) {
+            sum_.of_choice(choice_index_, event_usage_);
+        } else {
+            sum_.last_word(event_usage_);
+        }
+    } else if (has_native_ && !chunks_ && reading_.counts().any()) {
+        sum_.of_whole(reading_, event_ends_);
+    } else {
+        counted = false;
+    }
+    note_content(counted, stream_.event_begin(), stream_.offset());
+    chunks_ = chunks_ || (event_content_ && has_choices_);
+}
+
+// An event of these bytes was read whole.
+void usage_reader::note_content(bool counted, uint64_t begin, uint64_t end)
+{
+    if (counted) {
+        if (content_seen_) {
+            ++usages_;
+            counted_ = uncounted_bytes();
+        }
+        content_begin_ = content_end_ = end;
+    } else if (content_seen_) {
+        content_begin_ = event_content_ && content_end_ <= content_begin_ ? begin : content_begin_;
+        content_end_ = end;
+    }
+}
+
+void usage_reader::settle(const cut_sink& cuts)
+{
+    settled_ = stream_.offset();
+    if (!strip_.active()) {
+        return;
+    }
+    const uint64_t begin = stream_.open_event_begin();
+    if (begin != settled_) {
+        settled_ =
+            strip_.settle(begin, settled_, scanner_.unsaid(event_usage_path, event_paths.paths.data()), cuts);
+    }
 }
 
 void usage_reader::clear_event()
 {
     scanner_.start(stream_.offset());
+    has_native_ = false;
     event_usage_ = {};
-    choice_usage_ = {};
     event_choices_ = 0;
+    usage_is_choices_ = false;
     has_choices_ = false;
     event_error_ = false;
+    event_failed_ = false;
+    event_incomplete_ = false;
+    event_content_ = false;
+    event_ends_ = false;
+    event_is_last_ = false;
     event_bad_ = false;
     done_at_ = 0;
 }
 
-void usage_reader::take(void* self, const json_event& event)
+void usage_reader::take(void* of, const json_event& event)
 {
-    static_cast<usage_reader*>(self)->on(event);
+    const call& in = *static_cast<call*>(of);
+    in.self.on(event, in);
 }
 
-void usage_reader::on(const json_event& event)
+void usage_reader::on(const json_event& event, const call& in)
 {
+    const reply_path& part = in.parts[event.path];
     const bool opens = event.is == json_event::what::open;
-    switch (event.path) {
-    case usage_path::usage:
-        if (opens) {
-            reading_ = {};
-            break;
-        }
-        event_usage_ = event.is == json_event::what::close ? reading_.counts() : compact_counts();
+    const bool is_value = event.is == json_event::what::value;
+    switch (part.is) {
+    case reply_part::other:
+        break;
+    case reply_part::root:
         if (form_ == reply_form::json) {
-            last_words_ = 0;
-            last_word_sum_ = {};
-            last_word_most_ = {};
-            if (event_usage_.any()) {
-                keep_last_word(event_usage_);
-            }
+            on_json_end(event);
         }
         break;
-    case usage_path::error:
-        if (opens) {
-            break;
-        }
-        event_error_ = truthy(event);
-        if (form_ == reply_form::json) {
-            error_seen_ = event_error_;
-        }
+    case reply_part::usage:
+        on_usage(event, in);
         break;
-    case usage_path::choices:
-        if (opens) {
-            break;
-        }
-        has_choices_ = event.is == json_event::what::close && event.type == json_type::array;
-        event_choices_ = event.index;
+    case reply_part::wrapped_usage:
+        on_wrapped_usage(event);
         break;
-    case usage_path::choice:
-    case usage_path::choice_index:
-    case usage_path::choice_usage:
+    case reply_part::choice:
+        if (event.is != json_event::what::close && event.index == 0 && strip_.active()) {
+            strip_.on_choices(false, in.cuts);
+        }
         on_choice(event);
         break;
-    case usage_path::choice_text:
-    case usage_path::delta_content:
-    case usage_path::delta_reasoning:
-    case usage_path::delta_reasoning_content:
-    case usage_path::tool_arguments:
-        // A list of parts as content (Mistral) counts from its bracket on; a string from its first character.
-        if (opens || (event.type == json_type::string && event.value_end - event.value_begin > 2)) {
-            content_seen_ = true;
+    case reply_part::choice_index:
+    case reply_part::choice_usage:
+        on_choice(event);
+        break;
+    case reply_part::choices:
+        on_choices(event, in);
+        break;
+    case reply_part::usage_field:
+        reading_.set(part.field, event);
+        break;
+    case reply_part::native_field:
+        on_native(part.field, event);
+        break;
+    case reply_part::timing_field:
+        on_timing(part.field, event);
+        break;
+    case reply_part::content:
+        on_content(event, false);
+        break;
+    case reply_part::content_parts:
+        on_content(event, true);
+        break;
+    case reply_part::type:
+        on_type(event);
+        break;
+    case reply_part::status:
+        incomplete_seen_ = is_value && event.text == "incomplete";
+        break;
+    case reply_part::error:
+        if (!opens) {
+            event_error_ = truthy(event);
+            error_seen_ = form_ == reply_form::json ? event_error_ : error_seen_;
         }
         break;
-    default:
-        if (event.is == json_event::what::value && usage_field_of(event.path) != usage_field::none) {
-            reading_.set(usage_field_of(event.path), event);
-        }
+    case reply_part::end_mark:
+        event_ends_ = event_ends_ || opens || (is_value && event.type == json_type::yes);
         break;
+    case reply_part::element:
+        if (event.is == json_event::what::close && has_native_ && reading_.counts().any()) {
+            sum_.last_word(reading_.counts());
+            prompts_ = 2; // they are of one prompt each
+        }
+        has_native_ = false;
+        break;
+    case reply_part::generated:
+        generated_ = generated_ || opens || event.type == json_type::string;
+        break;
+    case reply_part::vectors:
+        vectors_ = true;
+        break;
+    }
+}
+
+void usage_reader::on_usage(const json_event& event, const call& in)
+{
+    if (strip_.active()) {
+        const bool ends = event.is != json_event::what::open;
+        strip_.on_usage(event, ends ? in.bytes.substr(event.value_end - in.offset) : std::string_view(),
+                        in.cuts);
+    }
+    if (event.is == json_event::what::open) {
+        reading_ = {};
+        has_native_ = false;
+        return;
+    }
+    event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
+    usage_is_choices_ = false;
+    if (form_ == reply_form::json) {
+        sum_.forget_last_words();
+        if (event_usage_.any()) {
+            sum_.last_word(event_usage_);
+        }
+    }
+}
+
+void usage_reader::on_wrapped_usage(const json_event& event)
+{
+    if (event.is == json_event::what::open) {
+        reading_ = {};
+        has_native_ = false;
+    } else {
+        event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
+        usage_is_choices_ = false;
+    }
+}
+
+// Beside a usage object they say nothing.
+void usage_reader::on_native(usage_field field, const json_event& event)
+{
+    if (event_usage_.any()) {
+        return;
+    }
+    if (!has_native_) {
+        has_native_ = true;
+        reading_ = {};
+    }
+    reading_.set(field, event);
+}
+
+void usage_reader::on_choices(const json_event& event, const call& in)
+{
+    if (event.is == json_event::what::open) {
+        return;
+    }
+    has_choices_ = event.is == json_event::what::close && event.type == json_type::array;
+    event_choices_ = event.index;
+    if (has_choices_ && event_choices_ == 0 && strip_.active()) {
+        strip_.on_choices(true, in.cuts);
     }
 }
 
 void usage_reader::on_choice(const json_event& event)
 {
     const bool opens = event.is == json_event::what::open;
-    if (event.path == usage_path::choice_usage) {
+    const bool closes = event.is == json_event::what::close;
+    switch (event_paths.parts[event.path].is) {
+    case reply_part::choice_usage:
         if (opens) {
             reading_ = {};
+            has_native_ = false;
         } else {
-            this_choice_ = event.is == json_event::what::close ? reading_.counts() : compact_counts();
+            this_choice_ = closes ? reading_.counts() : usage_counts();
         }
-    } else if (event.path == usage_path::choice_index) {
+        break;
+    case reply_part::choice_index: {
         uint64_t index = 0;
         if (event.type == json_type::number && json_count(event.text, max_index, index)) {
             choice_index_ = static_cast<uint32_t>(index);
         }
-    } else if (event.is != json_event::what::close) {
-        choice_index_ = event.index;
-        this_choice_ = {};
-    } else if (this_choice_.any()) {
-        choice_usage_ = this_choice_;
-        choice_usage_index_ = choice_index_;
+        break;
     }
-}
-
-void usage_reader::keep(uint32_t choice, const compact_counts& counts)
-{
-    if (choice < max_choices) {
-        choice_[choice] = counts;
-    } else {
-        choice_[max_choices].raise(counts);
-    }
-    if (choice >= choices_seen_) {
-        choices_seen_ = choice + 1;
-    }
-}
-
-void usage_reader::keep_last_word(const compact_counts& counts)
-{
-    ++last_words_;
-    last_word_sum_.prompt += counts.prompt;
-    last_word_sum_.completion += counts.completion;
-    last_word_sum_.cached += counts.cached;
-    last_word_sum_.reasoning += counts.reasoning;
-    last_word_most_.raise(counts);
-}
-
-bool usage_reader::known() const
-{
-    return last_words_ != 0 || choices_seen_ != 0 || whole_.any();
-}
-
-bool usage_reader::final() const
-{
-    return last_words_ != 0 || (done_seen_ && known());
-}
-
-token_counts usage_reader::counts() const
-{
-    token_counts total;
-    if (last_words_ != 0) {
-        total = last_word_sum_;
-        // Choices of one prompt tell the same prompt each.
-        if (prompts_ == 1) {
-            total.prompt = last_word_most_.prompt;
-            total.cached = last_word_most_.cached;
+    default:
+        if (!closes) {
+            choice_index_ = event.index;
+            this_choice_ = {};
+        } else if (this_choice_.any() && (usage_is_choices_ || !event_usage_.any())) {
+            event_usage_ = this_choice_;
+            usage_is_choices_ = true;
+            usage_index_ = choice_index_;
         }
-        return total;
+        break;
     }
+}
 
-    // Choice i is of prompt i / n, where the request's n is known from how many choices there are.
-    const uint32_t per_prompt = choices_seen_ == 0 ? 1 : (choices_seen_ - 1) / prompts_ + 1;
-    compact_counts prompt;
-    for (uint32_t i = 0; i <= max_choices; ++i) {
-        total.completion += choice_[i].completion;
-        total.reasoning += choice_[i].reasoning;
-        if (i % per_prompt == 0) {
-            total.prompt += prompt.prompt;
-            total.cached += prompt.cached;
-            prompt = {};
-        }
-        prompt.raise(choice_[i]);
+void usage_reader::on_type(const json_event& event)
+{
+    event_failed_ = event.text == "response.failed";
+    event_incomplete_ = event.text == "response.incomplete";
+    event_error_ = event_error_ || event.text == "error";
+    event_is_last_ = event_failed_ || event_incomplete_ || event.text == "response.completed"
+                     || event.text == "message_delta";
+}
+
+// Text counts once it is not empty. A list of parts as content (Mistral) counts from its bracket on.
+void usage_reader::on_content(const json_event& event, bool parts_count)
+{
+    const bool opens = event.is == json_event::what::open;
+    if ((opens && parts_count)
+        || (event.type == json_type::string && event.value_end - event.value_begin > 2)) {
+        content_seen_ = true;
+        event_content_ = true;
     }
-    total.prompt += prompt.prompt;
-    total.cached += prompt.cached;
+}
 
-    total.prompt = total.prompt > whole_.prompt ? total.prompt : whole_.prompt;
-    total.completion = total.completion > whole_.completion ? total.completion : whole_.completion;
-    total.cached = total.cached > whole_.cached ? total.cached : whole_.cached;
-    total.reasoning = total.reasoning > whole_.reasoning ? total.reasoning : whole_.reasoning;
-    return total;
+void usage_reader::on_timing(usage_field field, const json_event& event)
+{
+    usage_fields one;
+    one.set(field, event);
+    uint32_t& of = field == usage_field::cache_read ? timings_.cached
+                   : field == usage_field::input    ? timings_.prompt
+                                                    : timings_.completion;
+    of = one[field];
+}
+
+// The end of a JSON reply: native counts are its own if nothing else was.
+void usage_reader::on_json_end(const json_event& event)
+{
+    if (event.is != json_event::what::close) {
+        return;
+    }
+    if (!sum_.known() && has_native_ && reading_.counts().any()) {
+        sum_.last_word(reading_.counts());
+    }
 }
 
 } // namespace llm

@@ -2,7 +2,10 @@
 #pragma once
 
 #include "json_scan.h"
+#include "reply_form.h"
 #include "sse.h"
+#include "usage_strip.h"
+#include "usage_sum.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -10,86 +13,87 @@
 
 namespace llm {
 
-struct token_counts {
-    uint64_t prompt = 0;
-    uint64_t completion = 0;
-    uint64_t cached = 0;    // part of prompt
-    uint64_t reasoning = 0; // part of completion
-};
-
-enum class reply_form : uint8_t { none, json, sse };
-
-// The form by the reply's Content-Type (parameters and case ignored): application/json, text/event-stream.
-reply_form reply_form_of(std::string_view content_type);
-
-// Reads the OpenAI API's chat, completions, embeddings and rerank replies, as OpenAI and the self-hosted
-// servers send them: `usage` at the top of a JSON reply or of an event, or in an event's choices. All zero
-// bytes are a valid initial state, which reads nothing.
+// Reads the replies of OpenAI's chat, completions, responses and embeddings, Anthropic's messages, Ollama's
+// and llama.cpp's own APIs, TGI's and SGLang's generate, rerank and score, as hosted and self-hosted servers
+// send them. Which of them it is, the reply shows: names of one mean nothing else in another. All zero bytes
+// are a valid initial state, which reads nothing.
 class usage_reader {
 public:
-    // Choices of one request whose counts are kept apart. Those from this index on share one place: their
-    // largest counts.
-    static constexpr size_t max_choices = 16;
-
     // `prompts` as request_facts::prompts(): with more than one, the prompt counts of several last words are
-    // added.
-    void start(reply_form form, uint32_t prompts);
-    void feed(std::string_view piece);
+    // added. Only of a stream of events something can be stripped.
+    void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing);
+    void feed(std::string_view piece) { feed(piece, {}); }
+    // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
+    void feed(std::string_view piece, const cut_sink& cuts);
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
-    void finish();
+    void finish() { finish({}); }
+    void finish(const cut_sink& cuts);
+
+    // Up to which offset of the stream it is decided what is taken out: bytes behind it are to be held back.
+    // At most usage_strip::max_held of them.
+    uint64_t settled() const { return settled_; }
 
     // Any usage was seen that is neither null nor all zero.
-    bool known() const;
+    bool known() const { return sum_.known() || has_timings(); }
     // Nothing of an event has passed that has not passed whole: something may be put in here.
-    bool at_event_border() const { return form_ == reply_form::sse && stream_.at_border(); }
-    // The upstream's last word was seen: the usage of a JSON reply's top or of an event whose `choices` is
-    // empty, or any usage and then [DONE].
-    bool final() const;
-    // True at any moment; an event counts when it is whole. Usage in a stream is cumulative: the last one of
-    // a choice is taken, and choices are added. Events with empty `choices` tell the sum themselves; where
-    // there are several, each is that of one choice or prompt (llama.cpp, TensorRT-LLM), and they are added.
+    bool at_event_border() const;
+    // The upstream's last word was seen.
+    bool final() const { return sum_.has_last_word() || ((done_seen_ || ended_) && known()); }
+    // True at any moment; an event counts when it is whole.
     token_counts counts() const;
     // The first piece of content, reasoning, tool arguments or text came; of a JSON reply, its first byte.
     bool content_seen() const { return content_seen_; }
     // The reply's top, or that of an event in the stream, has an `error` that is not null, false, 0 or empty;
-    // or the stream has a field `error`.
+    // or the event is named so.
     bool error_seen() const { return error_seen_; }
     // The stream said that it is whole: `[DONE]`.
     bool done_seen() const { return done_seen_; }
+    // The Responses API said that the reply is incomplete.
+    bool incomplete_seen() const { return incomplete_seen_; }
+
+    // Bytes of the reply, as sent, that no usage has counted yet, from the first content on: what is left to
+    // be estimated. Of a stream whole events only.
+    uint64_t uncounted_bytes() const { return content_end_ - content_begin_; }
+    // Of a stream whose content only one usage has counted: the bytes of that content. Else 0.
+    uint64_t counted_bytes() const { return usages_ == 1 ? counted_ : 0; }
+    // The reply holds generated text, or is a stream.
+    bool generates() const { return form_ != reply_form::json || generated_; }
+    // It holds embeddings or ranks.
+    bool has_vectors() const { return vectors_; }
 
 private:
-    // Counts of one usage object, each at most max_count.
-    struct compact_counts {
+    // llama.cpp's, which count where nothing else does.
+    struct timings {
+        uint32_t cached = 0;
         uint32_t prompt = 0;
         uint32_t completion = 0;
-        uint32_t cached = 0;
-        uint32_t reasoning = 0;
-
-        bool any() const { return (prompt | completion) != 0; }
-        void raise(const compact_counts& other);
-    };
-    static constexpr uint64_t max_count = UINT32_MAX;
-    static constexpr size_t fields = 7; // of a usage object
-
-    // The usage object that is being read.
-    struct usage_fields {
-        uint32_t value[fields] = {};
-        uint8_t seen = 0; // a bit per field
-
-        void set(size_t field, const json_event& event);
-        compact_counts counts() const;
     };
 
-    static void take(void* self, const json_event& event);
-    void on(const json_event& event);
+    struct call; // what holds during one call of feed() or finish()
+
+    static void take(void* of, const json_event& event);
+    void on(const json_event& event, const call& in);
+    void on_usage(const json_event& event, const call& in);
+    void on_wrapped_usage(const json_event& event);
     void on_choice(const json_event& event);
-    void feed_stream(std::string_view piece);
-    void on_data(std::string_view bytes);
-    void on_event_end();
+    void on_choices(const json_event& event, const call& in);
+    void on_native(usage_field field, const json_event& event);
+    void on_type(const json_event& event);
+    void on_content(const json_event& event, bool parts_count);
+    void on_timing(usage_field field, const json_event& event);
+    void on_json_end(const json_event& event);
+    void feed_events(std::string_view piece, const cut_sink& cuts);
+    void feed_lines(std::string_view piece);
+    size_t pass_over(std::string_view piece, const char*& last);
+    void on_item(const sse_item& item, const cut_sink& cuts);
+    void on_data(std::string_view bytes, const cut_sink& cuts);
+    void on_event_end(const cut_sink& cuts);
+    void count_event();
+    void note_content(bool counted, uint64_t begin, uint64_t end);
+    void settle(const cut_sink& cuts);
     void clear_event();
-    void keep(uint32_t choice, const compact_counts& counts);
-    void keep_last_word(const compact_counts& counts);
+    bool has_timings() const { return (timings_.prompt | timings_.completion) != 0; }
 
     // Of the reply. What an event without usage needs comes first, on one cache line with the request's
     // state: with many paced streams each chunk finds the cache cold.
@@ -97,29 +101,46 @@ private:
     bool content_seen_ = false;
     bool error_seen_ = false;
     bool done_seen_ = false;
+    bool ended_ = false; // a native API's last event was seen
+    bool incomplete_seen_ = false;
+    bool generated_ = false;
+    bool vectors_ = false;
+    bool null_tells_ = false;   // `"usage":null` has to be seen
+    bool chunks_ = false;       // of chat or completions: all else that events may be means nothing
+    uint8_t told_in_a_row_ = 0; // events that were tried to be passed over and could not be
+    uint8_t tries_off_ = 0;     // events to be read before that is tried again
+    bool at_line_ = true;       // of lines: between two of them
     uint32_t prompts_ = 1;
-    uint32_t last_words_ = 0;   // usages of events with empty choices, or of a JSON reply's top
-    uint32_t choices_seen_ = 0; // the highest index of a choice with usage, and 1
-    compact_counts whole_;      // of events that are about no single choice
+    uint64_t settled_ = 0;
+    uint64_t content_begin_ = 0; // of what no usage has counted
+    uint64_t content_end_ = 0;
+    uint64_t counted_ = 0;
+    uint32_t usages_ = 0; // after content
     sse_reader stream_;
 
     // Of the event that is being read.
     json_scanner scanner_;
-    usage_fields reading_;
-    compact_counts event_usage_;
-    compact_counts this_choice_;  // usage of the choice that is being read
-    compact_counts choice_usage_; // of the last choice that has one
-    uint32_t choice_usage_index_ = 0;
+    usage_strip strip_;
+    usage_fields reading_; // the usage object that is being read, or the counts of a native API
+    usage_counts event_usage_;
+    usage_counts this_choice_;  // usage of the choice that is being read
+    uint32_t usage_index_ = 0;  // of the choice that event_usage_ is of
     uint32_t choice_index_ = 0; // of the choice that is being read, or was the last
     uint32_t event_choices_ = 0;
+    bool usage_is_choices_ = false; // event_usage_ is a choice's
     bool has_choices_ = false;
+    bool has_native_ = false; // reading_ is that
     bool event_error_ = false;
-    bool event_bad_ = false; // more than one value in its data
-    uint8_t done_at_ = 0;    // bytes of [DONE] that match, if it may still be that
-
-    token_counts last_word_sum_;
-    compact_counts last_word_most_;
-    compact_counts choice_[max_choices + 1];
+    bool event_failed_ = false;
+    bool event_incomplete_ = false;
+    bool event_content_ = false;
+    bool event_ends_ = false;    // a native API's last
+    bool event_is_last_ = false; // its usage is the last word
+    bool event_bad_ = false;     // more than one value in its data
+    bool lf_goes_too_ = false;   // the line feed behind an event that was taken out
+    uint8_t done_at_ = 0;        // bytes of [DONE] that match, if it may still be that
+    timings timings_;
+    usage_sum sum_;
 };
 
 } // namespace llm

@@ -1,165 +1,243 @@
-// Where a reply has what usage_reader looks for. Internal to it.
+// Where replies have what usage_reader looks for. Internal to it.
 #pragma once
 
 #include "json_scan.h"
+#include "usage_counts.h"
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace llm {
 
-namespace usage_path {
-enum : uint8_t {
+// What stands at a path.
+enum class reply_part : uint8_t {
+    other,
     root,
-    usage,
-    error,
+    usage,         // the usage object of the reply or the event
+    wrapped_usage, // the same within `message` (Anthropic) or `response` (Responses)
+    choice_usage,  // of one choice
+    usage_field,   // in any of these
+    native_field,  // a count of a native API, beside the content
+    timing_field,  // llama.cpp's timings, which stand beside usage, or alone
     choices,
-    prompt_tokens,
-    completion_tokens,
-    total_tokens,
-    input_tokens,
-    output_tokens,
-    reasoning_tokens,
-    prompt_details,
-    input_details,
-    completion_details,
-    output_details,
-    prompt_cached,
-    input_cached,
-    completion_reasoning,
-    output_reasoning,
-    error_message,
     choice,
     choice_index,
-    choice_text,
-    choice_delta,
-    choice_usage,
-    delta_content,
-    delta_reasoning,
-    delta_reasoning_content,
-    delta_tool_calls,
-    tool_call,
-    tool_function,
-    tool_arguments,
-    choice_prompt_tokens,
-    choice_completion_tokens,
-    choice_total_tokens,
-    choice_input_tokens,
-    choice_output_tokens,
-    choice_reasoning_tokens,
-    choice_prompt_details,
-    choice_input_details,
-    choice_completion_details,
-    choice_output_details,
-    choice_prompt_cached,
-    choice_input_cached,
-    choice_completion_reasoning,
-    choice_output_reasoning,
-    count,
+    content,       // text: content once it is not empty
+    content_parts, // text, or parts of content
+    type,          // of an event
+    status,        // of a Responses object
+    error,
+    end_mark,  // Ollama's and llama.cpp's: true in the last event
+    element,   // JSON: of a list of replies, as SGLang and TGI send for several prompts
+    generated, // JSON: the reply has generated text
+    vectors,   // JSON: embeddings, ranks
 };
-} // namespace usage_path
 
-// Of an event of a stream.
-inline constexpr std::array<json_path, usage_path::count> event_path_list = {{
-    {""},
-    {"usage", usage_path::root},
-    {"error", usage_path::root, json_text::bounded},
-    {"choices", usage_path::root},
-    {"prompt_tokens", usage_path::usage, json_text::bounded},
-    {"completion_tokens", usage_path::usage, json_text::bounded},
-    {"total_tokens", usage_path::usage, json_text::bounded},
-    {"input_tokens", usage_path::usage, json_text::bounded},
-    {"output_tokens", usage_path::usage, json_text::bounded},
-    {"reasoning_tokens", usage_path::usage, json_text::bounded},
-    {"prompt_tokens_details", usage_path::usage},
-    {"input_tokens_details", usage_path::usage},
-    {"completion_tokens_details", usage_path::usage},
-    {"output_tokens_details", usage_path::usage},
-    {"cached_tokens", usage_path::prompt_details, json_text::bounded},
-    {"cached_tokens", usage_path::input_details, json_text::bounded},
-    {"reasoning_tokens", usage_path::completion_details, json_text::bounded},
-    {"reasoning_tokens", usage_path::output_details, json_text::bounded},
-    {"message", usage_path::error}, // with a path into it, the scanner counts the error's members
-    {json_elements, usage_path::choices},
-    {"index", usage_path::choice, json_text::bounded},
-    {"text", usage_path::choice},
-    {"delta", usage_path::choice},
-    {"usage", usage_path::choice},
-    {"content", usage_path::choice_delta},
-    {"reasoning", usage_path::choice_delta},
-    {"reasoning_content", usage_path::choice_delta},
-    {"tool_calls", usage_path::choice_delta},
-    {json_elements, usage_path::delta_tool_calls},
-    {"function", usage_path::tool_call},
-    {"arguments", usage_path::tool_function},
-    {"prompt_tokens", usage_path::choice_usage, json_text::bounded},
-    {"completion_tokens", usage_path::choice_usage, json_text::bounded},
-    {"total_tokens", usage_path::choice_usage, json_text::bounded},
-    {"input_tokens", usage_path::choice_usage, json_text::bounded},
-    {"output_tokens", usage_path::choice_usage, json_text::bounded},
-    {"reasoning_tokens", usage_path::choice_usage, json_text::bounded},
-    {"prompt_tokens_details", usage_path::choice_usage},
-    {"input_tokens_details", usage_path::choice_usage},
-    {"completion_tokens_details", usage_path::choice_usage},
-    {"output_tokens_details", usage_path::choice_usage},
-    {"cached_tokens", usage_path::choice_prompt_details, json_text::bounded},
-    {"cached_tokens", usage_path::choice_input_details, json_text::bounded},
-    {"reasoning_tokens", usage_path::choice_completion_details, json_text::bounded},
-    {"reasoning_tokens", usage_path::choice_output_details, json_text::bounded},
-}};
+struct reply_path {
+    reply_part is = reply_part::other;
+    usage_field field = usage_field::count;
+};
 
-// Of a JSON reply: the same without what is in its choices, which are skipped.
-consteval auto reply_path_list()
-{
-    std::array<json_path, usage_path::error_message + 1> list;
-    for (size_t i = 0; i < list.size(); ++i) {
-        list[i] = event_path_list[i];
+// A list of paths under construction. Siblings are added together.
+class reply_path_list {
+public:
+    static constexpr size_t max = 160;
+
+    std::array<json_path, max> paths{};
+    std::array<reply_path, max> parts{};
+    size_t size = 0;
+
+    consteval uint8_t add(std::string_view name, uint8_t parent, reply_path part = {},
+                          json_text text = json_text::none)
+    {
+        paths[size] = {name, parent, text};
+        parts[size] = part;
+        return static_cast<uint8_t>(size++);
     }
-    list[usage_path::choices].name = {};
+    consteval uint8_t add(std::string_view name, uint8_t parent, reply_part part,
+                          json_text text = json_text::none)
+    {
+        return add(name, parent, reply_path{part}, text);
+    }
+    consteval void add_count(std::string_view name, uint8_t parent, usage_field field,
+                             reply_part part = reply_part::usage_field)
+    {
+        add(name, parent, reply_path{part, field}, json_text::bounded);
+    }
+
+    // What a usage object has, in the names of OpenAI, Anthropic, vLLM and SGLang.
+    consteval void add_usage_members(uint8_t usage)
+    {
+        add_count("prompt_tokens", usage, usage_field::prompt);
+        add_count("completion_tokens", usage, usage_field::completion);
+        add_count("total_tokens", usage, usage_field::total);
+        add_count("input_tokens", usage, usage_field::input);
+        add_count("output_tokens", usage, usage_field::output);
+        add_count("reasoning_tokens", usage, usage_field::reasoning);
+        add_count("cache_read_input_tokens", usage, usage_field::cache_read);
+        add_count("cache_creation_input_tokens", usage, usage_field::cache_creation);
+        const uint8_t prompt = add("prompt_tokens_details", usage);
+        const uint8_t completion = add("completion_tokens_details", usage);
+        const uint8_t input = add("input_tokens_details", usage);
+        const uint8_t output = add("output_tokens_details", usage);
+        add_count("cached_tokens", prompt, usage_field::cached);
+        add_count("cache_write_tokens", prompt, usage_field::cache_write);
+        add_count("created_cache_tokens", prompt, usage_field::cache_write);
+        add_count("reasoning_tokens", completion, usage_field::reasoning);
+        add_count("cached_tokens", input, usage_field::cached);
+        add_count("cache_write_tokens", input, usage_field::cache_write);
+        add_count("reasoning_tokens", output, usage_field::reasoning);
+        add_count("thinking_tokens", output, usage_field::reasoning);
+    }
+    consteval void add_details_members(uint8_t details) // TGI
+    {
+        add_count("input_length", details, usage_field::prompt, reply_part::native_field);
+        add_count("generated_tokens", details, usage_field::completion, reply_part::native_field);
+    }
+    consteval void add_meta_info_members(uint8_t meta) // SGLang
+    {
+        add_count("prompt_tokens", meta, usage_field::prompt, reply_part::native_field);
+        add_count("completion_tokens", meta, usage_field::completion, reply_part::native_field);
+        add_count("cached_tokens", meta, usage_field::cached, reply_part::native_field);
+    }
+    consteval void add_timings_members(uint8_t timings) // llama.cpp
+    {
+        add_count("cache_n", timings, usage_field::cache_read, reply_part::timing_field);
+        add_count("prompt_n", timings, usage_field::input, reply_part::timing_field);
+        add_count("predicted_n", timings, usage_field::output, reply_part::timing_field);
+    }
+    consteval void add_native_counts(uint8_t root) // llama.cpp, Ollama
+    {
+        add_count("tokens_evaluated", root, usage_field::prompt, reply_part::native_field);
+        add_count("tokens_predicted", root, usage_field::completion, reply_part::native_field);
+        add_count("prompt_eval_count", root, usage_field::prompt, reply_part::native_field);
+        add_count("eval_count", root, usage_field::completion, reply_part::native_field);
+    }
+};
+
+// Of an event of a stream, or a line of one.
+consteval reply_path_list event_path_list()
+{
+    using part = reply_part;
+    reply_path_list list;
+    const uint8_t root = list.add("", 0, part::root);
+    const uint8_t usage = list.add("usage", root, part::usage);
+    const uint8_t choices = list.add("choices", root, part::choices);
+    const uint8_t error = list.add("error", root, part::error, json_text::bounded);
+    list.add("type", root, part::type, json_text::bounded);
+    const uint8_t message = list.add("message", root);
+    const uint8_t response = list.add("response", root, part::content);
+    const uint8_t delta = list.add("delta", root, part::content);
+    list.add("content", root, part::content);
+    list.add("text", root, part::content);
+    const uint8_t token = list.add("token", root);
+    const uint8_t timings = list.add("timings", root);
+    const uint8_t details = list.add("details", root, part::end_mark); // an object in the last event only
+    const uint8_t meta_info = list.add("meta_info", root);
+    list.add("stop", root, part::end_mark);
+    list.add("done", root, part::end_mark);
+    list.add_native_counts(root);
+
+    list.add_usage_members(usage);
+    const uint8_t choice = list.add(json_elements, choices, part::choice);
+    list.add("message", error); // with a path into it, the scanner counts the error's members
+    const uint8_t message_usage = list.add("usage", message, part::wrapped_usage);
+    list.add("content", message, part::content);
+    list.add("thinking", message, part::content);
+    list.add("tool_calls", message, part::content_parts);
+    const uint8_t response_usage = list.add("usage", response, part::wrapped_usage);
+    list.add("text", delta, part::content);
+    list.add("thinking", delta, part::content);
+    list.add("partial_json", delta, part::content);
+    list.add("text", token, part::content);
+    list.add_timings_members(timings);
+    list.add_details_members(details);
+    list.add_meta_info_members(meta_info);
+
+    // The details of the usage object follow its members; those of the others as well.
+    list.add("index", choice, part::choice_index, json_text::bounded);
+    const uint8_t choice_delta = list.add("delta", choice);
+    list.add("text", choice, part::content_parts);
+    const uint8_t usage_of_choice = list.add("usage", choice, part::choice_usage);
+    list.add_usage_members(message_usage);
+    list.add_usage_members(response_usage);
+    list.add("content", choice_delta, part::content_parts);
+    list.add("reasoning", choice_delta, part::content_parts);
+    list.add("reasoning_content", choice_delta, part::content_parts);
+    const uint8_t tool_calls = list.add("tool_calls", choice_delta);
+    list.add_usage_members(usage_of_choice);
+    const uint8_t tool_call = list.add(json_elements, tool_calls);
+    const uint8_t function = list.add("function", tool_call);
+    list.add("arguments", function, part::content_parts);
     return list;
 }
 
-inline constexpr auto event_paths = json_paths(event_path_list);
-inline constexpr auto reply_paths = json_paths(reply_path_list());
-
-namespace usage_field {
-enum : uint8_t { prompt, completion, total, input, output, cached, reasoning, none };
-} // namespace usage_field
-
-constexpr uint8_t usage_field_of(uint8_t at)
+// Of a JSON reply.
+consteval reply_path_list reply_path_list_of_json()
 {
-    switch (at) {
-    case usage_path::prompt_tokens:
-    case usage_path::choice_prompt_tokens:
-        return usage_field::prompt;
-    case usage_path::completion_tokens:
-    case usage_path::choice_completion_tokens:
-        return usage_field::completion;
-    case usage_path::total_tokens:
-    case usage_path::choice_total_tokens:
-        return usage_field::total;
-    case usage_path::input_tokens:
-    case usage_path::choice_input_tokens:
-        return usage_field::input;
-    case usage_path::output_tokens:
-    case usage_path::choice_output_tokens:
-        return usage_field::output;
-    case usage_path::prompt_cached:
-    case usage_path::input_cached:
-    case usage_path::choice_prompt_cached:
-    case usage_path::choice_input_cached:
-        return usage_field::cached;
-    case usage_path::reasoning_tokens:
-    case usage_path::completion_reasoning:
-    case usage_path::output_reasoning:
-    case usage_path::choice_reasoning_tokens:
-    case usage_path::choice_completion_reasoning:
-    case usage_path::choice_output_reasoning:
-        return usage_field::reasoning;
-    default:
-        return usage_field::none;
+    using part = reply_part;
+    reply_path_list list;
+    const uint8_t root = list.add("", 0, part::root);
+    const uint8_t element = list.add(json_elements, root, part::element);
+    const uint8_t usage = list.add("usage", root, part::usage);
+    const uint8_t error = list.add("error", root, part::error, json_text::bounded);
+    for (const std::string_view name :
+         {"choices", "content", "message", "response", "output", "text", "generated_text"}) {
+        list.add(name, root, part::generated);
     }
+    for (const std::string_view name : {"data", "embedding", "embeddings", "results"}) {
+        list.add(name, root, part::vectors);
+    }
+    list.add("status", root, part::status, json_text::bounded);
+    const uint8_t timings = list.add("timings", root);
+    const uint8_t details = list.add("details", root);
+    const uint8_t meta_info = list.add("meta_info", root);
+    list.add_native_counts(root);
+
+    const uint8_t element_details = list.add("details", element);
+    const uint8_t element_meta_info = list.add("meta_info", element);
+    list.add_usage_members(usage);
+    list.add("message", error);
+    list.add_timings_members(timings);
+    list.add_details_members(details);
+    list.add_meta_info_members(meta_info);
+    list.add_details_members(element_details);
+    list.add_meta_info_members(element_meta_info);
+    return list;
 }
+
+template <size_t N>
+struct reply_path_table {
+    std::array<json_path, N> paths;
+    std::array<reply_path, N> parts;
+};
+
+template <size_t N>
+consteval reply_path_table<N> reply_paths_of(const reply_path_list& list)
+{
+    std::array<json_path, N> paths;
+    reply_path_table<N> table{};
+    for (size_t i = 0; i < N; ++i) {
+        paths[i] = list.paths[i];
+        table.parts[i] = list.parts[i];
+    }
+    table.paths = json_paths(paths);
+    return table;
+}
+
+consteval uint8_t path_of(const reply_path_list& list, reply_part part)
+{
+    uint8_t i = 0;
+    while (list.parts[i].is != part) {
+        ++i;
+    }
+    return i;
+}
+
+inline constexpr uint8_t event_usage_path = path_of(event_path_list(), reply_part::usage);
+inline constexpr auto event_paths = reply_paths_of<event_path_list().size>(event_path_list());
+inline constexpr auto reply_paths = reply_paths_of<reply_path_list_of_json().size>(reply_path_list_of_json());
 
 } // namespace llm

@@ -20,11 +20,13 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
     usage_reader reader;
     const auto note = [&] {
         const token_counts c = reader.counts();
-        for (const uint64_t n : {c.prompt, c.completion, c.cached, c.reasoning, uint64_t{reader.known()},
-                                 uint64_t{reader.final()}, uint64_t{reader.content_seen()},
-                                 uint64_t{reader.error_seen()}, uint64_t{reader.done_seen()}})
+        for (const uint64_t n :
+             {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning, uint64_t{reader.known()},
+              uint64_t{reader.incomplete_seen()}, uint64_t{reader.final()}, uint64_t{reader.content_seen()},
+              uint64_t{reader.error_seen()}, uint64_t{reader.done_seen()}})
             log += std::to_string(n) + ' ';
-        if (c.cached > c.prompt || c.reasoning > c.completion || (reader.final() && !reader.known()))
+        if (c.cached + c.cache_write > c.prompt || c.reasoning > c.completion
+            || (reader.final() && !reader.known()))
             abort();
     };
     reader.start(form, prompts);
@@ -53,8 +55,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
 {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     const uint32_t prompts = static_cast<uint32_t>(size % 4);
-    if (text.starts_with('{')) {
+    if (text.starts_with('{') || text.starts_with('[')) {
         compare(text, reply_form::json, prompts, false);
+        compare(text, reply_form::lines, prompts, false);
     } else {
         compare(text, reply_form::sse, prompts, true);
         compare(text, reply_form::sse, prompts, false);

@@ -63,6 +63,8 @@ std::string told(const usage_reader& reader)
     std::string all = std::to_string(c.prompt) + "/" + std::to_string(c.completion);
     if (c.cached != 0)
         all += " cached " + std::to_string(c.cached);
+    if (c.cache_write != 0)
+        all += " written " + std::to_string(c.cache_write);
     if (c.reasoning != 0)
         all += " reasoning " + std::to_string(c.reasoning);
     return all + (reader.final() ? " final" : "");
@@ -402,7 +404,7 @@ TEST(usage, large_numbers_stay_bounded)
 {
     const std::string big =
         event(R"({"choices":[],"usage":{"prompt_tokens":1e300,"completion_tokens":99999999999999999999}})");
-    expect_stream(big + big, "4294967295/8589934590 final");
+    expect_stream(big + big, "4294967295/4294967295 final");
 }
 
 TEST(usage, passes_over_long_streams)
@@ -434,9 +436,220 @@ TEST(usage, reply_forms)
     EXPECT_EQ(reply_form_of("Application/JSON; charset=utf-8"), reply_form::json);
     EXPECT_EQ(reply_form_of(" text/event-stream;charset=utf-8"), reply_form::sse);
     EXPECT_EQ(reply_form_of("text/event-stream"), reply_form::sse);
-    for (const char* type : {"", "application/jsonl", "application/json-seq", "application/x-ndjson",
+    EXPECT_EQ(reply_form_of("application/x-ndjson; charset=utf-8"), reply_form::lines);
+    for (const char* type : {"", "application/jsonl", "application/json-seq", "application/ndjson",
                              "text/plain", "text/html", "text/event-streams"})
         EXPECT_EQ(reply_form_of(type), reply_form::none) << type;
+}
+
+// Each in every way, also in one byte a piece.
+void expect_lines(const std::string& text, const std::string& expected)
+{
+    each_way(reply_form::lines, text, 1,
+             [&](const usage_reader& reader) { ASSERT_EQ(told(reader), expected) << text.substr(0, 500); });
+}
+
+// Not behind a chunk of chat, which would show that it is a stream of those.
+void expect_native(const std::string& text, const std::string& expected)
+{
+    each_way(reply_form::sse, text, 1,
+             [&](const usage_reader& reader) { ASSERT_EQ(told(reader), expected) << text.substr(0, 500); });
+}
+
+std::string typed(const std::string& type, const std::string& members)
+{
+    return "event: " + type + "\ndata: {\"type\":\"" + type + "\"" + members + "}\n\n";
+}
+
+std::string message_start(const std::string& usage_members)
+{
+    return typed("message_start",
+                 ",\"message\":{\"id\":\"m\",\"content\":[],\"usage\":{" + usage_members + "}}");
+}
+
+std::string message_delta(const std::string& usage_members)
+{
+    return typed("message_delta",
+                 ",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{" + usage_members + "}");
+}
+
+const std::string text_delta =
+    typed("content_block_delta", R"(,"index":0,"delta":{"type":"text_delta","text":"hi"})");
+const std::string message_stop = typed("message_stop", "");
+
+TEST(usage, stream_20_timings_alone)
+{
+    const std::string last = event(R"({"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],)"
+                                   R"("timings":{"cache_n":4,"prompt_n":3,"predicted_n":10}})");
+    expect_stream(delta("a") + last + done, "7/10 cached 4 final");
+    // They count only where nothing else does.
+    expect_stream(last + last_event(8, 11) + done, "8/11 final");
+}
+
+TEST(usage, stream_30_to_32_messages)
+{
+    const std::string start = message_start(R"("input_tokens":7,"cache_creation_input_tokens":100,)"
+                                            R"("cache_read_input_tokens":50,"cache_creation":{)"
+                                            R"("ephemeral_5m_input_tokens":100},"output_tokens":3)");
+    expect_stream(start + text_delta + message_delta("\"output_tokens\":10") + message_stop,
+                  "157/10 cached 50 written 100 final");
+    expect_stream(start + text_delta, "157/3 cached 50 written 100");
+    const std::string iterations =
+        R"("input_tokens":7,"output_tokens":10,"iterations":[)"
+        R"({"input_tokens":7,"output_tokens":10},{"input_tokens":1,"output_tokens":99}])";
+    const std::string padded = replaced(message_delta(iterations), "}}\n", "}               }\n");
+    expect_stream(message_start("\"input_tokens\":7,\"output_tokens\":1") + text_delta + padded
+                      + message_stop,
+                  "7/10 final");
+    for (const char* first : {"0", "9"}) {
+        expect_stream(message_start(std::string("\"input_tokens\":") + first + ",\"output_tokens\":0")
+                          + text_delta + message_delta("\"input_tokens\":7,\"output_tokens\":10")
+                          + message_stop,
+                      "7/10 final");
+    }
+    // llama.cpp: each count in one place only.
+    expect_stream(message_start("\"input_tokens\":7") + message_delta("\"output_tokens\":10"), "7/10 final");
+}
+
+TEST(usage, stream_33_and_34_responses)
+{
+    const std::string created = typed("response.created", R"(,"response":{"id":"r","usage":null})");
+    const std::string text = typed("response.output_text.delta", R"(,"delta":"hi")");
+    expect_stream(
+        created + text
+            + "event: response.completed\ndata: {\"response\":{\"id\":\"r\",\"usage\":{\"input_tokens\":7,"
+              "\"output_tokens\":10,\"total_tokens\":17}},\"sequence_number\":9,"
+              "\"type\":\"response.completed\"}\n\n",
+        "7/10 final");
+    const std::string details =
+        R"(,"response":{"usage":{"input_tokens":7,"input_tokens_details":{"cached_tokens":4,)"
+        R"("input_tokens_per_turn":[7]},"output_tokens":10,"output_tokens_details":)"
+        R"({"reasoning_tokens":6}}})";
+    expect_stream(created + text + typed("response.incomplete", details), "7/10 cached 4 reasoning 6 final");
+    expect_stream(text
+                      + typed("response.completed",
+                              R"(,"response":{"usage":{"prompt_tokens":7,"completion_tokens":10}})"),
+                  "7/10 final");
+
+    const std::string incomplete =
+        created + text + typed("response.incomplete", R"(,"response":{"usage":null})");
+    expect_stream(incomplete, "unknown");
+    each_way(reply_form::sse, incomplete, 1, [](const usage_reader& reader) {
+        ASSERT_TRUE(reader.incomplete_seen());
+        ASSERT_FALSE(reader.error_seen());
+    });
+    EXPECT_TRUE(error_in(created + text
+                         + typed("response.failed", R"(,"response":{"error":{"code":"x"},"usage":null})")));
+    EXPECT_TRUE(error_in(text + typed("error", R"(,"code":"x","message":"m")")));
+    EXPECT_TRUE(error_in(delta("a") + "event: error\ndata: {}\n\n"));
+}
+
+TEST(usage, lines_35_and_36_ollama)
+{
+    const std::string first = R"({"model":"m","message":{"role":"assistant","content":"hi"},"done":false})"
+                              "\n";
+    const std::string context = repeated(15000, "101325,");
+    const std::string last =
+        "{\"model\":\"m\",\"response\":\"\",\"done\":true,\"done_reason\":\"stop\",\"context\":[" + context
+        + "1],\"total_duration\":9,\"prompt_eval_count\":7,\"eval_count\":10}";
+    usage_reader reader;
+    reader.start(reply_form::lines, 1);
+    std::string all = first + last;
+    for (size_t at = 0; at < all.size(); at += 4096)
+        reader.feed(std::string_view(all).substr(at, 4096));
+    reader.finish();
+    EXPECT_EQ(told(reader), "7/10 final");
+
+    expect_lines(first + R"({"done":true,"prompt_eval_count":7,"eval_count":10})" + "\n", "7/10 final");
+    expect_lines(first + "\r\n" + R"({"done":true,"prompt_eval_count":7,"eval_count":10})" + "\r\n",
+                 "7/10 final");
+    expect_lines(first + R"({"done":true,"eval_count":10})", "0/10 final");
+    expect_lines(first + R"({"done":true})" + "\n", "unknown");
+    expect_lines(first + R"({"done":true,"prompt_eval_count":7,"eval_count":1)", "unknown");
+    EXPECT_TRUE(error_in(first + "{\"error\":\"no\"}\n", reply_form::lines));
+    EXPECT_FALSE(error_in(first, reply_form::lines));
+    each_way(reply_form::lines, first, 1,
+             [](const usage_reader& r) { ASSERT_TRUE(r.content_seen() && r.at_event_border()); });
+}
+
+TEST(usage, native_streams)
+{
+    // llama.cpp: running counts on each event.
+    const auto llama = [](unsigned n, bool stop) {
+        return event("{\"index\":0,\"content\":\"" + std::string(stop ? "" : "a")
+                     + "\",\"stop\":" + (stop ? "true" : "false")
+                     + ",\"tokens_predicted\":" + std::to_string(n) + ",\"tokens_evaluated\":7}");
+    };
+    expect_native(llama(1, false) + llama(2, false), "7/2");
+    expect_native(llama(1, false) + llama(10, true), "7/10 final");
+    // SGLang: the whole text each time.
+    const auto sglang = [](unsigned n) {
+        return event("{\"text\":\"aaa\",\"meta_info\":{\"prompt_tokens\":7,\"completion_tokens\":"
+                     + std::to_string(n) + ",\"cached_tokens\":4}}");
+    };
+    expect_native(sglang(1) + sglang(5), "7/5 cached 4");
+    expect_native(sglang(1) + sglang(10) + done, "7/10 cached 4 final");
+    // TGI.
+    const std::string token =
+        event(R"({"index":1,"token":{"id":1,"text":"a"},"generated_text":null,"details":null})");
+    expect_native(token + token, "unknown");
+    expect_native(
+        token
+            + event(R"({"index":10,"token":{"id":2,"text":""},"generated_text":"all","details":)"
+                    R"({"finish_reason":"length","generated_tokens":10,"seed":null,"input_length":7}})"),
+        "7/10 final");
+}
+
+TEST(usage, native_json)
+{
+    expect_json(
+        R"({"content":"a","tokens_predicted":10,"tokens_evaluated":7,"stop":true,"timings":{"prompt_n":1}})",
+        "7/10 final");
+    expect_json(
+        R"({"model":"m","response":"a","done":true,"context":[1,2],"prompt_eval_count":7,"eval_count":10})",
+        "7/10 final");
+    expect_json(R"({"model":"m","embeddings":[[0.1]],"prompt_eval_count":7})", "7/0 final");
+    expect_json(R"({"text":"a","meta_info":{"prompt_tokens":7,"completion_tokens":10}})", "7/10 final");
+    expect_json(R"([{"text":"a","meta_info":{"prompt_tokens":3,"completion_tokens":4}},)"
+                R"({"text":"b","meta_info":{"prompt_tokens":5,"completion_tokens":6}}])",
+                "8/10 final");
+    expect_json(R"({"generated_text":"a","details":{"generated_tokens":10,"prefill":[],"input_length":7}})",
+                "7/10 final");
+    expect_json(
+        R"({"type":"message","content":[],"usage":{"input_tokens":7,"cache_read_input_tokens":50,"output_tokens":10}})",
+        "57/10 cached 50 final");
+    expect_json(R"({"object":"response","output":[],"usage":{"input_tokens":7,"output_tokens":10}})",
+                "7/10 final");
+    expect_json(R"({"input_tokens":7})", "unknown");
+    expect_json(R"({"choices":[],"timings":{"cache_n":4,"prompt_n":3,"predicted_n":10}})", "7/10 cached 4");
+}
+
+TEST(usage, what_is_left_to_be_estimated)
+{
+    const std::string text = delta("hello");
+    const auto uncounted = [](const std::string& stream) {
+        uint64_t bytes = 0;
+        each_way(reply_form::sse, stream, 1, [&](const usage_reader& reader) {
+            if (bytes != 0) {
+                ASSERT_EQ(bytes, reader.uncounted_bytes());
+            }
+            bytes = reader.uncounted_bytes();
+        });
+        return bytes;
+    };
+    const std::string role = event(R"({"choices":[{"index":0,"delta":{"role":"assistant"}}]})");
+    EXPECT_EQ(uncounted(role), 0u);
+    EXPECT_EQ(uncounted(role + text + text + text), 3 * text.size());
+    EXPECT_EQ(uncounted(role + text + text + text.substr(0, 40)), 2 * text.size());
+    EXPECT_EQ(uncounted(role + text + text + done), 2 * text.size());
+    EXPECT_EQ(uncounted(text + last_event(7, 1) + done), 0u);
+    const std::string start = message_start("\"input_tokens\":7,\"output_tokens\":3");
+    EXPECT_EQ(uncounted(start + text_delta + text_delta), 2 * text_delta.size());
+
+    usage_reader reader;
+    reader.start(reply_form::sse, 1);
+    reader.feed(role + text + text + last_event(7, 2) + done);
+    EXPECT_EQ(reader.counted_bytes(), 2 * text.size());
 }
 
 } // namespace

@@ -1,0 +1,111 @@
+#include "usage_strip.h"
+
+namespace llm {
+
+void usage_strip::start(strip_what what)
+{
+    *this = usage_strip();
+    what_ = what;
+}
+
+void usage_strip::cut(uint64_t begin, uint64_t end, const cut_sink& sink)
+{
+    if (!decided_ && is_waiting_) {
+        keep_event(sink);
+    }
+    if (decided_) {
+        sink.cut(sink.owner, begin, end);
+    } else {
+        is_waiting_ = true;
+        cut_ = {begin, end};
+    }
+}
+
+void usage_strip::keep_event(const cut_sink& sink)
+{
+    decided_ = true;
+    if (is_waiting_) {
+        sink.cut(sink.owner, cut_.begin, cut_.end);
+        is_waiting_ = false;
+    }
+}
+
+void usage_strip::on_usage(const json_event& event, std::string_view next, const cut_sink& sink)
+{
+    if (event.is == json_event::what::open || !in_usage_) {
+        cut_from_ = event.index != 0 ? event.comma : event.key_begin;
+        wants_comma_ = event.index == 0;
+    }
+    in_usage_ = event.is == json_event::what::open;
+    if (in_usage_) {
+        has_usage_ = true;
+        return;
+    }
+    cut(cut_from_, event.value_end, sink);
+    if (wants_comma_) {
+        find_comma(next, event.value_end, sink);
+    }
+}
+
+void usage_strip::find_comma(std::string_view bytes, uint64_t offset, const cut_sink& sink)
+{
+    const size_t at = bytes.find_first_not_of(" \t\r\n");
+    if (at == std::string_view::npos) {
+        return;
+    }
+    wants_comma_ = false;
+    if (bytes[at] != ',') {
+        return;
+    }
+    const uint64_t comma = offset + at;
+    if (is_waiting_) {
+        cut_.end = comma + 1; // white space between them goes as well
+    } else {
+        cut(comma, comma + 1, sink);
+    }
+}
+
+void usage_strip::on_choices(bool empty, const cut_sink& sink)
+{
+    no_choices_ = empty;
+    if (!empty && !decided_) {
+        keep_event(sink);
+    }
+}
+
+void usage_strip::on_data(std::string_view bytes, uint64_t offset, const cut_sink& sink)
+{
+    if (wants_comma_ && !in_usage_) {
+        find_comma(bytes, offset, sink);
+    }
+}
+
+bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const cut_sink& sink)
+{
+    const bool goes = valid && !decided_ && what_ == strip_what::all && no_choices_ && has_usage_;
+    if (goes) {
+        sink.cut(sink.owner, begin, end);
+    } else if (valid && !decided_ && what_ == strip_what::all) {
+        keep_event(sink);
+    }
+    start(what_);
+    return goes;
+}
+
+uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, const cut_sink& sink)
+{
+    if (!decided_) {
+        if (end - begin <= max_held) {
+            return begin;
+        }
+        keep_event(sink);
+    }
+    if (in_usage_) {
+        sink.cut(sink.owner, cut_from_, end);
+        cut_from_ = end;
+        return end;
+    }
+    return unsaid < end && end - unsaid <= max_held ? unsaid : end;
+}
+
+} // namespace llm

@@ -1,0 +1,154 @@
+// A stream in which the gateway has asked for usage must reach the client as if it had not, in any pieces.
+//
+// The input first says, a byte each, what events there are, in two forms: as a server sends them unasked, and
+// as it sends them asked. What is left of it is a stream of its own, which must come out the same in any
+// pieces.
+#include "core/usage.h"
+
+#include "pieces.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace {
+
+using namespace llm;
+
+struct two_forms {
+    std::string unasked;
+    std::string asked;
+};
+
+void both(two_forms& to, std::string_view text)
+{
+    to.unasked += text;
+    to.asked += text;
+}
+
+constexpr std::string_view usages[] = {
+    "null",
+    R"({"prompt_tokens":7,"completion_tokens":10,"total_tokens":17})",
+    R"({"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":4,"x":[{"usage":1},"}"]}})",
+    "{ }",
+    "\"none\"",
+    "-1.5e3",
+};
+constexpr std::string_view members[] = {
+    R"("id":"c")",
+    R"("choices":[{"index":0,"delta":{"content":"\"usage\":1"}}])",
+    R"("choices" : [ {"index":1,"usage":{"prompt_tokens":1}} , {} ])",
+    R"("usagf":null)",
+    R"("metrics":{"usage":{"prompt_tokens":1}})",
+    R"("created":12)",
+};
+
+// One event, whose parts are chosen by `bits`.
+void add_event(two_forms& to, uint32_t bits)
+{
+    const auto next = [&bits](uint32_t below) {
+        const uint32_t n = bits % below;
+        bits /= below;
+        return n;
+    };
+    switch (next(8)) {
+    case 0:
+        both(to, ": ping\n\n");
+        return;
+    case 1:
+        to.asked += "data: {\"choices\":[],\"usage\":" + std::string(usages[1 + next(3)]) + "}\n\n";
+        return;
+    case 2:
+        both(to, "data: {\"choices\":[],\"model\":\"m\"}\n\n");
+        return;
+    case 3:
+        both(to, "data: [DONE]\n\n");
+        return;
+    default:
+        break;
+    }
+    const uint32_t count = 1 + next(3);
+    const uint32_t place = next(count + 2); // of usage; with none of these it has none
+    const std::string usage = "\"usage\":" + std::string(usages[next(std::size(usages))]);
+    const char* const comma = next(2) == 0 ? "," : " ,\n";
+    both(to, "data: {");
+    // The comma in front goes with it; where there is none, the one behind it.
+    for (uint32_t i = 0; i < count; ++i) {
+        if (i == place) {
+            to.asked += i == 0 ? usage + "," : "," + usage;
+        }
+        if (i != 0) {
+            both(to, comma[0] == ' ' ? "," : comma);
+        }
+        both(to, members[(next(16) + i) % std::size(members)]);
+    }
+    if (count == place) {
+        to.asked += "," + usage;
+    }
+    both(to, "}\n\n");
+}
+
+struct output {
+    std::string all;
+    std::string out;
+    uint64_t passed = 0;
+
+    void pass(uint64_t end)
+    {
+        if (end < passed || end > all.size())
+            abort();
+        out += all.substr(passed, end - passed);
+        passed = end;
+    }
+    static void cut(void* self, uint64_t begin, uint64_t end)
+    {
+        auto& o = *static_cast<output*>(self);
+        if (begin >= end)
+            abort();
+        o.pass(begin);
+        o.passed = end;
+        if (end > o.all.size())
+            abort();
+    }
+};
+
+std::string stripped(std::string_view text, strip_what what, uint32_t seed)
+{
+    output o;
+    usage_reader reader;
+    reader.start(reply_form::sse, 1, what);
+    in_pieces(text, seed, [&](std::string_view piece) {
+        o.all += piece;
+        reader.feed(piece, {output::cut, &o});
+        if (reader.settled() > o.passed)
+            o.pass(reader.settled());
+        if (o.all.size() - o.passed > usage_strip::max_held)
+            abort();
+    });
+    reader.finish({output::cut, &o});
+    o.pass(text.size());
+    return o.out;
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
+{
+    two_forms stream;
+    size_t at = 0;
+    for (; at + 3 < size && data[at] != 0 && at < 400; at += 4)
+        add_event(stream, data[at] | data[at + 1] << 8 | data[at + 2] << 16
+                              | static_cast<uint32_t>(data[at + 3]) << 24);
+    const uint32_t seed = piece_seed(stream.asked);
+    for (const uint32_t pieces : {whole_piece, byte_pieces, seed, seed * 31 | 2})
+        if (stripped(stream.asked, strip_what::all, pieces) != stream.unasked)
+            abort();
+
+    const std::string_view rest(reinterpret_cast<const char*>(data) + at, size - at);
+    for (const strip_what what : {strip_what::all, strip_what::running}) {
+        const std::string bytes = stripped(rest, what, byte_pieces);
+        for (const uint32_t pieces : {whole_piece, piece_seed(rest), piece_seed(rest) * 31 | 2})
+            if (stripped(rest, what, pieces) != bytes)
+                abort();
+    }
+    return 0;
+}
