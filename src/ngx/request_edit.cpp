@@ -95,6 +95,24 @@ ngx_chain_t* copy_of(ngx_pool_t* pool, std::string_view text)
     return cl;
 }
 
+// A variable keeps the value that was asked for first, such as in a location that the request was redirected
+// from. FastCGI would send a body of the old length.
+void forget_variables(ngx_http_request_t* r)
+{
+    auto* cmcf =
+        static_cast<ngx_http_core_main_conf_t*>(ngx_http_get_module_main_conf(r, ngx_http_core_module));
+    auto* variables = static_cast<ngx_http_variable_t*>(cmcf->variables.elts);
+    for (ngx_uint_t i = 0; i < cmcf->variables.nelts; i++) {
+        if (!r->variables[i].valid) {
+            continue;
+        }
+        std::string_view name = view(variables[i].name);
+        if (name == "content_length" || name == "http_content_length" || name == "request_body") {
+            r->variables[i].valid = 0;
+        }
+    }
+}
+
 bool apply(ngx_http_request_t* r, const body_edit& edit)
 {
     auto* length = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_OFF_T_LEN));
@@ -124,6 +142,7 @@ bool apply(ngx_http_request_t* r, const body_edit& edit)
         header->value = {
             static_cast<size_t>(ngx_sprintf(length, "%O", r->headers_in.content_length_n) - length), length};
     }
+    forget_variables(r);
     return true;
 }
 
