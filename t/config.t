@@ -62,6 +62,7 @@ my @good = (
     [ 'two files',                   "$zone $keys", 'llm_api_keys %%DIR%%/more.json;' ],
     [ 'off at every level',          "$zone llm_api_keys off;", 'llm_api_keys off;', 'llm_api_keys off;' ],
     [ 'off without a zone',          'llm_api_keys off;' ],
+    [ 'usage_inject at every level', "$zone llm_usage_inject off;", 'llm_usage_inject final;', 'llm_usage_inject continuous;' ],
     [ 'status beside keys',          "$zone $keys", '', 'llm_status;' ],
     [ 'a size in kilobytes',         'llm_zone llm:1024k;' ],
     [ 'a path relative to the prefix', $zone, '', 'llm_api_keys keys.json;' ],
@@ -99,6 +100,10 @@ my @bad = (
     [ 'two zones and none named', qr/zone=/,                         "$zone llm_zone b:4m; $keys" ],
     [ 'a missing file',           qr/nosuch\.json.*No such file/,    "$zone llm_api_keys %%DIR%%/nosuch.json;" ],
     [ 'a directory',              qr/html/,                          "$zone llm_api_keys %%DIR%%/html;" ],
+    [ 'usage_inject without a value', qr/invalid number of arguments/, "$zone llm_usage_inject;" ],
+    [ 'usage_inject with too much', qr/invalid number of arguments/, "$zone llm_usage_inject final off;" ],
+    [ 'usage_inject with something else', qr/"on".*expected final, continuous or off/, $zone, 'llm_usage_inject on;' ],
+    [ 'usage_inject twice at one level', qr/is duplicate/,           $zone, '', 'llm_usage_inject off; llm_usage_inject final;' ],
     [ 'status in http',           qr/not allowed here/,              "$zone llm_status;" ],
     [ 'status in server',         qr/not allowed here/,              $zone, 'llm_status;' ],
     [ 'status with arguments',    qr/invalid number of arguments/,   $zone, '', 'llm_status on;' ],
@@ -119,7 +124,7 @@ case 'a later version\'s parameter' => sub {
     my ($ok, $said) = $t->check_conf(conf_with('llm_zone llm:4m state=%%DIR%%/usage.db;'));
     ok($ok, 'state= is accepted');
     like($said, qr/\[warn\].*state.*not in force yet/, 'with a warning');
-    for my $directive ('llm_metrics', 'llm_usage_inject final', 'llm_errors openai') {
+    for my $directive ('llm_metrics', 'llm_errors openai') {
         ($ok, $said) = $t->check_conf(conf_with($zone, '', "$directive;"));
         ok(!$ok, "$directive is not silently ignored");
         like($said, qr/unknown directive/, 'but unknown');

@@ -24,6 +24,7 @@ http {
     %%PROXY%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
+    llm_usage_inject off;
     keepalive_requests 10000;
     server {
         listen 127.0.0.1:%%PORT_0%%;

@@ -1,7 +1,9 @@
 #include "request_facts.h"
 
+#include "bytes.h"
 #include "json_count.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace llm {
@@ -26,6 +28,7 @@ enum : uint8_t {
     parameters,
     sampling_params,
     include_usage,
+    continuous_usage_stats,
     prompt_element,
     num_predict,
     parameters_max_new_tokens,
@@ -52,7 +55,8 @@ constexpr auto paths = json_paths<path::count>({{
     {"options", path::root},
     {"parameters", path::root},
     {"sampling_params", path::root},
-    {"include_usage", path::stream_options},
+    {"include_usage", path::stream_options, json_text::bounded},
+    {"continuous_usage_stats", path::stream_options, json_text::bounded},
     {json_elements, path::prompt},
     {"num_predict", path::options, json_text::bounded},
     {"max_new_tokens", path::parameters, json_text::bounded},
@@ -103,42 +107,64 @@ bool lax_count(const json_event& event, uint64_t& count)
     }
 }
 
-// Whether a server surely takes a value for false. The words are those of pydantic's lax mode, in any case.
-bool clearly_false(const json_event& event)
+bool is_word(std::string_view text, std::string_view lowcase)
 {
-    if (event.type == json_type::null || event.type == json_type::no) {
-        return true;
-    }
-    if (event.truncated) {
-        return false;
-    }
-    if (event.type == json_type::number) {
-        // 1e-9 is not 0, yet no count either.
-        uint64_t count = 1;
-        return json_count(event.text, max_bound, count) && count == 0;
-    }
-    if (event.type != json_type::string) {
-        return false;
-    }
+    return text.size() == lowcase.size()
+           && std::equal(text.begin(), text.end(), lowcase.begin(),
+                         [](char a, char b) { return ascii_lower(a) == b; });
+}
+
+// The words are those of pydantic's lax mode.
+request_flag flag_of_word(std::string_view text)
+{
     for (const std::string_view word : {"0", "f", "n", "no", "off", "false"}) {
-        if (event.text.size() != word.size()) {
-            continue;
-        }
-        size_t i = 0;
-        while (i < word.size() && (event.text[i] | ('a' <= word[i] ? 0x20 : 0)) == word[i]) {
-            ++i;
-        }
-        if (i == word.size()) {
-            return true;
+        if (is_word(text, word)) {
+            return request_flag::no;
         }
     }
-    return false;
+    for (const std::string_view word : {"1", "t", "y", "on", "yes", "true"}) {
+        if (is_word(text, word)) {
+            return request_flag::yes;
+        }
+    }
+    return request_flag::unclear;
+}
+
+request_flag flag_of(const json_event& event)
+{
+    if (event.is == json_event::what::open || event.truncated) {
+        return request_flag::unclear;
+    }
+    switch (event.type) {
+    case json_type::null:
+    case json_type::no:
+        return request_flag::no;
+    case json_type::yes:
+        return request_flag::yes;
+    case json_type::string:
+        return flag_of_word(event.text);
+    default:
+        break;
+    }
+    // 1e-9 is not 0, yet no count either.
+    uint64_t count = 0;
+    if (!json_count(event.text, max_bound, count) || count > 1) {
+        return request_flag::unclear;
+    }
+    return count == 1 ? request_flag::yes : request_flag::no;
 }
 
 } // namespace
 
+struct request_facts::feeding {
+    request_facts& self;
+    std::string_view piece;
+    uint64_t begin; // its offset in the body
+};
+
 bool request_facts::feed(std::string_view piece)
 {
+    feeding now{*this, piece, bytes_};
     bytes_ += piece.size();
     if (fault_ != body_fault::none) {
         return false;
@@ -157,9 +183,16 @@ bool request_facts::feed(std::string_view piece)
             return false;
         }
         begun_ = true;
+        scanner_.seek(now.begin);
     }
 
-    const size_t taken = scanner_.feed(piece, paths.data(), {take, this});
+    const size_t taken = scanner_.feed(piece, paths.data(), {take, &now});
+    if (in_options_) {
+        keep_options(now, bytes_);
+    }
+    if (wants_comma_) {
+        find_options_comma(now);
+    }
     if (scanner_.error() == json_error::too_deep) {
         set_fault(body_fault::too_deep);
     } else if (taken != piece.size()) {
@@ -178,15 +211,20 @@ body_fault request_facts::finish()
     return fault_;
 }
 
-void request_facts::take(void* self, const json_event& event)
+void request_facts::take(void* now, const json_event& event)
 {
-    static_cast<request_facts*>(self)->on(event);
+    const auto& fed = *static_cast<const feeding*>(now);
+    fed.self.on(event, fed);
 }
 
-void request_facts::on(const json_event& event)
+void request_facts::on(const json_event& event, const feeding& now)
 {
     // The rest of the piece in which the fault was found is scanned, and says nothing any more.
-    if (fault_ != body_fault::none || event.is == json_event::what::close) {
+    if (fault_ != body_fault::none) {
+        return;
+    }
+    if (event.is == json_event::what::close) {
+        on_close(event, now);
         return;
     }
     if (event.folded) {
@@ -203,13 +241,18 @@ void request_facts::on(const json_event& event)
         on_model(event);
         break;
     case path::stream:
-        may_stream_ = event.is == json_event::what::open || !clearly_false(event);
+        stream_ = flag_of(event);
         break;
     case path::stream_options:
-        has_stream_options_ = event.type != json_type::null;
+        on_stream_options(event);
         break;
     case path::include_usage:
-        has_include_usage_ = true;
+        on_usage_flag(event, options_.include_usage, options_.include_usage_begin,
+                      options_.include_usage_end);
+        break;
+    case path::continuous_usage_stats:
+        on_usage_flag(event, options_.continuous_usage_stats, options_.continuous_begin,
+                      options_.continuous_end);
         break;
     case path::n:
     case path::best_of:
@@ -233,6 +276,71 @@ void request_facts::on(const json_event& event)
     default:
         on_bound(event);
         break;
+    }
+}
+
+void request_facts::on_close(const json_event& event, const feeding& now)
+{
+    if (event.path == path::root) {
+        root_end_ = event.value_end - 1;
+    } else if (in_options_ && event.path == path::stream_options) {
+        keep_options(now, event.value_end);
+        in_options_ = false;
+        options_.empty = event.index == 0;
+        options_.end = event.value_end;
+    }
+}
+
+void request_facts::on_stream_options(const json_event& event)
+{
+    using state = stream_options_member::state;
+    options_.is = event.type == json_type::null     ? state::null
+                  : event.type == json_type::object ? state::object
+                                                    : state::other;
+    // The comma that goes with a member is the one before it, or after it where it stands first.
+    wants_comma_ = event.index == 0;
+    options_.begin = wants_comma_ ? event.key_begin : event.comma;
+    options_.end = event.value_end;
+    in_options_ = options_.is == state::object;
+    options_begin_ = event.value_begin;
+}
+
+void request_facts::on_usage_flag(const json_event& event, request_flag& flag, uint8_t& begin,
+                                  uint8_t& end) const
+{
+    flag = flag_of(event);
+    // Of a longer object these say nothing, and are not used.
+    begin = static_cast<uint8_t>(event.value_begin - options_begin_);
+    end = static_cast<uint8_t>(event.value_end - options_begin_);
+}
+
+// Keeps what the piece has of the object's text, up to this offset.
+void request_facts::keep_options(const feeding& now, uint64_t end)
+{
+    const uint64_t begin = std::max(options_begin_, now.begin);
+    const std::string_view text = now.piece.substr(begin - now.begin, end - begin);
+    if (text.size() > stream_options_member::max_text - options_.size) {
+        options_.is = stream_options_member::state::too_long;
+        in_options_ = false;
+        return;
+    }
+    std::memcpy(options_.text + options_.size, text.data(), text.size());
+    options_.size = static_cast<uint8_t>(options_.size + text.size());
+}
+
+// The first byte after the member that is not white space.
+void request_facts::find_options_comma(const feeding& now)
+{
+    if (in_options_ || options_.end == 0) {
+        return;
+    }
+    for (uint64_t at = std::max(options_.end, now.begin); at < bytes_; ++at) {
+        const char c = now.piece[at - now.begin];
+        if (!is_space(c)) {
+            options_.end = c == ',' ? at + 1 : options_.end;
+            wants_comma_ = false;
+            return;
+        }
     }
 }
 

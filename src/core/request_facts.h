@@ -27,8 +27,41 @@ struct request_bound {
     uint64_t value = 0;
 };
 
+// A request's yes or no, as pydantic's lax mode reads it. `no`: also null. `unclear`: servers refuse it, or
+// differ.
+enum class request_flag : uint8_t { absent, no, yes, unclear };
+
+// `stream_options`, kept as the client wrote it so that more can be asked for.
+struct stream_options_member {
+    static constexpr size_t max_text = 160;
+
+    enum class state : uint8_t {
+        absent,
+        null,
+        object,
+        too_long, // an object whose text has more than max_text bytes: `text` is not all of it
+        other,    // of a type that no server takes
+    } is = state::absent;
+    request_flag include_usage = request_flag::absent;
+    request_flag continuous_usage_stats = request_flag::absent;
+    bool empty = false; // an object without members
+
+    // Where the member stands in the body, with the comma that goes with it.
+    uint64_t begin = 0;
+    uint64_t end = 0;
+
+    // Of an object: its text, and where in it the values stand.
+    uint8_t size = 0;
+    uint8_t include_usage_begin = 0;
+    uint8_t include_usage_end = 0;
+    uint8_t continuous_begin = 0;
+    uint8_t continuous_end = 0;
+    char text[max_text] = {};
+};
+
 // Reads the fields of the OpenAI API, and the bounds of the native APIs of llama.cpp, Ollama, TGI and SGLang.
-// Only members of the root object count, and of its objects `options`, `parameters` and `sampling_params`.
+// Only members of the root object count, and of its objects `options`, `parameters`, `sampling_params` and
+// `stream_options`.
 // All zero bytes are a valid initial state.
 class request_facts {
 public:
@@ -50,23 +83,31 @@ public:
     std::string_view model() const { return {model_, model_size_}; }
     // `stream` has a value that a lenient server may take for true: all but false, null, 0 and the words for
     // them.
-    bool may_stream() const { return may_stream_; }
+    bool may_stream() const { return stream_ == request_flag::yes || stream_ == request_flag::unclear; }
+    // `stream` has a value that every server that takes it at all takes for true.
+    bool surely_streams() const { return stream_ == request_flag::yes; }
     // The largest of the API's names for it that are given; of one choice, in tokens.
     request_bound max_tokens() const { return max_tokens_; }
     // `n`, or `best_of` if it is larger (and the native names for them); at least 1.
     uint32_t choices() const { return choices_ > 1 ? choices_ : 1; }
     // Elements of `prompt` if it is an array of strings or arrays, else 1.
     uint32_t prompts() const { return prompts_ > 1 ? prompts_ : 1; }
-    // `stream_options` is present and not null.
-    bool has_stream_options() const { return has_stream_options_; }
-    // `include_usage` is a member of `stream_options`.
-    bool has_include_usage() const { return has_include_usage_; }
+    const stream_options_member& stream_options() const { return options_; }
+    // The offset of the brace that closes the root object.
+    uint64_t root_end() const { return root_end_; }
     // Body bytes fed.
     uint64_t bytes() const { return bytes_; }
 
 private:
-    static void take(void* self, const json_event& event);
-    void on(const json_event& event);
+    struct feeding; // the piece that is being fed
+
+    static void take(void* feeding, const json_event& event);
+    void on(const json_event& event, const feeding& now);
+    void on_close(const json_event& event, const feeding& now);
+    void on_stream_options(const json_event& event);
+    void on_usage_flag(const json_event& event, request_flag& flag, uint8_t& begin, uint8_t& end) const;
+    void keep_options(const feeding& now, uint64_t end);
+    void find_options_comma(const feeding& now);
     void on_model(const json_event& event);
     void on_bound(const json_event& event);
     void on_choices(const json_event& event);
@@ -83,9 +124,12 @@ private:
     body_fault fault_ = body_fault::none;
     bool begun_ = false; // the first byte that is not white space came
     bool has_model_ = false;
-    bool may_stream_ = false;
-    bool has_stream_options_ = false;
-    bool has_include_usage_ = false;
+    bool in_options_ = false;  // between the braces of `stream_options`
+    bool wants_comma_ = false; // `stream_options` stood first: the comma after it is its own
+    request_flag stream_ = request_flag::absent;
+    uint64_t options_begin_ = 0; // of the object
+    uint64_t root_end_ = 0;
+    stream_options_member options_;
     char model_[max_model] = {};
 };
 

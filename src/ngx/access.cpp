@@ -147,7 +147,7 @@ std::string_view text_of(body_fault fault)
     case body_fault::too_deep:
         return "it is nested too deeply";
     case body_fault::duplicate_field:
-        return "a field stands twice at its top level";
+        return "a field stands twice in it";
     case body_fault::ambiguous_model:
         return "the field \"model\" is spelled in another case";
     case body_fault::bad_model:
@@ -195,8 +195,10 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     ctx.watched = result.report.has_tokens;
     ctx.granted = std::min(request.estimate, result.hard_left);
     log_dry_run(r, result.dry_run_refusals);
-    return result.said == verdict::ok ? let_in(ctx, source)
-                                      : refuse_for(r, ctx, result.said, result.refused_by);
+    if (result.said != verdict::ok) {
+        return refuse_for(r, ctx, result.said, result.refused_by);
+    }
+    return ask_for_usage(r, ctx) ? let_in(ctx, source) : refuse(r, ctx, refusal::internal);
 }
 
 // A request that holds its lease came to another location by an internal redirect.

@@ -198,6 +198,29 @@ char* set_api_keys(ngx_conf_t* cf, ngx_command_t*, void* conf)
     return load_source(cf, *source);
 }
 
+char* set_usage_inject(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    std::string_view mode = view(arguments(cf)[1]);
+
+    if (lcf.inject != NGX_CONF_UNSET_UINT) {
+        return const_cast<char*>("is duplicate");
+    }
+    if (mode == "final") {
+        lcf.inject = static_cast<ngx_uint_t>(usage_inject::final);
+    } else if (mode == "continuous") {
+        lcf.inject = static_cast<ngx_uint_t>(usage_inject::continuous);
+    } else if (mode == "off") {
+        lcf.inject = static_cast<ngx_uint_t>(usage_inject::off);
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"llm_usage_inject\": expected final, continuous or off",
+                           &arguments(cf)[1]);
+        return conf_error();
+    }
+    return NGX_CONF_OK;
+}
+
 char* set_status(ngx_conf_t* cf, ngx_command_t*, void*)
 {
     auto* core =
@@ -239,6 +262,9 @@ ngx_command_t commands[] = {
     {ngx_string("llm_usage_weights"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_usage_weights,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_usage_inject"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_usage_inject,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     ngx_null_command,
@@ -259,6 +285,7 @@ void* create_location_conf(ngx_conf_t* cf)
     auto* conf = make<location_conf>(cf->pool);
     if (conf) {
         conf->keys = static_cast<key_source*>(NGX_CONF_UNSET_PTR);
+        conf->inject = NGX_CONF_UNSET_UINT;
     }
     return conf;
 }
@@ -276,6 +303,7 @@ char* merge_location_conf(ngx_conf_t*, void* parent, void* child)
     if (!to.weights) {
         to.weights = from.weights;
     }
+    ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
     return NGX_CONF_OK;
 }
 

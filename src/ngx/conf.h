@@ -4,6 +4,8 @@
 #include "ngx.hpp"
 #include "zone.h"
 
+#include "core/usage_inject.h"
+
 namespace llm {
 
 struct main_conf {
@@ -16,6 +18,7 @@ struct location_conf {
     key_source* keys;       // nullptr: off
     ngx_array_t* rules;     // limit_rule, of llm_limit; nullptr: none
     usage_weights* weights; // nullptr: each token counts as one
+    ngx_uint_t inject;      // usage_inject
 };
 
 extern ngx_command_t commands[];

@@ -6,6 +6,10 @@ namespace llm {
 
 namespace {
 
+// With glibc, larger ones come from a list that all sizes share, which is slower.
+static_assert(sizeof(request_ctx) <= 1032, "the largest size of glibc's per-thread cache");
+static_assert(sizeof(request_facts) <= sizeof(usage_reader), "what is read of the body costs no room");
+
 // The pool's cleanup record in which the context lies is also how it is found again: it survives internal
 // redirects, which clear the request's own pointer to the context.
 void free_context(void* data)

@@ -60,6 +60,8 @@ struct request_ctx {
     body_fault fault = body_fault::none;
     bool named_model = false;
     bool stream = false;
+    bool strip_usage = false;   // the gateway asked for the final usage, the client did not
+    bool strip_running = false; // the same of usage on the other chunks
     uint32_t prompts = 1;
     ngx_str_t model = ngx_null_string;
 
@@ -94,6 +96,10 @@ refusal check_coding(ngx_http_request_t* r);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
+// Edits the body so that the upstream tells the usage of a stream whose client does not ask for it, if the
+// location wants that. To be called once the request is let in. False if there is no memory, or the body's
+// file can not be written.
+bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx);
 // Answers with a refusal. Returns what the access handler has to return.
 // `wait_ms` is how long a limit lasts, 0 if that is not known.
 ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {},

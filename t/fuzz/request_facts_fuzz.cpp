@@ -1,8 +1,14 @@
-// A request's body must say the same in any pieces, and be faulty in all or in none.
+// A request's body must say the same in any pieces, and be faulty in all or in none. What asks for usage in
+// its place must leave a JSON object with the same members, and stream_options as they were but for what was
+// asked.
 #include "core/request_facts.h"
+#include "core/usage_inject.h"
 
 #include "pieces.h"
 
+#include <jansson.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -10,25 +16,112 @@ namespace {
 
 using namespace llm;
 
+constexpr usage_inject modes[] = {usage_inject::off, usage_inject::final, usage_inject::continuous};
+
+void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+std::string edited(std::string_view body, const body_edit& edit)
+{
+    std::string out(body);
+    uint64_t before = 0;
+    for (const body_range& range : edit.blanks()) {
+        require(before <= range.begin && range.begin < range.end && range.end <= edit.keep());
+        std::fill(&out[range.begin], &out[range.end - 1] + 1, ' ');
+        before = range.end;
+    }
+    require(edit.keep() < body.size() && body[edit.keep()] == '}' && edit.tail().back() == '}');
+    out.resize(edit.keep());
+    return out.append(edit.tail());
+}
+
+// jansson does not take all that the scanner takes (NaN, NUL in names, bad UTF-8, numbers out of range):
+// nullptr then.
+json_t* parse(std::string_view text, size_t flags)
+{
+    return json_loadb(text.data(), text.size(), flags | JSON_ALLOW_NUL, nullptr);
+}
+
+void take_true(json_t* options, const char* name)
+{
+    require(json_is_true(json_object_get(options, name)));
+    json_object_del(options, name);
+}
+
+// `before` and `after` are the same but for what was asked for.
+void compare(json_t* before, json_t* after, const injected_usage& asked)
+{
+    json_t* was = json_object_get(before, "stream_options");
+    json_t* is = json_object_get(after, "stream_options");
+    require(json_is_object(is));
+    if (!json_is_object(was)) {
+        require(was == nullptr || json_is_null(was));
+        json_object_set_new(before, "stream_options", json_object());
+        was = json_object_get(before, "stream_options");
+    }
+    if (asked.final) {
+        take_true(is, "include_usage");
+        json_object_del(was, "include_usage");
+    }
+    if (asked.running) {
+        take_true(is, "continuous_usage_stats");
+        json_object_del(was, "continuous_usage_stats");
+    }
+    require(json_equal(before, after));
+}
+
+void check_edit(std::string_view body, const std::string& result, const injected_usage& asked)
+{
+    // Upstreams must come to the same again: nothing stands twice, and nothing is left to ask for.
+    request_facts facts;
+    facts.feed(result);
+    require(facts.finish() == body_fault::none && facts.root_end() == result.size() - 1);
+    const stream_options_member& options = facts.stream_options();
+    require(!asked.final || options.include_usage == request_flag::yes);
+    require(!asked.running || options.continuous_usage_stats == request_flag::yes);
+
+    json_t* before = parse(body, JSON_REJECT_DUPLICATES);
+    json_t* after = parse(result, JSON_REJECT_DUPLICATES);
+    require((before == nullptr) == (after == nullptr));
+    if (before != nullptr)
+        compare(before, after, asked);
+    json_decref(before);
+    json_decref(after);
+}
+
 std::string told(std::string_view text, uint32_t seed)
 {
     request_facts facts;
     in_pieces(text, seed, [&](std::string_view piece) {
-        if (facts.feed(piece) != (facts.fault() == body_fault::none))
-            abort();
+        require(facts.feed(piece) == (facts.fault() == body_fault::none));
     });
     const body_fault fault = facts.finish();
-    if (facts.bytes() != text.size() || fault != facts.fault() || facts.choices() == 0
-        || facts.prompts() == 0)
-        abort();
+    require(facts.bytes() == text.size() && fault == facts.fault());
+    require(facts.choices() != 0 && facts.prompts() != 0);
     if (fault != body_fault::none)
         return "fault " + std::to_string(int(fault));
     std::string log(facts.model());
     for (const uint64_t n :
-         {uint64_t{facts.has_model()}, uint64_t{facts.may_stream()}, uint64_t(facts.max_tokens().is),
-          facts.max_tokens().value, uint64_t{facts.choices()}, uint64_t{facts.prompts()},
-          uint64_t{facts.has_stream_options()}, uint64_t{facts.has_include_usage()}})
+         {uint64_t{facts.has_model()}, uint64_t{facts.may_stream()}, uint64_t{facts.surely_streams()},
+          uint64_t(facts.max_tokens().is), facts.max_tokens().value, uint64_t{facts.choices()},
+          uint64_t{facts.prompts()}, facts.root_end()})
         log += ' ' + std::to_string(n);
+    for (const usage_inject mode : modes) {
+        body_edit edit(facts.root_end());
+        const injected_usage asked = inject_usage(facts, mode, edit);
+        log += asked.final ? 'f' : '-';
+        log += asked.running ? 'r' : '-';
+        if (!asked.any())
+            continue;
+        const std::string result = edited(text, edit);
+        require(result.size() == edit.size());
+        if (seed == whole_piece)
+            check_edit(text, result, asked);
+        log += result;
+    }
     return log;
 }
 

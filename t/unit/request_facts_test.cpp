@@ -66,8 +66,8 @@ TEST(request_facts, reads_a_chat_request)
                  EXPECT_TRUE(facts.may_stream());
                  EXPECT_EQ(facts.choices(), 2u);
                  EXPECT_EQ(facts.prompts(), 1u);
-                 EXPECT_TRUE(facts.has_stream_options());
-                 EXPECT_TRUE(facts.has_include_usage());
+                 EXPECT_EQ(facts.stream_options().is, stream_options_member::state::object);
+                 EXPECT_EQ(facts.stream_options().include_usage, request_flag::yes);
                  EXPECT_EQ(facts.max_tokens().value, 100u);
              });
 }
@@ -81,7 +81,7 @@ TEST(request_facts, has_defaults)
         EXPECT_EQ(facts.max_tokens().is, request_bound::state::absent);
         EXPECT_EQ(facts.choices(), 1u);
         EXPECT_EQ(facts.prompts(), 1u);
-        EXPECT_FALSE(facts.has_stream_options());
+        EXPECT_EQ(facts.stream_options().is, stream_options_member::state::absent);
     });
     each_way(
         R"( {"model":null,"stream":null,"stream_options":null,"n":null,"max_tokens":null,"prompt":null} )",
@@ -90,7 +90,7 @@ TEST(request_facts, has_defaults)
             EXPECT_FALSE(facts.may_stream());
             EXPECT_EQ(facts.max_tokens().is, request_bound::state::absent);
             EXPECT_EQ(facts.choices(), 1u);
-            EXPECT_FALSE(facts.has_stream_options());
+            EXPECT_EQ(facts.stream_options().is, stream_options_member::state::null);
         });
 }
 

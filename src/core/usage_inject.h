@@ -1,0 +1,28 @@
+// Asks the upstream of a stream for token counts in the place of a client that did not.
+#pragma once
+
+#include "body_edit.h"
+#include "request_facts.h"
+
+namespace llm {
+
+// llm_usage_inject. `continuous`: counts on every chunk too, for streams that may be aborted.
+enum class usage_inject : uint8_t { off, final, continuous };
+
+// What the gateway asked for and the client did not: it has to go from the reply.
+struct injected_usage {
+    bool final = false;   // the chunk at the end
+    bool running = false; // counts on the other chunks
+
+    bool any() const { return final || running; }
+};
+
+// True for the paths of the OpenAI API whose streams take `stream_options`: its chat and completions.
+bool takes_stream_options(std::string_view path);
+
+// Adds to `edit` what makes the request ask for usage. Nothing where it does not surely stream, asks by
+// itself, or has a `stream_options` that servers refuse or that is too long (stream_options_member::max_text,
+// body_edit::max_blank).
+injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit);
+
+} // namespace llm

@@ -1,0 +1,18 @@
+// What nginx's side makes of an edit, on a text in memory.
+#pragma once
+
+#include "core/body_edit.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+inline std::string edited(std::string_view body, const llm::body_edit& edit)
+{
+    std::string out(body);
+    for (const llm::body_range& range : edit.blanks())
+        std::fill(out.begin() + static_cast<std::ptrdiff_t>(range.begin),
+                  out.begin() + static_cast<std::ptrdiff_t>(range.end), ' ');
+    out.resize(edit.keep());
+    return out.append(edit.tail());
+}

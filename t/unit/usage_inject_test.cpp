@@ -1,0 +1,279 @@
+#include "core/usage_inject.h"
+
+#include "body_edits.h"
+#include "pieces.h"
+
+#include <gtest/gtest.h>
+
+using namespace llm;
+
+namespace {
+
+struct outcome {
+    std::string body;
+    bool final = false;
+    bool running = false;
+};
+
+// What goes upstream, the same in any pieces.
+outcome injected(std::string_view body, usage_inject mode)
+{
+    outcome all;
+    bool first = true;
+    every_way(body, [&](const auto& pieces) {
+        request_facts facts;
+        for (const std::string_view piece : pieces)
+            facts.feed(piece);
+        ASSERT_EQ(facts.finish(), body_fault::none) << body;
+        body_edit edit(facts.root_end());
+        const injected_usage asked = inject_usage(facts, mode, edit);
+        const outcome one = {asked.any() ? edited(body, edit) : std::string(body), asked.final,
+                             asked.running};
+        if (asked.any()) {
+            ASSERT_EQ(one.body.size(), edit.size());
+        } else {
+            ASSERT_TRUE(edit.blanks().empty());
+        }
+        if (!first) {
+            ASSERT_EQ(one.body, all.body);
+            ASSERT_EQ(one.final, all.final);
+            ASSERT_EQ(one.running, all.running);
+        }
+        all = one;
+        first = false;
+    });
+    return all;
+}
+
+void expect(usage_inject mode, std::string_view body, std::string_view upstream, bool final, bool running)
+{
+    const outcome o = injected(body, mode);
+    EXPECT_EQ(o.body, upstream);
+    EXPECT_EQ(o.final, final) << body;
+    EXPECT_EQ(o.running, running) << body;
+}
+
+void expect_final(std::string_view body, std::string_view upstream)
+{
+    expect(usage_inject::final, body, upstream, true, false);
+}
+
+void expect_both(std::string_view body, std::string_view upstream)
+{
+    expect(usage_inject::continuous, body, upstream, true, true);
+}
+
+void expect_nothing(std::string_view body)
+{
+    expect(usage_inject::final, body, body, false, false);
+    expect(usage_inject::continuous, body, body, false, false);
+}
+
+TEST(usage_inject, knows_its_paths)
+{
+    for (const char* path : {"/v1/chat/completions", "/v1/completions", "/completions",
+                             "/openai/v1/chat/completions", "/openai/deployments/gpt/chat/completions"})
+        EXPECT_TRUE(takes_stream_options(path)) << path;
+    for (const char* path :
+         {"/v1/messages", "/v1/responses", "/api/chat", "/api/generate", "/completion", "/generate",
+          "/v1/completions/", "/v1/chat/completions/batch", "/v1/chat_completions", "/", ""})
+        EXPECT_FALSE(takes_stream_options(path)) << path;
+}
+
+TEST(usage_inject, adds_the_member)
+{
+    expect_final(R"({"stream":true})", R"({"stream":true,"stream_options":{"include_usage":true}})");
+    expect_both(R"({"stream":true})",
+                R"({"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}})");
+    expect_final("\r\n {\"model\":\"m\",\"stream\":true,\"messages\":[{\"stream_options\":{}}]\n}\r\n",
+                 "\r\n {\"model\":\"m\",\"stream\":true,\"messages\":[{\"stream_options\":{}}]\n"
+                 ",\"stream_options\":{\"include_usage\":true}}");
+    expect(usage_inject::off, R"({"stream":true})", R"({"stream":true})", false, false);
+}
+
+TEST(usage_inject, asks_only_of_what_surely_streams)
+{
+    for (const char* value : {"true", "1", "1.0", "1e0", "\"true\"", "\"TRUE\"", "\"1\"", "\"t\"", "\"Y\"",
+                              "\"yes\"", "\"On\""}) {
+        const std::string head = "{\"stream\":" + std::string(value);
+        expect_final(head + "}", head + ",\"stream_options\":{\"include_usage\":true}}");
+    }
+    for (const char* value : {"false", "null", "0", "2", "-1", "0.5", "\"false\"", "\"yes \"", "\"sure\"",
+                              "\"\"", "{}", "[]", "NaN", "[true]", "{\"stream\":true}"})
+        expect_nothing("{\"stream\":" + std::string(value) + "}");
+    expect_nothing("{}");
+    expect_nothing(R"({"x":{"stream":true}})");
+    expect_nothing(R"({"stream_options":{"include_usage":false}})");
+}
+
+TEST(usage_inject, replaces_null)
+{
+    expect_final(R"({"stream_options":null,"stream":true})",
+                 R"({                      "stream":true,"stream_options":{"include_usage":true}})");
+    expect_final(R"({"stream":true,"stream_options":null})",
+                 R"({"stream":true                      ,"stream_options":{"include_usage":true}})");
+    expect_final("{\"a\":1 ,\n \"stream_options\" : null , \"stream\":true }",
+                 "{\"a\":1                            , \"stream\":true "
+                 ",\"stream_options\":{\"include_usage\":true}}");
+    expect_final(
+        "{ \"stream_options\" :null \n\t, \"stream\":true}",
+        "{                            \"stream\":true,\"stream_options\":{\"include_usage\":true}}");
+    expect_both(R"({"stream":true,"stream_opt\u0069ons":null})",
+                R"({"stream":true                           ,"stream_options":{"include_usage":true,)"
+                R"("continuous_usage_stats":true}})");
+}
+
+// A body whose `stream_options` is this; what goes upstream in its place, or nothing where it stays.
+void expect_merged(usage_inject mode, const std::string& options, const std::string& merged, bool final,
+                   bool running)
+{
+    const std::string blank(17 + options.size(), ' ');
+    for (const auto& [before, after] : {std::pair<std::string, std::string>{"{", ",\"stream\":true}"},
+                                        {"{\"stream\":true,", "}"},
+                                        {"{\"stream\":true,", ",\"model\":\"m\"}"},
+                                        {"{ \"model\" : \"m\",", ",\"stream\":1,\"n\":[1]\n}\n"}}) {
+        const std::string body = before + "\"stream_options\":" + options + after;
+        if (merged.empty()) {
+            expect(mode, body, body, false, false);
+            continue;
+        }
+        std::string rest = before.substr(0, before.size() - 1) + " " + blank + after;
+        if (before == "{")
+            rest = "{" + blank + " " + after.substr(1);
+        rest.resize(rest.rfind('}'));
+        expect(mode, body, rest + ",\"stream_options\":" + merged + "}", final, running);
+    }
+}
+
+TEST(usage_inject, merges_into_an_object)
+{
+    const auto final = [](const std::string& options, const std::string& merged) {
+        expect_merged(usage_inject::final, options, merged, true, false);
+    };
+    final("{}", R"({"include_usage":true})");
+    final("{ \n }", "{ \n \"include_usage\":true}");
+    final(R"({"x":1})", R"({"x":1,"include_usage":true})");
+    final(R"({"x":{"include_usage":true} , "y":"\"}{,\u00e9"})",
+          R"({"x":{"include_usage":true} , "y":"\"}{,\u00e9","include_usage":true})");
+    final(R"({"include_obfuscation":false})", R"({"include_obfuscation":false,"include_usage":true})");
+    final(R"({"continuous_usage_stats":true})", R"({"continuous_usage_stats":true,"include_usage":true})");
+    final(R"({"continuous_usage_stats":[]})", R"({"continuous_usage_stats":[],"include_usage":true})");
+    for (const std::string value : {"false", "null", "0", "0.0", "\"false\"", "\"OFF\"", "\"0\""}) {
+        final("{\"include_usage\":" + value + "}", R"({"include_usage":true})");
+        final("{\"a\":1, \"include_usag\\u0065\" : " + value + " ,\"b\":2}",
+              "{\"a\":1, \"include_usag\\u0065\" : true ,\"b\":2}");
+    }
+}
+
+TEST(usage_inject, merges_continuous)
+{
+    const auto both = [](const std::string& options, const std::string& merged) {
+        expect_merged(usage_inject::continuous, options, merged, true, true);
+    };
+    both("{}", R"({"include_usage":true,"continuous_usage_stats":true})");
+    both(R"({"x":1})", R"({"x":1,"include_usage":true,"continuous_usage_stats":true})");
+    both(R"({"include_usage":false})", R"({"include_usage":true,"continuous_usage_stats":true})");
+    both(R"({"continuous_usage_stats":0})", R"({"continuous_usage_stats":true,"include_usage":true})");
+    both(R"({"continuous_usage_stats":0,"include_usage":null})",
+         R"({"continuous_usage_stats":true,"include_usage":true})");
+    both(R"({"include_usage":"no", "continuous_usage_stats":"no" })",
+         R"({"include_usage":true, "continuous_usage_stats":true })");
+    // The client asked for one of the two.
+    expect_merged(usage_inject::continuous, R"({"include_usage":true})",
+                  R"({"include_usage":true,"continuous_usage_stats":true})", false, true);
+    expect_merged(usage_inject::continuous, R"({"include_usage":"yes","continuous_usage_stats":false,"x":0})",
+                  R"({"include_usage":"yes","continuous_usage_stats":true,"x":0})", false, true);
+    expect_merged(usage_inject::continuous, R"({"continuous_usage_stats":1})",
+                  R"({"continuous_usage_stats":1,"include_usage":true})", true, false);
+}
+
+TEST(usage_inject, leaves_what_the_client_asks_for)
+{
+    for (const std::string value : {"true", "1", "1.0", "\"true\"", "\"T\"", "\"on\""}) {
+        expect_merged(usage_inject::final, "{\"include_usage\":" + value + "}", "", false, false);
+        expect_nothing("{\"stream\":true,\"stream_options\":{\"include_usage\":" + value
+                       + ",\"continuous_usage_stats\":" + value + "}}");
+    }
+    expect_merged(usage_inject::final, R"({"include_usage":true,"continuous_usage_stats":false})", "", false,
+                  false);
+}
+
+TEST(usage_inject, leaves_what_servers_refuse)
+{
+    for (const std::string options : {"[]", "[{}]", "\"\"", "\"include_usage\"", "true", "false", "0", "1",
+                                      "NaN", R"({"include_usage":2})", R"({"include_usage":{}})",
+                                      R"({"include_usage":[true]})", R"({"include_usage":"maybe"})"}) {
+        expect_merged(usage_inject::final, options, "", false, false);
+        expect_merged(usage_inject::continuous, options, "", false, false);
+    }
+    expect_merged(usage_inject::continuous, R"({"continuous_usage_stats":"maybe"})", "", false, false);
+}
+
+TEST(usage_inject, bounds_what_it_keeps)
+{
+    constexpr size_t most = stream_options_member::max_text;
+    const std::string longest = "{\"x\":\"" + std::string(most - 8, 'x') + "\"}";
+    ASSERT_EQ(longest.size(), most);
+    const std::string start = longest.substr(0, most - 1);
+    expect_merged(usage_inject::continuous, longest,
+                  start + ",\"include_usage\":true,\"continuous_usage_stats\":true}", true, true);
+    expect_merged(usage_inject::final, start.substr(0, most - 2) + "x\"}", "", false, false);
+
+    // Values that grow, in the longest object.
+    const std::string head = R"({"include_usage":0,"continuous_usage_stats":0,"x":")";
+    const std::string tail = std::string(most - head.size() - 2, 'x') + "\"}";
+    expect_merged(usage_inject::continuous, head + tail,
+                  R"({"include_usage":true,"continuous_usage_stats":true,"x":")" + tail, true, true);
+
+    // Much white space between name and value.
+    const std::string spaces(body_edit::max_blank, ' ');
+    expect_nothing("{\"stream\":true,\"stream_options\":" + spaces + "{}}");
+    expect_nothing("{\"stream_options\":{\"x\":[" + std::string(2000, '1') + "]},\"stream\":true}");
+}
+
+TEST(usage_inject, refuses_what_stands_twice)
+{
+    for (
+        const std::string_view body :
+        {R"({"stream":true,"stream_options":{},"stream_options":{}})",
+         R"({"stream":true,"stream_options":null,"stream_opt\u0069ons":null})",
+         R"({"stream":true,"stream_options":{"include_usage":true,"include_usage":false}})",
+         R"({"stream":true,"stream_options":{"include_usage":null,"\u0069nclude_usage":{}}})",
+         R"({"stream":true,"stream_options":{"continuous_usage_stats":true,"continuous_usage_stats":true}})"})
+        every_way(body, [&](const auto& pieces) {
+            request_facts facts;
+            for (const std::string_view piece : pieces)
+                facts.feed(piece);
+            ASSERT_EQ(facts.finish(), body_fault::duplicate_field) << body;
+        });
+}
+
+TEST(usage_inject, finds_the_end_after_much_else)
+{
+    const std::string head = "  {\"stream_options\":{\"include_usage\":false},\"messages\":[\""
+                             + repeated(100'000, "{\\\"}") + "\"],\"stream\":true";
+    const outcome o = injected(head + " } \n\n", usage_inject::final);
+    const std::string want =
+        "  {" + std::string(41, ' ') + head.substr(44) + " ,\"stream_options\":{\"include_usage\":true}}";
+    EXPECT_TRUE(o.body == want) << o.body.substr(0, 100) << "..." << o.body.substr(o.body.size() - 100);
+}
+
+TEST(body_edit, has_bounds)
+{
+    body_edit edit(10);
+    EXPECT_EQ(edit.tail(), "}");
+    EXPECT_EQ(edit.size(), 11u);
+    EXPECT_FALSE(edit.blank({0, body_edit::max_blank + 1}));
+    for (size_t i = 0; i < body_edit::max_blanks; ++i)
+        EXPECT_TRUE(edit.blank({i, i + 1}));
+    EXPECT_FALSE(edit.blank({0, 1}));
+    EXPECT_EQ(edit.blanks().size(), body_edit::max_blanks);
+    EXPECT_TRUE(edit.append(",\"a\":1"));
+    EXPECT_EQ(edit.tail(), ",\"a\":1}");
+    EXPECT_EQ(edit.size(), 17u);
+    EXPECT_TRUE(edit.append(std::string(body_edit::max_tail - 7, 'x')));
+    EXPECT_FALSE(edit.append("x"));
+    EXPECT_EQ(edit.tail().back(), '}');
+}
+
+} // namespace
