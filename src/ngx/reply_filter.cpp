@@ -1,4 +1,5 @@
-// The reply's way out: its usage is read from the bytes as they pass. They are passed on as they are.
+// The reply's way out: its usage is read from the bytes as they pass. They are passed on as they are, but for
+// those that are there only because the gateway asked for them.
 
 #include "headers_in.h"
 #include "limit_headers.h"
@@ -21,18 +22,38 @@ request_ctx* held_request(ngx_http_request_t* r)
     return ctx && ctx->held ? ctx : nullptr;
 }
 
+// What of a stream is there only because the gateway has asked for it.
+strip_what to_strip(const request_ctx& ctx)
+{
+    if (ctx.strip_usage) {
+        return strip_what::all;
+    }
+    return ctx.strip_running ? strip_what::running : strip_what::nothing;
+}
+
+bool prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ctx.edit = reply_edit::make(r, ctx.usage);
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
+    ngx_http_weak_etag(r);
+    return ctx.edit;
+}
+
 // Only the upstream's own success has usage: an error page, a refusal or a file of nginx's passes here too.
 // After an internal redirect or a retry it is the last reply that counts.
-void start_reading(ngx_http_request_t* r, request_ctx& ctx)
+// False if there is no memory.
+bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reading_reply = false;
+    ctx.edit = nullptr;
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
-        return;
+        return true;
     }
     reply_form form = reply_form_of(view(r->headers_out.content_type));
     if (form == reply_form::none) {
-        return;
+        return true;
     }
     ngx_table_elt_t* coding = r->headers_out.content_encoding;
     if (coding && coding->value.len && !same_without_case(view(coding->value), "identity")) {
@@ -40,13 +61,15 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
                       "Accept-Encoding towards the upstream",
                       &coding->value);
-        return;
+        return true;
     }
     new (&ctx.usage) usage_reader;
-    ctx.usage.start(form, ctx.prompts);
+    strip_what strip = form == reply_form::sse ? to_strip(ctx) : strip_what::nothing;
+    ctx.usage.start(form, ctx.prompts, strip);
     ctx.reading_reply = true;
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;
+    return strip == strip_what::nothing || prepare_edit(r, ctx);
 }
 
 void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
@@ -73,14 +96,34 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
     }
 }
 
+bool has_end(const ngx_chain_t* in)
+{
+    while (in && !in->buf->last_buf) {
+        in = in->next;
+    }
+    return in;
+}
+
+void read_reply(request_ctx& ctx, const ngx_chain_t* in, bool ends)
+{
+    for (const ngx_chain_t* cl = in; cl; cl = cl->next) {
+        const ngx_buf_t* b = cl->buf;
+        if (ngx_buf_in_memory(b) && b->last > b->pos) {
+            ctx.usage.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)});
+        }
+    }
+    if (ends && !ctx.complete) {
+        ctx.usage.finish();
+    }
+}
+
 ngx_int_t header_filter(ngx_http_request_t* r)
 {
     request_ctx* ctx = held_request(r);
     if (!ctx) {
         return next_header_filter(r);
     }
-    start_reading(r, *ctx);
-    if (!add_limit_headers(r, ctx->report)) {
+    if (!start_reading(r, *ctx) || !add_limit_headers(r, ctx->report)) {
         return NGX_ERROR;
     }
     ctx->complete = false;
@@ -99,23 +142,24 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     if (ctx->is_cut) {
         in = ends_of(r, in);
     }
-    for (ngx_chain_t* cl = in; cl; cl = cl->next) {
-        ngx_buf_t* b = cl->buf;
-        if (ctx->reading_reply && ngx_buf_in_memory(b) && b->last > b->pos) {
-            ctx->usage.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)});
+    bool ends = has_end(in);
+    ngx_chain_t* out = in;
+    if (ctx->edit) {
+        if (!ctx->edit->run(in, out)) {
+            return NGX_ERROR;
         }
-        if (b->last_buf && !ctx->complete) {
-            ctx->complete = true;
-            if (ctx->reading_reply) {
-                ctx->usage.finish();
-            }
-        }
+    } else if (ctx->reading_reply) {
+        read_reply(*ctx, in, ends);
     }
+    ctx->complete = ctx->complete || ends;
     if (ctx->reading_reply) {
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
     }
-    ngx_int_t rc = next_body_filter(r, in);
+    ngx_int_t rc = out || !in ? next_body_filter(r, out) : NGX_OK;
+    if (ctx->edit) {
+        ctx->edit->passed_on(out);
+    }
     if (rc == NGX_ERROR || !ctx->to_cut || ctx->is_cut || !ctx->usage.at_event_border()) {
         return rc;
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "conf.h"
+#include "reply_edit.h"
 
 #include "core/refusal.h"
 #include "core/request_facts.h"
@@ -28,6 +29,7 @@ struct request_ctx {
     bool is_cut = false;
     outcome ended = outcome::unknown;
     usage_source source = usage_source::none;
+    reply_edit* edit = nullptr;           // of a reply from which something is taken out
     ngx_msec_int_t first_content_ms = -1; // since the request began
     uint64_t granted = 0;                 // tokens that the lease holds, weighted
 
@@ -39,7 +41,6 @@ struct request_ctx {
     token_progress used;
 
     // What was decided.
-    refusal refused = refusal::none;
     const key_source* admitted_by = nullptr; // the key file that let it in last
     zone_conf* zone = nullptr;               // of the lease
     limit_report report;                     // how the key's limits stood then
@@ -49,6 +50,7 @@ struct request_ctx {
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
     bool has_key = false;
     digest key{};
+    refusal refused = refusal::none;
     ngx_str_t key_name = ngx_null_string;
     ngx_str_t user = ngx_null_string;
 

@@ -1,0 +1,50 @@
+// A reply from which bytes are taken out on its way to the client.
+#pragma once
+
+#include "ngx.hpp"
+
+#include "core/usage.h"
+
+namespace llm {
+
+// Belongs to the request's pool. What usage_reader has not decided on is held back in memory of its own, so
+// that the buffer it came in is free for the upstream's next bytes.
+class reply_edit {
+public:
+    // nullptr if there is no memory. `reader` is fed by it, and outlives it.
+    static reply_edit* make(ngx_http_request_t* r, usage_reader& reader);
+
+    // Feeds the reader with a chain and makes of it the one that goes out, which may be empty. Bytes are
+    // moved within the chain's own buffers. False if there is no memory.
+    bool run(ngx_chain_t* in, ngx_chain_t*& out);
+    // To be called when the chain has been passed on: takes back what was sent.
+    void passed_on(ngx_chain_t* out);
+
+private:
+    struct piece;
+
+    reply_edit(ngx_http_request_t* r, usage_reader& reader)
+        : pool_(r->pool), reader_(reader), upstream_tag_(r->upstream->output.tag)
+    {
+    }
+
+    bool take(ngx_buf_t* b);
+    bool end(ngx_buf_t* b, bool had_bytes);
+    ngx_buf_t* writable(ngx_buf_t* b);
+    bool hold(const u_char* from, size_t size);
+    ngx_buf_t* buffer(size_t size);
+    bool link(ngx_buf_t* b);
+
+    ngx_pool_t* pool_;
+    usage_reader& reader_;
+    ngx_buf_tag_t upstream_tag_;
+    uint64_t offset_ = 0; // of the next byte that comes
+    u_char* held_ = nullptr;
+    size_t held_size_ = 0;
+    size_t held_room_ = 0;
+    ngx_chain_t* free_ = nullptr; // own buffers
+    ngx_chain_t* busy_ = nullptr; // those that are not sent yet
+    ngx_chain_t** last_ = nullptr;
+};
+
+} // namespace llm
