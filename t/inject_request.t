@@ -107,7 +107,7 @@ sub send_h1 {
     my $way     = $o{way} // 'at once';
     my @headers = ($o{no_key} ? () : $t->bearer($o{key} // 'sk-alice'), @json, @{ $o{headers} // [] });
     my @pieces  = $way =~ /bytes/ ? split(//, $body) : $body =~ /(.{1,4000})/gs;
-    @pieces = (substr($body, 0, $o{cut}), substr $body, $o{cut}) if $o{cut};
+    @pieces = (substr($body, 0, $o{cut}), substr($body, $o{cut}, 200), substr $body, $o{cut} + 200) if $o{cut};
     my $c       = $t->client($o{port});
     if ($way =~ /chunked/) {
         $c->request(POST => $o{uri}, headers => [ @headers, 'Transfer-Encoding' => 'chunked' ], id => $o{id});
@@ -315,10 +315,10 @@ case 'every place in a buffer of 1k' => sub {
     }
 };
 
-case 'every cut between two buffers' => sub {
+case 'every cut between buffers' => sub {
     # nginx puts chunks of more than 128 bytes into buffers of their own.
     my $head = '{"stream":true,"stream_options":{"include_usage":false}';
-    my $body = "$head}" . ' ' x 200;
+    my $body = "$head}" . ' ' x 500;
     my $want = '{"stream":true' . blank(',"stream_options":{"include_usage":false}') . qq(,"stream_options":{$final}});
     for my $prefix ('', '/spilled') {
         for my $cut (1 .. 1 + length $head) {
