@@ -436,6 +436,29 @@ sub retried {
     return;
 }
 
+case 'nothing follows the new end' => sub {
+    for my $prefix ('/retry', '/retry/spilled') {
+        my $want = qq({"stream":true,"stream_options":{$final}});
+        my $c    = $t->client;
+        # Chunks of more than 128 bytes are buffers of their own: with the brace in one of them, and after it.
+        my @chunks = ('{"stream":true', '}' . ' ' x 200, ' ' x 300, ' ' x 400);
+        $c->request(
+            POST    => "$prefix$chat",
+            headers => [ $t->bearer('sk-alice'), @json, 'Transfer-Encoding' => 'chunked' ],
+            id      => $t->new_id,
+        );
+        $c->write(join('', map { sprintf "%x\r\n%s\r\n", length, $_ } @chunks) . "0\r\n\r\n");
+        my $u = $first->take;
+        is($u->request->{body}, $want, "$prefix: the body");
+        $u->head(framing => 'length', length => 2, type => 'application/json');
+        $u->write('{}');
+        $u->wait_close;
+        is($u->{in}, '', "$prefix: and nothing after it");
+        is($c->response->{status}, 200, "$prefix: status");
+        $c->close;
+    }
+};
+
 for my $prefix ('/retry', '/retry/spilled') {
     for my $size (600, 2000, 20_000, 3_000_000) {
         for my $order ('first', 'last') {
