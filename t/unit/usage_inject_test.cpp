@@ -115,9 +115,8 @@ TEST(usage_inject, replaces_null)
     expect_final("{\"a\":1 ,\n \"stream_options\" : null , \"stream\":true }",
                  "{\"a\":1                            , \"stream\":true "
                  ",\"stream_options\":{\"include_usage\":true}}");
-    expect_final(
-        "{ \"stream_options\" :null \n\t, \"stream\":true}",
-        "{                            \"stream\":true,\"stream_options\":{\"include_usage\":true}}");
+    expect_final("{ \"stream_options\" :null \n\t, \"stream\":true}",
+                 "{                            \"stream\":true,\"stream_options\":{\"include_usage\":true}}");
     expect_both(R"({"stream":true,"stream_opt\u0069ons":null})",
                 R"({"stream":true                           ,"stream_options":{"include_usage":true,)"
                 R"("continuous_usage_stats":true}})");
