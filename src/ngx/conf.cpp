@@ -1,5 +1,6 @@
 #include "conf.h"
 
+#include "error_page.h"
 #include "limit_conf.h"
 #include "status.h"
 
@@ -239,6 +240,10 @@ ngx_command_t commands[] = {
     {ngx_string("llm_usage_weights"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_usage_weights,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_errors"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     set_errors, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_error"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_error_page, NGX_HTTP_LOC_CONF_OFFSET,
+     0, nullptr},
     {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     ngx_null_command,
@@ -275,6 +280,13 @@ char* merge_location_conf(ngx_conf_t*, void* parent, void* child)
     }
     if (!to.weights) {
         to.weights = from.weights;
+    }
+    if (to.errors == errors_as::unset) {
+        to.errors = from.errors;
+    }
+    // Nothing is let in there.
+    if (to.answers_errors) {
+        to.keys = nullptr;
     }
     return NGX_CONF_OK;
 }

@@ -103,6 +103,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
         return nullptr;
     }
     auto* ctx = new (memory) request_ctx;
+    ctx->errors = location_conf_of(r)->errors;
     cleanup->handler = free_context;
     cleanup->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
