@@ -96,7 +96,8 @@ http {
         }
         location = /plain.txt { llm_api_keys off; internal; }
         location /closed/ {
-            error_page 401 /file;
+            error_page 401 413 /file;
+            client_max_body_size 1000;
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
         location = /file { }
@@ -387,6 +388,15 @@ case 'a chunked body that gets too large' => sub {
     $c->request(POST => '/v1/messages', headers => [ $t->bearer('sk-good'), 'Transfer-Encoding' => 'chunked' ]);
     $c->write(sprintf "%x\r\n%s\r\n0\r\n\r\n", length $large, $large);
     error_of($c->response, 'anthropic', 413);
+};
+
+case 'the same with an error page that needs a key' => sub {
+    my $c = $t->client(2);
+    $c->request(POST => '/closed/x', headers => [ $t->bearer('sk-good'), 'Transfer-Encoding' => 'chunked', Expect => '100-continue' ]);
+    # The body is being read by then.
+    $c->wait_continue;
+    $c->write(sprintf "%x\r\n%s\r\n0\r\n\r\n", length $large, $large);
+    is($c->response->{status}, 413, 'is answered');
 };
 
 case 'HTTP/2' => sub {
