@@ -47,8 +47,8 @@ ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::stri
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     if (ctx.errors == errors_as::nginx) {
-        ctx.refused_detail = copy_text(r->pool, detail);
-        return ctx.refused_detail.data ? answer.status : NGX_HTTP_INTERNAL_SERVER_ERROR;
+        ctx.refused_detail = detail.empty() ? ngx_str_t{0, nullptr} : copy_text(r->pool, detail);
+        return ctx.refused_detail.len == detail.size() ? answer.status : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     ngx_http_finalize_request(r, send_error(r, answer, detail));
     return NGX_DONE;
