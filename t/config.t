@@ -4,6 +4,8 @@
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
+
 use LLM::Test;
 
 my $t = LLM::Test->new(
@@ -64,6 +66,10 @@ my @good = (
     [ 'off without a zone',          'llm_api_keys off;' ],
     [ 'usage_inject at every level', "$zone llm_usage_inject off;", 'llm_usage_inject final;', 'llm_usage_inject continuous;' ],
     [ 'status beside keys',          "$zone $keys", '', 'llm_status;' ],
+    [ 'errors at every level',       'llm_errors openai;', 'llm_errors anthropic;', 'llm_errors ollama;' ],
+    [ 'errors auto and nginx',       'llm_errors auto;', 'llm_errors nginx;' ],
+    [ 'an error page, without a zone', '', 'error_page 502 @e; location @e { llm_error; }' ],
+    [ 'an error page beside keys',   "$zone $keys", '', "llm_error; $keys" ],
     [ 'a size in kilobytes',         'llm_zone llm:1024k;' ],
     [ 'a path relative to the prefix', $zone, '', 'llm_api_keys keys.json;' ],
 );
@@ -108,6 +114,16 @@ my @bad = (
     [ 'status in server',         qr/not allowed here/,              $zone, 'llm_status;' ],
     [ 'status with arguments',    qr/invalid number of arguments/,   $zone, '', 'llm_status on;' ],
     [ 'status twice',             qr/is duplicate/,                  $zone, '', 'llm_status; llm_status;' ],
+    [ 'unknown errors',           qr/"azure" in "llm_errors": expected openai, anthropic, ollama, auto or nginx/, 'llm_errors azure;' ],
+    [ 'errors in upper case',     qr/"OpenAI" in "llm_errors"/,      'llm_errors OpenAI;' ],
+    [ 'errors without a value',   qr/invalid number of arguments/,   'llm_errors;' ],
+    [ 'errors with two values',   qr/invalid number of arguments/,   'llm_errors openai anthropic;' ],
+    [ 'errors twice in http',     qr/is duplicate/,                  'llm_errors auto; llm_errors openai;' ],
+    [ 'errors twice in location', qr/is duplicate/,                  '', '', 'llm_errors nginx; llm_errors nginx;' ],
+    [ 'errors in if',             qr/not allowed here/,              '', '', 'if ($args) { llm_errors nginx; }' ],
+    [ 'an error page in server',  qr/not allowed here/,              '', 'llm_error;' ],
+    [ 'an error page with a value', qr/invalid number of arguments/, '', '', 'llm_error on;' ],
+    [ 'an error page twice',      qr/is duplicate/,                  '', '', 'llm_error; llm_error;' ],
     [ 'keys in if',               qr/not allowed here/,              $zone, '', "if (\$args) { $keys }" ],
     [ 'a variable of ours set',   qr/duplicate/,                     $zone, '', 'set $llm_key x;' ],
 );
@@ -124,11 +140,26 @@ case 'a later version\'s parameter' => sub {
     my ($ok, $said) = $t->check_conf(conf_with('llm_zone llm:4m state=%%DIR%%/usage.db;'));
     ok($ok, 'state= is accepted');
     like($said, qr/\[warn\].*state.*not in force yet/, 'with a warning');
-    for my $directive ('llm_metrics', 'llm_errors openai') {
+    for my $directive ('llm_metrics', 'llm_admin') {
         ($ok, $said) = $t->check_conf(conf_with($zone, '', "$directive;"));
         ok(!$ok, "$directive is not silently ignored");
         like($said, qr/unknown directive/, 'but unknown');
     }
+};
+
+case 'the example' => sub {
+    my ($root) = __FILE__ =~ m{\A(.*?)[^/]*\z};
+    my $examples = abs_path(($root || './') . '../conf-examples');
+    my ($load) = $t->read_file('nginx.conf') =~ /^(load_module \S+;)/m;
+    open my $file, '<', "$examples/nginx.conf" or die "$examples/nginx.conf: $!\n";
+    my $text = do { local $/; <$file> };
+    $text =~ s/^load_module .*/$load/m;
+    $text =~ s/^user .*//m if $> != 0;
+    $text =~ s{/etc/nginx/llm/|/var/log/nginx/|/run/}{%%DIR%%/}g;
+    $text =~ s/include llm_proxy\.conf/include $examples\/llm_proxy.conf/g;
+    my ($ok, $said) = $t->check_conf($text);
+    ok($ok, 'is good') or diag($said);
+    unlike($said, qr/\[warn\]/, 'nothing to say');
 };
 
 case 'exported names' => sub {

@@ -11,7 +11,7 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file(
             [
-                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows)
+                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen)
             ]
         ),
     },
@@ -26,6 +26,8 @@ http {
         listen 127.0.0.1:%%PORT_0%%;
         location = /status { llm_api_keys off; llm_status; }
         location /hard { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /v1/ { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /chosen { llm_errors anthropic; llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /soft { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /dry { llm_limit quota=1000/total hard dry_run; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /rate { llm_limit tokens=100/d token_burst=2000; proxy_pass http://127.0.0.1:%%PORT_1%%; }
@@ -130,6 +132,37 @@ case 'a large max_tokens does not help' => sub {
     $u->wait_close;
     like($c->response->{body}, qr/data: \{"error":.*\}\n\n\z/s, 'beyond it the stream ends');
 };
+
+# Each API's clients look for an error at another place. (Usage stands where it does for OpenAI's: what is counted is not asked here.)
+for (
+    [ '/v1/messages', 'messages', 'anthropic' ],
+    [ '/v1/responses', 'responses', 'responses' ],
+    [ '/chosen', 'chosen', 'anthropic' ],
+) {
+    my ($uri, $key, $api) = @$_;
+    case "the last event on $uri" => sub {
+        my ($c, $u) = start($uri, $key);
+        $u->head;
+        $u->piece(step(1200));
+        $u->wait_close;
+        my $r = $c->response;
+        ok($r->{complete}, 'the client sees an end');
+        my ($event) = $r->{body} =~ /\A\Q${\step(1200)}\Eevent: error\ndata: (\{[^\n]*\})\n\n\z/;
+        my $data = eval { JSON::PP->new->decode($event // '') } // {};
+        is($data->{type}, 'error', 'an event "error"');
+        if ($api eq 'anthropic') {
+            is(join(' ', sort keys %$data), 'error type', 'members');
+            is($data->{error}{type}, 'rate_limit_error', 'type of the error');
+            like($data->{error}{message}, qr/quota/, 'message');
+        } else {
+            is(join(' ', sort keys %$data), 'code error message param sequence_number type', 'members');
+            is($data->{code}, 'insufficient_quota', 'code');
+            like($data->{message}, qr/quota/, 'message');
+            is($data->{error}{$_}, $data->{$_}, "error.$_ for the SDKs") for qw(code message param);
+        }
+        is($t->log_line($c->{id})->{outcome}, 'cut', 'outcome');
+    };
+}
 
 case 'HTTP/2' => sub {
     my $c = $t->client_h2(2);

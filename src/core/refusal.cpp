@@ -1,7 +1,6 @@
 #include "refusal.h"
 
 #include "number_text.h"
-#include "utf8.h"
 
 #include <algorithm>
 
@@ -96,64 +95,6 @@ std::string_view write_limit_detail(const limit_refusal& by, char* out)
 const refusal_answer& answer_of(refusal why)
 {
     return answers[static_cast<size_t>(why)];
-}
-
-size_t write_json_text(std::string_view text, char* out)
-{
-    static constexpr char hex[] = "0123456789abcdef";
-    char* p = out;
-    for (size_t i = 0; i < text.size();) {
-        char c = text[i];
-        auto byte = static_cast<uint8_t>(c);
-        size_t length = utf8_length(text.substr(i));
-        if (length != 1) {
-            p = length ? put(p, text.substr(i, length)) : put(p, "?");
-            i += length ? length : 1;
-            continue;
-        }
-        if (c == '"' || c == '\\') {
-            *p++ = '\\';
-            *p++ = c;
-        } else if (byte < 0x20 || byte == 0x7f) {
-            p = put(p, "\\u00");
-            *p++ = hex[byte >> 4];
-            *p++ = hex[byte & 15];
-        } else {
-            *p++ = c;
-        }
-        i++;
-    }
-    return static_cast<size_t>(p - out);
-}
-
-size_t refusal_body_bytes(refusal why, std::string_view detail)
-{
-    const refusal_answer& a = answer_of(why);
-    return a.message.size() + 6 * detail.size() + a.type.size() + a.code.size() + 80;
-}
-
-size_t write_refusal_body(refusal why, std::string_view detail, char* out)
-{
-    const refusal_answer& a = answer_of(why);
-    char* p = put(out, "{\"error\":{\"message\":\"");
-    size_t mark = a.message.find('%');
-    p = put(p, a.message.substr(0, mark));
-    if (mark != std::string_view::npos) {
-        p += write_json_text(detail, p);
-        p = put(p, a.message.substr(mark + 1));
-    }
-    p = put(p, "\",\"type\":\"");
-    p = put(p, a.type);
-    p = put(p, "\",\"param\":null,\"code\":");
-    if (a.code.empty()) {
-        p = put(p, "null");
-    } else {
-        *p++ = '"';
-        p = put(p, a.code);
-        *p++ = '"';
-    }
-    p = put(p, "}}\n");
-    return static_cast<size_t>(p - out);
 }
 
 } // namespace llm

@@ -1,5 +1,5 @@
-// What the gateway says when it does not let a request in: status, headers and body in the shape of the API
-// that was called.
+// What the gateway says when it does not let a request in: status, headers, and what its body says. How the
+// body is written: error_body.h.
 #pragma once
 
 #include "admission.h"
@@ -36,14 +36,16 @@ enum class refusal : uint8_t {
 };
 
 struct refusal_answer {
-    uint16_t status;          // HTTP
-    std::string_view reason;  // the value of $llm_refusal
-    std::string_view type;    // OpenAI's error.type
-    std::string_view code;    // OpenAI's error.code; empty = null
-    std::string_view message; // with the detail's place marked by "%"
-    bool authenticate;        // WWW-Authenticate: Bearer
-    uint8_t retry_after;      // seconds, 0 = no header, or by how long a limit lasts
-    bool give_up = false;     // x-should-retry: false
+    uint16_t status;         // HTTP
+    std::string_view reason; // the value of $llm_refusal
+    std::string_view type;   // OpenAI's error.type
+    std::string_view code;   // OpenAI's error.code; empty = null
+    // The inside of a JSON string. The detail's place is marked by "%": the model's name for refusal::model,
+    // what is wrong with the body for refusal::bad_request, a limit's text for those of limits.
+    std::string_view message;
+    bool authenticate;    // WWW-Authenticate: Bearer
+    uint8_t retry_after;  // seconds, 0 = no header, or by how long a limit lasts
+    bool give_up = false; // x-should-retry: false
 };
 
 // A client may be told to wait so long, and no longer: above it SDKs ignore Retry-After, or sleep for all of
@@ -58,16 +60,5 @@ inline constexpr size_t limit_detail_bytes = 160;
 std::string_view write_limit_detail(const limit_refusal& by, char* out);
 
 const refusal_answer& answer_of(refusal why);
-
-// Bytes that write_refusal_body() may need for this detail.
-size_t refusal_body_bytes(refusal why, std::string_view detail);
-// Writes the body (JSON, ends with a line feed) and returns its length. `detail` is the model's name for
-// refusal::model, what is wrong with the body for refusal::bad_request, else unused; any bytes may stand in
-// it.
-size_t write_refusal_body(refusal why, std::string_view detail, char* out);
-
-// Writes `text` as the inside of a JSON string, at most six times its length, and returns the length. What is
-// not UTF-8 becomes "?".
-size_t write_json_text(std::string_view text, char* out);
 
 } // namespace llm

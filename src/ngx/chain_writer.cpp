@@ -1,6 +1,6 @@
 #include "chain_writer.h"
 
-#include "core/refusal.h"
+#include "core/error_body.h"
 
 namespace llm {
 

@@ -1,5 +1,6 @@
 #include "conf.h"
 
+#include "error_page.h"
 #include "limit_conf.h"
 #include "status.h"
 
@@ -265,6 +266,10 @@ ngx_command_t commands[] = {
     {ngx_string("llm_usage_inject"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_usage_inject,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_errors"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     set_errors, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_error"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_error_page, NGX_HTTP_LOC_CONF_OFFSET,
+     0, nullptr},
     {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     ngx_null_command,
@@ -304,6 +309,13 @@ char* merge_location_conf(ngx_conf_t*, void* parent, void* child)
         to.weights = from.weights;
     }
     ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
+    if (to.errors == errors_as::unset) {
+        to.errors = from.errors;
+    }
+    // Nothing is let in there.
+    if (to.answers_errors) {
+        to.keys = nullptr;
+    }
     return NGX_CONF_OK;
 }
 

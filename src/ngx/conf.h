@@ -14,11 +14,16 @@ struct main_conf {
     ngx_event_t sweep;   // timer, see worker.cpp
 };
 
+// How errors are answered: the value of llm_errors.
+enum class errors_as : uint8_t { unset, automatic, openai, anthropic, ollama, nginx };
+
 struct location_conf {
     key_source* keys;       // nullptr: off
     ngx_array_t* rules;     // limit_rule, of llm_limit; nullptr: none
     usage_weights* weights; // nullptr: each token counts as one
     ngx_uint_t inject;      // usage_inject
+    errors_as errors;
+    bool answers_errors; // it has llm_error
 };
 
 extern ngx_command_t commands[];

@@ -1,6 +1,7 @@
 #include "limit_headers.h"
 
 #include "clock.h"
+#include "error_reply.h"
 #include "headers_in.h"
 
 #include "core/limit_text.h"
@@ -35,16 +36,6 @@ constexpr group_names anthropic_tokens = {"anthropic-ratelimit-tokens-limit",
                                           "anthropic-ratelimit-tokens-remaining",
                                           "anthropic-ratelimit-tokens-reset"};
 
-// /v1/messages, and what lies below it.
-bool is_anthropic(ngx_http_request_t* r)
-{
-    std::string_view path = view(r->uri);
-    constexpr std::string_view messages = "/messages";
-    size_t at = path.find(messages);
-    return at != std::string_view::npos
-           && (at + messages.size() == path.size() || path[at + messages.size()] == '/');
-}
-
 bool add_group(ngx_http_request_t* r, const group_names& names, uint64_t limit, uint64_t remaining,
                uint64_t reset_ms, bool as_time)
 {
@@ -58,34 +49,51 @@ bool add_group(ngx_http_request_t* r, const group_names& names, uint64_t limit, 
            && add_header_out(r, names.remaining, values[1]) && add_header_out(r, names.reset, values[2]);
 }
 
-// What the upstream says of its limits is not about the client's.
-void drop_upstreams(ngx_http_request_t* r)
+template <class F>
+void drop_headers_out(ngx_http_request_t* r, F&& is_dropped)
 {
     for (ngx_list_part_t* part = &r->headers_out.headers.part; part; part = part->next) {
         auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
         for (ngx_uint_t i = 0; i < part->nelts; i++) {
-            std::string_view name = view(headers[i].key);
-            for (std::string_view prefix : {"x-ratelimit-", "anthropic-ratelimit-"}) {
-                if (same_without_case(name.substr(0, prefix.size()), prefix)) {
-                    headers[i].hash = 0;
-                }
+            if (is_dropped(headers[i])) {
+                headers[i].hash = 0;
             }
         }
     }
 }
 
+// What the upstream says of its limits is not about the client's.
+void drop_upstreams(ngx_http_request_t* r)
+{
+    drop_headers_out(r, [](const ngx_table_elt_t& header) {
+        std::string_view name = view(header.key);
+        for (std::string_view prefix : {"x-ratelimit-", "anthropic-ratelimit-"}) {
+            if (same_without_case(name.substr(0, prefix.size()), prefix)) {
+                return true;
+            }
+        }
+        return false;
+    });
+}
+
+constexpr std::string_view retry_after = "Retry-After", retry_after_ms = "retry-after-ms",
+                           should_retry = "x-should-retry", challenge = "Bearer";
+
 } // namespace
 
-bool add_header_out(ngx_http_request_t* r, std::string_view name, ngx_str_t value)
+ngx_table_elt_t* add_header_out(ngx_http_request_t* r, std::string_view name, ngx_str_t value)
 {
     auto* h = static_cast<ngx_table_elt_t*>(ngx_list_push(&r->headers_out.headers));
     if (!h) {
-        return false;
+        return nullptr;
     }
     h->hash = 1;
     h->key = to_ngx(name);
     h->value = value;
-    return true;
+#if (nginx_version >= 1023000)
+    h->next = nullptr;
+#endif
+    return h;
 }
 
 bool add_limit_headers(ngx_http_request_t* r, const limit_report& report)
@@ -94,7 +102,7 @@ bool add_limit_headers(ngx_http_request_t* r, const limit_report& report)
         return true;
     }
     drop_upstreams(r);
-    bool anthropic = is_anthropic(r);
+    bool anthropic = asked_api(r) == api::anthropic;
     return (!report.has_requests
             || add_group(r, anthropic ? anthropic_requests : openai_requests, report.requests_limit,
                          report.requests_remaining, report.requests_reset_ms, anthropic))
@@ -105,7 +113,7 @@ bool add_limit_headers(ngx_http_request_t* r, const limit_report& report)
 
 bool add_retry_headers(ngx_http_request_t* r, const refusal_answer& answer, uint64_t wait_ms)
 {
-    if (answer.give_up && !add_header_out(r, "x-should-retry", to_ngx("false"))) {
+    if (answer.give_up && !add_header_out(r, should_retry, to_ngx("false"))) {
         return false;
     }
     if (wait_ms == 0 || wait_ms > longest_wait_ms) {
@@ -116,8 +124,29 @@ bool add_retry_headers(ngx_http_request_t* r, const refusal_answer& answer, uint
     }
     ngx_str_t seconds = number_text(r->pool, (wait_ms + 999) / 1000);
     ngx_str_t milliseconds = number_text(r->pool, wait_ms);
-    return seconds.data && milliseconds.data && add_header_out(r, "Retry-After", seconds)
-           && add_header_out(r, "retry-after-ms", milliseconds);
+    return seconds.data && milliseconds.data && add_header_out(r, retry_after, seconds)
+           && add_header_out(r, retry_after_ms, milliseconds);
+}
+
+bool ask_for_key(ngx_http_request_t* r)
+{
+    ngx_table_elt_t* header = add_header_out(r, "WWW-Authenticate", to_ngx(challenge));
+    r->headers_out.www_authenticate = header;
+    return header != nullptr;
+}
+
+void drop_refusal_headers(ngx_http_request_t* r)
+{
+    drop_headers_out(r, [r](const ngx_table_elt_t& header) {
+        // By where its value lies: another module's, or an upstream's, stays.
+        if (header.value.data == to_ngx(challenge).data) {
+            r->headers_out.www_authenticate = nullptr;
+            return true;
+        }
+        std::string_view name = view(header.key);
+        return name.data() == retry_after.data() || name.data() == retry_after_ms.data()
+               || name.data() == should_retry.data();
+    });
 }
 
 } // namespace llm

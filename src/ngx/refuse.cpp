@@ -1,5 +1,6 @@
 // Answers that the gateway gives itself.
 
+#include "error_reply.h"
 #include "limit_headers.h"
 #include "request.h"
 
@@ -10,8 +11,8 @@ namespace {
 bool add_headers(ngx_http_request_t* r, const request_ctx& ctx, const refusal_answer& answer,
                  uint64_t wait_ms)
 {
-    return (!answer.authenticate || add_header_out(r, "WWW-Authenticate", to_ngx("Bearer")))
-           && add_retry_headers(r, answer, wait_ms) && add_limit_headers(r, ctx.report);
+    return (!answer.authenticate || ask_for_key(r)) && add_retry_headers(r, answer, wait_ms)
+           && add_limit_headers(r, ctx.report);
 }
 
 bool satisfies_any(ngx_http_request_t* r)
@@ -40,16 +41,16 @@ ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::stri
         return NGX_HTTP_UNAUTHORIZED;
     }
 
-    auto* body = static_cast<char*>(ngx_pnalloc(r->pool, refusal_body_bytes(why, detail)));
-    if (!body || !add_headers(r, ctx, answer, wait_ms)) {
+    // An error page may have led to another refusal.
+    drop_refusal_headers(r);
+    if (!add_headers(r, ctx, answer, wait_ms)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    ngx_str_t type = ngx_string("application/json");
-    ngx_http_complex_value_t value = {};
-    value.value = to_ngx({body, write_refusal_body(why, detail, body)});
-
-    ngx_int_t rc = ngx_http_send_response(r, answer.status, &type, &value);
-    ngx_http_finalize_request(r, rc);
+    if (ctx.errors == errors_as::nginx) {
+        ctx.refused_detail = detail.empty() ? ngx_str_t{0, nullptr} : copy_text(r->pool, detail);
+        return ctx.refused_detail.len == detail.size() ? answer.status : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ngx_http_finalize_request(r, send_error(r, answer, detail));
     return NGX_DONE;
 }
 

@@ -1,7 +1,10 @@
 // Streams that outgrow what was reserved for them.
 
 #include "clock.h"
-#include "request.h"
+#include "error_reply.h"
+#include "headers_in.h"
+
+#include "core/error_body.h"
 
 namespace llm {
 
@@ -15,6 +18,15 @@ constexpr uint64_t extension_step = 64;
 bool can_be_cut(ngx_http_request_t* r)
 {
     return r->upstream && !r->upstream->buffering && r->headers_out.content_length_n < 0;
+}
+
+// Ollama's own API streams a JSON object a line.
+stream_form form_of(ngx_http_request_t* r)
+{
+    constexpr std::string_view json_lines = "application/x-ndjson";
+    return same_without_case(view(r->headers_out.content_type).substr(0, json_lines.size()), json_lines)
+               ? stream_form::json_lines
+               : stream_form::events;
 }
 
 } // namespace
@@ -40,21 +52,15 @@ void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
 
 ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx)
 {
-    constexpr std::string_view field = "data: ";
     char detail_text[limit_detail_bytes];
-    refusal why = refusal_of(ctx.cut_by);
-    std::string_view detail = write_limit_detail(ctx.cut_by, detail_text);
+    error_text error = {answer_of(refusal_of(ctx.cut_by)), write_limit_detail(ctx.cut_by, detail_text), {}};
 
     ngx_chain_t* link = ngx_alloc_chain_link(r->pool);
-    ngx_buf_t* b = ngx_create_temp_buf(r->pool, field.size() + refusal_body_bytes(why, detail) + 1);
+    ngx_buf_t* b = ngx_create_temp_buf(r->pool, error_text_bytes(error));
     if (!link || !b) {
         return nullptr;
     }
-    auto* text = reinterpret_cast<char*>(b->pos);
-    field.copy(text, field.size());
-    b->last += field.size() + write_refusal_body(why, detail, text + field.size());
-    // The body ends its line; this ends the event.
-    *b->last++ = '\n';
+    b->last += write_error_event(asked_api(r), form_of(r), error, reinterpret_cast<char*>(b->pos));
     b->flush = 1;
     link->buf = b;
     link->next = nullptr;

@@ -85,6 +85,8 @@ request_ctx* find_request(ngx_http_request_t* r)
     if (!ctx && (r->internal || r->filter_finalize)) {
         ctx = search_pool(r);
         if (ctx) {
+            // Who read the body has given up on it, if it leads elsewhere: a chunked body got too large.
+            ctx->reading_body = false;
             ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
         }
     }
@@ -107,6 +109,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
         return nullptr;
     }
     auto* ctx = new (memory) request_ctx;
+    ctx->errors = location_conf_of(r)->errors;
     cleanup->handler = free_context;
     cleanup->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_llm_module);

@@ -47,6 +47,10 @@ struct request_ctx {
     request_size size;                       // what the estimate was made from
     limit_refusal cut_by;
 
+    // How errors are answered.
+    errors_as errors = errors_as::unset;        // as in the location in which it asked for a key first
+    ngx_str_t refused_detail = ngx_null_string; // of a refusal that is left to error_page
+
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
     bool has_key = false;
     digest key{};

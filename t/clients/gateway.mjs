@@ -64,6 +64,19 @@ http {
             include ${proxySettings};
             proxy_pass http://model;
         }
+        location /hard/ {
+            llm_limit quota=1000/total hard;
+            include ${proxySettings};
+            proxy_pass http://model/;
+        }
+        location /small/ {
+            client_max_body_size 10;
+            proxy_pass http://model/;
+        }
+        # A port that takes no connections: nobody listens on it.
+        location /down/ { proxy_pass http://127.0.0.1:1/; }
+        error_page 404 413 502 @llm_error;
+        location @llm_error { llm_error; }
         location = /status { llm_api_keys off; llm_status; }
     }
 }
@@ -129,7 +142,8 @@ class Gateway {
     async start(moreKeys) {
         this.upstream = await startUpstream();
         this.#port = await freePort();
-        this.url = `http://127.0.0.1:${this.#port}/v1`;
+        this.root = `http://127.0.0.1:${this.#port}`;
+        this.url = `${this.root}/v1`;
 
         const dir = await mkdtemp(join(tmpdir(), 'nginx-llm-clients-'));
         this.#dir = dir;

@@ -17,4 +17,4 @@ if ! cmp -s package-lock.json node_modules/.of-this-lock; then
     cp package-lock.json node_modules/.of-this-lock
 fi
 
-exec node --test --test-reporter=spec openai.test.mjs langchain.test.mjs limits.test.mjs
+exec node --test --test-reporter=spec openai.test.mjs langchain.test.mjs limits.test.mjs errors.test.mjs

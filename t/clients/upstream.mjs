@@ -63,6 +63,21 @@ async function stream(request, res) {
     res.end('data: [DONE]\n\n');
 }
 
+// A stream in the shape of each API that tells its usage as it goes and does not end by itself.
+async function runOn(url, res) {
+    const form = {
+        '/v1/chat/completions': ['', (n) => ({ id: 'c', object: 'chat.completion.chunk', choices: [], usage: usage(n) })],
+        '/v1/responses': ['event: response.in_progress\n', (n) => ({ type: 'response.in_progress', sequence_number: n, usage: usage(n) })],
+        '/v1/messages': ['event: message_delta\n', (n) => ({ type: 'message_delta', delta: {}, usage: { input_tokens: promptTokens, output_tokens: n } })],
+    }[url];
+    res.setHeader('content-type', 'text/event-stream');
+    for (let n = 100; !res.closed && n < 100000; n += 100) {
+        res.write(`${form[0]}data: ${JSON.stringify(form[1](n))}\n\n`);
+        await nextTurn();
+    }
+    res.destroy();
+}
+
 function embeddings(request, res) {
     const inputs = [request.input].flat();
     const vector = new Float32Array([0.25, -0.5, 1]);
@@ -83,6 +98,9 @@ async function answer(req, res, body) {
     const request = JSON.parse(body);
     if (req.url.startsWith('/v1/embeddings')) {
         return embeddings(request, res);
+    }
+    if (request.model === 'runs-on') {
+        return runOn(req.url, res);
     }
     if (req.url.startsWith('/v1/messages')) {
         return message(request, res);

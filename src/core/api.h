@@ -1,0 +1,19 @@
+// Whose API a request is for.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+enum class api : uint8_t {
+    openai,
+    responses, // OpenAI's too, but its streams have another form
+    anthropic,
+    ollama, // its own API; what it has below /v1 is OpenAI's or Anthropic's
+};
+
+// By the path that the client asked for. A query may follow it. What is not known is OpenAI's.
+api api_of_path(std::string_view target);
+
+} // namespace llm

@@ -1,0 +1,85 @@
+// The errors of nginx itself, which error_page brings here, in the shape of the API that was called.
+
+#include "error_page.h"
+
+#include "error_reply.h"
+#include "limit_headers.h"
+
+#include "core/status_answer.h"
+
+namespace llm {
+
+namespace {
+
+// A refusal that llm_errors nginx left to error_page. Its headers are there already, but for a 401 that was
+// left to the other access modules of "satisfy any".
+ngx_int_t send_refusal(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    const refusal_answer& answer = answer_of(ctx.refused);
+    if (answer.authenticate && !r->headers_out.www_authenticate && !ask_for_key(r)) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return send_error(r, answer, view(ctx.refused_detail));
+}
+
+ngx_int_t error_page_handler(ngx_http_request_t* r)
+{
+    refusal_answer answer = answer_of_status(static_cast<unsigned>(r->err_status));
+    // It stands above the status of whatever is sent: none, or one of nginx's own such as 494, would not do.
+    r->err_status = answer.status;
+
+    request_ctx* ctx = find_request(r);
+    if (ctx && ctx->refused != refusal::none && answer_of(ctx->refused).status == answer.status) {
+        return send_refusal(r, *ctx);
+    }
+    if ((answer.authenticate && !r->headers_out.www_authenticate && !ask_for_key(r))
+        || !add_retry_headers(r, answer, 0)) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return send_error(r, answer, {});
+}
+
+} // namespace
+
+char* set_errors(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    static constexpr struct {
+        std::string_view name;
+        errors_as as;
+    } choices[] = {{"openai", errors_as::openai},
+                   {"anthropic", errors_as::anthropic},
+                   {"ollama", errors_as::ollama},
+                   {"auto", errors_as::automatic},
+                   {"nginx", errors_as::nginx}};
+
+    auto& lcf = *static_cast<location_conf*>(conf);
+    ngx_str_t* value = static_cast<ngx_str_t*>(cf->args->elts) + 1;
+    if (lcf.errors != errors_as::unset) {
+        return const_cast<char*>("is duplicate");
+    }
+    for (auto& choice : choices) {
+        if (view(*value) == choice.name) {
+            lcf.errors = choice.as;
+            return NGX_CONF_OK;
+        }
+    }
+    ngx_conf_log_error(
+        NGX_LOG_EMERG, cf, 0,
+        "invalid value \"%V\" in \"llm_errors\": expected openai, anthropic, ollama, auto or nginx", value);
+    return static_cast<char*>(NGX_CONF_ERROR);
+}
+
+char* set_error_page(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    auto* core =
+        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    if (core->handler == error_page_handler) {
+        return const_cast<char*>("is duplicate");
+    }
+    core->handler = error_page_handler;
+    lcf.answers_errors = true;
+    return NGX_CONF_OK;
+}
+
+} // namespace llm
