@@ -116,6 +116,23 @@ admission_result shared_state::admit(const admission_request& request)
     return said == verdict::ok ? deciding().admit(request, *key) : admission_result{said};
 }
 
+admission_result shared_state::check_and_admit(admission_request& request, const request_size& size,
+                                               shared_key*& key)
+{
+    verdict said = check(request, key);
+    if (said == verdict::unknown) {
+        return deciding().count_failure(request);
+    }
+    if (said != verdict::ok) {
+        return admission_result{said};
+    }
+    if (request.asks_model && (!request.rules.empty() || key->policy->limit.any())) {
+        request.estimate =
+            weighted(learned_.estimate(key->name.view(), request.model, size), request.weights);
+    }
+    return deciding().admit(request, *key);
+}
+
 extension_result shared_state::extend(lease& l, const admission_request& request, uint64_t more)
 {
     shared_key* key = nullptr;

@@ -112,6 +112,9 @@ public:
     admission_result check_key(const admission_request& request, shared_key*& key);
     // Finds the key and takes a lease for its request: all or nothing.
     admission_result admit(const admission_request& request);
+    // check_key() and admit() in one, for a request of which all is known when its key is first looked at.
+    // Its estimate is made here, of `size`, where there are limits.
+    admission_result check_and_admit(admission_request& request, const request_size& size, shared_key*& key);
     // See admission.h. A key that is gone meanwhile does not end its streams.
     extension_result extend(lease& l, const admission_request& request, uint64_t more);
     // Ends a lease: whoever it names is charged, and it is free again.
