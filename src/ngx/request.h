@@ -66,8 +66,17 @@ struct request_ctx {
     request_ctx() : facts() {}
 };
 
+// Of a main request whose own pointer to the context was cleared; also sets that again.
+request_ctx* find_lost_request(ngx_http_request_t* r);
+
 // The context of this request's main request, or nullptr.
-request_ctx* find_request(ngx_http_request_t* r);
+inline request_ctx* find_request(ngx_http_request_t* r)
+{
+    r = r->main;
+    auto* ctx = static_cast<request_ctx*>(ngx_http_get_module_ctx(r, ngx_http_llm_module));
+    return ctx || !(r->internal || r->filter_finalize) ? ctx : find_lost_request(r);
+}
+
 // The same, made if there is none; nullptr if there is no memory.
 request_ctx* find_or_make_request(ngx_http_request_t* r);
 

@@ -4,6 +4,8 @@
 
 #include "request.h"
 
+#include "core/number_text.h"
+
 namespace llm {
 
 namespace {
@@ -33,23 +35,26 @@ ngx_int_t say_known(value* v, const ngx_str_t& text)
 
 ngx_int_t say_number(ngx_http_request_t* r, value* v, uint64_t number)
 {
-    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN));
+    auto* text = static_cast<char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN));
     if (!text) {
         return NGX_ERROR;
     }
-    return say(v,
-               {reinterpret_cast<char*>(text), static_cast<size_t>(ngx_sprintf(text, "%uL", number) - text)});
+    return say(v, {text, static_cast<size_t>(put_number(text, number) - text)});
 }
 
 ngx_int_t say_seconds(ngx_http_request_t* r, value* v, ngx_msec_int_t ms)
 {
-    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4));
+    auto* text = static_cast<char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN + 4));
     if (!text) {
         return NGX_ERROR;
     }
-    u_char* end =
-        ngx_sprintf(text, "%T.%03M", static_cast<time_t>(ms / 1000), static_cast<ngx_msec_t>(ms % 1000));
-    return say(v, {reinterpret_cast<char*>(text), static_cast<size_t>(end - text)});
+    auto part = static_cast<unsigned>(ms % 1000);
+    char* end = put_number(text, static_cast<uint64_t>(ms / 1000));
+    *end++ = '.';
+    for (unsigned digit : {part / 100, part / 10 % 10, part % 10}) {
+        *end++ = static_cast<char>('0' + digit);
+    }
+    return say(v, {text, static_cast<size_t>(end - text)});
 }
 
 std::string_view name_of(outcome o)
@@ -90,7 +95,7 @@ bool stands_refused(ngx_http_request_t* r, const request_ctx& ctx)
     return ctx.refused != refusal::none && r->headers_out.status == answer_of(ctx.refused).status;
 }
 
-enum which : uintptr_t {
+enum class which {
     key,
     user,
     model,
@@ -109,42 +114,46 @@ ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, ui
     return ctx.source == usage_source::none ? say_nothing(v) : say_number(r, v, tokens);
 }
 
-ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
+bool is_over(const request_ctx& ctx)
+{
+    return ctx.ended != outcome::unknown && !ctx.held;
+}
+
+template <which what>
+ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t)
 {
     request_ctx* ctx = find_request(r);
     if (!ctx) {
         return say_nothing(v);
     }
-    bool over = ctx->ended != outcome::unknown && !ctx->held;
-
-    switch (static_cast<which>(data)) {
-    case key:
+    switch (what) {
+    case which::key:
         return say_known(v, ctx->key_name);
-    case user:
+    case which::user:
         return say_known(v, ctx->user);
-    case model:
+    case which::model:
         return say_known(v, ctx->model);
-    case stream:
+    case which::stream:
         return ctx->body_read ? say(v, ctx->stream ? "1" : "0") : say_nothing(v);
-    case prompt_tokens:
+    case which::prompt_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt);
-    case completion_tokens:
+    case which::completion_tokens:
         return say_tokens(r, v, *ctx, ctx->used.completion);
-    case total_tokens:
+    case which::total_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
-    case source:
-        return over && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
-    case ended:
-        if (!over || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
+    case which::source:
+        return is_over(*ctx) && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
+    case which::ended:
+        if (!is_over(*ctx) || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
             return say_nothing(v);
         }
         return say(v, name_of(ctx->ended));
-    case refused:
+    case which::refused:
         if (ctx->is_cut) {
             return say(v, answer_of(refusal_of(ctx->cut_by)).reason);
         }
         return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
-    case time_to_first_token:
+    case which::time_to_first_token:
         return ctx->first_content_ms >= 0 ? say_seconds(r, v, ctx->first_content_ms) : say_nothing(v);
     }
     return say_nothing(v);
@@ -152,21 +161,21 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
 
 struct entry {
     ngx_str_t name;
-    which data;
+    ngx_http_get_variable_pt get;
 };
 
 const entry entries[] = {
-    {ngx_string("llm_key"), key},
-    {ngx_string("llm_user"), user},
-    {ngx_string("llm_model"), model},
-    {ngx_string("llm_stream"), stream},
-    {ngx_string("llm_prompt_tokens"), prompt_tokens},
-    {ngx_string("llm_completion_tokens"), completion_tokens},
-    {ngx_string("llm_total_tokens"), total_tokens},
-    {ngx_string("llm_usage_source"), source},
-    {ngx_string("llm_outcome"), ended},
-    {ngx_string("llm_refusal"), refused},
-    {ngx_string("llm_time_to_first_token"), time_to_first_token},
+    {ngx_string("llm_key"), get<which::key>},
+    {ngx_string("llm_user"), get<which::user>},
+    {ngx_string("llm_model"), get<which::model>},
+    {ngx_string("llm_stream"), get<which::stream>},
+    {ngx_string("llm_prompt_tokens"), get<which::prompt_tokens>},
+    {ngx_string("llm_completion_tokens"), get<which::completion_tokens>},
+    {ngx_string("llm_total_tokens"), get<which::total_tokens>},
+    {ngx_string("llm_usage_source"), get<which::source>},
+    {ngx_string("llm_outcome"), get<which::ended>},
+    {ngx_string("llm_refusal"), get<which::refused>},
+    {ngx_string("llm_time_to_first_token"), get<which::time_to_first_token>},
 };
 
 struct key_header {
@@ -192,8 +201,7 @@ ngx_int_t add_variables(ngx_conf_t* cf)
         if (!var) {
             return NGX_ERROR;
         }
-        var->get_handler = get;
-        var->data = e.data;
+        var->get_handler = e.get;
     }
     for (const key_header& h : key_headers) {
         ngx_str_t name = h.variable;
