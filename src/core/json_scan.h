@@ -129,7 +129,7 @@ private:
 
     static constexpr uint8_t no_path = 0xff;
 
-    const char* fail(const char* p, json_error error);
+    [[gnu::cold]] const char* fail(const char* p, json_error error);
     const char* structure(const run& r, const char* p, const char* end);
     const char* members(const run& r, const char* p, const char* end);
     const char* value(const run& r, const char* p, const char* end);

@@ -140,7 +140,7 @@ public:
 private:
     static constexpr uint64_t magic = 0x32006d6c6c78676e; // "ngxllm", layout 2
 
-    void repair();
+    [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
     admission deciding() { return {subjects_, leases_, journal_}; }
 

@@ -110,8 +110,8 @@ void forget_body(request_ctx& ctx);
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
 // Answers with a refusal. Returns what the access handler has to return.
 // `wait_ms` is how long a limit lasts, 0 if that is not known.
-ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {},
-                 uint64_t wait_ms = 0);
+[[gnu::cold]] ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why,
+                               std::string_view detail = {}, uint64_t wait_ms = 0);
 
 // A stream has used `used` weighted tokens: takes more for it, in steps, and marks it if a hard limit is to
 // end it.

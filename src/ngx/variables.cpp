@@ -95,7 +95,7 @@ bool stands_refused(ngx_http_request_t* r, const request_ctx& ctx)
     return ctx.refused != refusal::none && r->headers_out.status == answer_of(ctx.refused).status;
 }
 
-enum class which {
+enum which : uintptr_t {
     key,
     user,
     model,
@@ -119,41 +119,41 @@ bool is_over(const request_ctx& ctx)
     return ctx.ended != outcome::unknown && !ctx.held;
 }
 
-template <which what>
-ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t)
+// One function for all, which are mostly asked for one after the other.
+ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
 {
     request_ctx* ctx = find_request(r);
     if (!ctx) {
         return say_nothing(v);
     }
-    switch (what) {
-    case which::key:
+    switch (static_cast<which>(data)) {
+    case key:
         return say_known(v, ctx->key_name);
-    case which::user:
+    case user:
         return say_known(v, ctx->user);
-    case which::model:
+    case model:
         return say_known(v, ctx->model);
-    case which::stream:
+    case stream:
         return ctx->body_read ? say(v, ctx->stream ? "1" : "0") : say_nothing(v);
-    case which::prompt_tokens:
+    case prompt_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt);
-    case which::completion_tokens:
+    case completion_tokens:
         return say_tokens(r, v, *ctx, ctx->used.completion);
-    case which::total_tokens:
+    case total_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
-    case which::source:
+    case source:
         return is_over(*ctx) && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
-    case which::ended:
+    case ended:
         if (!is_over(*ctx) || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
             return say_nothing(v);
         }
         return say(v, name_of(ctx->ended));
-    case which::refused:
+    case refused:
         if (ctx->is_cut) {
             return say(v, answer_of(refusal_of(ctx->cut_by)).reason);
         }
         return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
-    case which::time_to_first_token:
+    case time_to_first_token:
         return ctx->first_content_ms >= 0 ? say_seconds(r, v, ctx->first_content_ms) : say_nothing(v);
     }
     return say_nothing(v);
@@ -161,21 +161,21 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t)
 
 struct entry {
     ngx_str_t name;
-    ngx_http_get_variable_pt get;
+    which data;
 };
 
 const entry entries[] = {
-    {ngx_string("llm_key"), get<which::key>},
-    {ngx_string("llm_user"), get<which::user>},
-    {ngx_string("llm_model"), get<which::model>},
-    {ngx_string("llm_stream"), get<which::stream>},
-    {ngx_string("llm_prompt_tokens"), get<which::prompt_tokens>},
-    {ngx_string("llm_completion_tokens"), get<which::completion_tokens>},
-    {ngx_string("llm_total_tokens"), get<which::total_tokens>},
-    {ngx_string("llm_usage_source"), get<which::source>},
-    {ngx_string("llm_outcome"), get<which::ended>},
-    {ngx_string("llm_refusal"), get<which::refused>},
-    {ngx_string("llm_time_to_first_token"), get<which::time_to_first_token>},
+    {ngx_string("llm_key"), key},
+    {ngx_string("llm_user"), user},
+    {ngx_string("llm_model"), model},
+    {ngx_string("llm_stream"), stream},
+    {ngx_string("llm_prompt_tokens"), prompt_tokens},
+    {ngx_string("llm_completion_tokens"), completion_tokens},
+    {ngx_string("llm_total_tokens"), total_tokens},
+    {ngx_string("llm_usage_source"), source},
+    {ngx_string("llm_outcome"), ended},
+    {ngx_string("llm_refusal"), refused},
+    {ngx_string("llm_time_to_first_token"), time_to_first_token},
 };
 
 struct key_header {
@@ -201,7 +201,8 @@ ngx_int_t add_variables(ngx_conf_t* cf)
         if (!var) {
             return NGX_ERROR;
         }
-        var->get_handler = e.get;
+        var->get_handler = get;
+        var->data = e.data;
     }
     for (const key_header& h : key_headers) {
         ngx_str_t name = h.variable;
