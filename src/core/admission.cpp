@@ -328,10 +328,15 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     }
     l.set_progress({});
     for (size_t place = 0; place < max_scopes; place++) {
-        l.holds[place] = {};
-        l.holds[place].who = d.number[place];
-        if (d.number[place] != no_index) {
-            keep(subjects_.at(d.number[place]));
+        lease_hold& hold = l.holds[place];
+        hold.who = d.number[place];
+        if (hold.who != no_index) {
+            hold.windows = 0;
+            hold.reserved = 0;
+            for (lease_hold::rate_hold& held : hold.rates) {
+                held.interval_ns = 0;
+            }
+            keep(subjects_.at(hold.who));
         }
     }
     each_rule(request.rules, own, d.places,

@@ -46,10 +46,7 @@ bool is_null(const char* p, const char* end)
 // The end of a whole number in digits, or p where there is another value or it may go on.
 const char* past_plain_number(const char* p, const char* end)
 {
-    const char* stop = p;
-    while (stop != end && is_digit(*stop)) {
-        ++stop;
-    }
+    const char* const stop = find_digits_end(p, end);
     const bool plain = stop != end && *stop != '.' && (*stop | 0x20) != 'e' && (*p != '0' || stop == p + 1);
     return plain ? stop : p;
 }

@@ -65,6 +65,9 @@ template <class F>
 void each_rule(std::span<const limit_rule> rules, const limits* key_limits, uint8_t places, F&& f)
 {
     bool has_own = key_limits && key_limits->any();
+    if (!has_own && rules.empty()) {
+        return;
+    }
     limit_rule own;
     if (has_own) {
         own.what = *key_limits;
