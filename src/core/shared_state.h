@@ -99,8 +99,8 @@ public:
             }
         });
     }
-    // Needs the lock.
-    std::span<const lease_owner> owners() const { return owners_; }
+    // Those that there ever were, vacant places included. Needs the lock.
+    std::span<const lease_owner> owners() const { return {owners_, owners_end_}; }
 
     // --- requests; all need the lock
 
@@ -138,7 +138,7 @@ public:
     void publish(key_table* table);
 
 private:
-    static constexpr uint64_t magic = 0x32006d6c6c78676e; // "ngxllm", layout 2
+    static constexpr uint64_t magic = 0x33006d6c6c78676e; // "ngxllm", layout 3
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
@@ -155,6 +155,7 @@ private:
     subject_table subjects_;
     lease_table leases_;
     learned_figures learned_;
+    uint32_t owners_end_;
     lease_owner owners_[max_owners];
 };
 
