@@ -297,7 +297,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         d.add(subjects_, subject_kind::zone, {}, no_index);
     }
 
-    const limits* own = &key.policy->limit;
+    const limits* own = key.policy->limited ? &key.policy->limit : nullptr;
     auto judge_all = [&] {
         each_rule(request.rules, own, d.places,
                   [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
@@ -361,7 +361,7 @@ extension_result admission::extend(lease& l, const admission_request& request, c
             d.who[place] = &subjects_.at(l.holds[place].who);
         }
     }
-    each_rule(request.rules, key ? &key->policy->limit : nullptr, d.places,
+    each_rule(request.rules, key && key->policy->limited ? &key->policy->limit : nullptr, d.places,
               [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
 
     journal_.keep(l.holds, sizeof l.holds);

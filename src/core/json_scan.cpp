@@ -27,6 +27,10 @@ bool is_space(char c)
 
 const char* past_space(const char* p, const char* end)
 {
+    // Mostly there is none.
+    if (p != end && *p > ' ') {
+        return p;
+    }
     while (p != end && is_space(*p)) {
         ++p;
     }
@@ -199,7 +203,7 @@ const char* json_scanner::structure(const run& r, const char* p, const char* end
 }
 
 // From the quote of a name on: members, as long as they lie whole in the piece. Where one does not, or is not
-// what is expected, the step for the rest is set.
+// what is expected, the step for the rest is set; in between it is not kept.
 const char* json_scanner::members(const run& r, const char* p, const char* end)
 {
     for (;;) {
@@ -229,24 +233,21 @@ const char* json_scanner::members(const run& r, const char* p, const char* end)
         const char* const after = path_ == no_path ? past_plain_value(p, end) : p;
         if (after != p) {
             p = after;
-            step_ = step::after_value;
         } else {
             p = value(r, p, end);
+            // The innermost container is an object here too, this one or one in it.
+            if (step_ != step::after_value) {
+                return p;
+            }
         }
-        // The innermost container is an object here too, this one or one in it.
-        if (step_ != step::after_value || p == end) {
-            return p;
-        }
-        if (*p == '}') {
-            return close(r, p);
-        }
-        if (*p != ',') {
-            return p;
+        if (p == end || *p != ',') {
+            step_ = step::after_value;
+            return p != end && *p == '}' ? close(r, p) : p;
         }
         comma_ = r.at(p);
-        step_ = step::key;
         p = past_space(p + 1, end);
         if (p == end || *p != '"') {
+            step_ = step::key;
             return p;
         }
     }

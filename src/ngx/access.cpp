@@ -144,7 +144,7 @@ ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
         result = session->check_key(request, key);
         if (key) {
             names.copy(*key);
-            ctx.limited = ctx.limited || key->policy->limit.any();
+            ctx.limited = ctx.limited || key->policy->limited;
         }
     }
     if (!names.keep(r, ctx)) {
@@ -256,7 +256,7 @@ ngx_int_t decide_at_once(ngx_http_request_t* r, request_ctx& ctx, const key_sour
         result = session->check_and_admit(request, ctx.size, key);
         if (key) {
             names.copy(*key);
-            ctx.limited = ctx.limited || key->policy->limit.any();
+            ctx.limited = ctx.limited || key->policy->limited;
         }
     }
     if (is_about_key(result.said, result.refused_by)) {
