@@ -10,7 +10,7 @@ bool is_digit(char c)
 }
 
 // Apart from the usual case, which is then as short as it can be.
-[[gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, uint64_t& count)
+[[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, uint64_t& count)
 {
     // The value is digits * 10^(exponent - fraction digits); trailing zeros of the digits are moved to the
     // exponent.

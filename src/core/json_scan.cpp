@@ -50,7 +50,10 @@ bool is_null(const char* p, const char* end)
 // The end of a whole number in digits, or p where there is another value or it may go on.
 const char* past_plain_number(const char* p, const char* end)
 {
-    const char* const stop = find_digits_end(p, end);
+    if (!is_digit(*p)) {
+        return p;
+    }
+    const char* const stop = find_digits_end(p + 1, end);
     const bool plain = stop != end && *stop != '.' && (*stop | 0x20) != 'e' && (*p != '0' || stop == p + 1);
     return plain ? stop : p;
 }

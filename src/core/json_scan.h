@@ -160,7 +160,7 @@ private:
     void string_ended(const run& r, uint64_t end);
     void match_key(const run& r, std::string_view name);
     uint8_t child_of(const run& r, std::string_view name);
-    uint8_t folded_child_of(const run& r, std::string_view name);
+    [[gnu::cold]] uint8_t folded_child_of(const run& r, std::string_view name);
     void value_ended(const run& r, json_type type, std::string_view text, uint64_t end);
     void put(const run& r, const char* p, size_t n);
     void put_code(const run& r, uint32_t code);
