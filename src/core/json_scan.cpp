@@ -25,16 +25,18 @@ bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-const char* past_space(const char* p, const char* end)
+[[gnu::noinline]] const char* past_some_space(const char* p, const char* end)
 {
-    // Mostly there is none.
-    if (p != end && *p > ' ') {
-        return p;
-    }
     while (p != end && is_space(*p)) {
         ++p;
     }
     return p;
+}
+
+// Mostly there is none.
+inline const char* past_space(const char* p, const char* end)
+{
+    return p != end && *p > ' ' ? p : past_some_space(p, end);
 }
 
 bool is_digit(char c)
