@@ -14,6 +14,7 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file([
             { name => 'alice', secret => 'sk-alice' },
+            { name => 'late', secret => 'sk-late', expires => '2001-01-01T00:00:00Z' },
             { name => 'picky', secret => 'sk-picky', models => [ 'good', 'qwen3-*', '*-mini', 'a*b*c' ] },
         ]),
     },
@@ -195,6 +196,24 @@ for (@ways) {
         refused_ok($send->('{"model":"good","model":"evil"}', @options, key => 'sk-picky'), 400, 'bad_request');
         refused_ok($send->('{"a":[1,2],"model":"evil"}',      @options, key => 'sk-picky'), 404, 'model');
         refused_ok($send->('{"model":"good"} x',              @options, key => 'sk-picky'), 400, 'bad_request');
+    };
+}
+
+# What is wrong with a key is said before what is wrong with a body, and of the body nothing is told, also where it came with the headers.
+for (grep { $_->[0] !~ /steps|expect/ } @ways) {
+    my ($name, $send, @options) = @$_;
+    case "$name: refused by its key" => sub {
+        for my $body ('{"model":"good"}', '{"model":"good","stream":true', '[]', '{"model":"evil"}') {
+            my %reason = (nobody => 'invalid_key', late => 'expired');
+            for my $key (sort keys %reason) {
+                my $r = $send->($body, @options, key => "sk-$key");
+                is($r->{status}, 401, "$key: $body");
+                is($r->{log}{refusal}, $reason{$key}, 'why');
+                is($r->{log}{key}, $key eq 'late' ? 'late' : '', 'whose key it is');
+                is("$r->{log}{model}/$r->{log}{stream}", '/', 'nothing of the body');
+                is($r->{contacted}, 0, 'the upstream is not contacted');
+            }
+        }
     };
 }
 

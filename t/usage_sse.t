@@ -15,6 +15,7 @@ http {
     %%HTTP%%
     %%PROXY%%
     llm_zone llm:4m;
+    llm_usage_inject off;
     server {
         listen 127.0.0.1:%%PORT_0%%;
         location / { llm_api_keys %%DIR%%/keys.json; proxy_pass http://127.0.0.1:%%PORT_1%%; }

@@ -297,7 +297,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         d.add(subjects_, subject_kind::zone, {}, no_index);
     }
 
-    const limits* own = &key.policy->limit;
+    const limits* own = key.policy->limited ? &key.policy->limit : nullptr;
     auto judge_all = [&] {
         each_rule(request.rules, own, d.places,
                   [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
@@ -328,10 +328,15 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     }
     l.set_progress({});
     for (size_t place = 0; place < max_scopes; place++) {
-        l.holds[place] = {};
-        l.holds[place].who = d.number[place];
-        if (d.number[place] != no_index) {
-            keep(subjects_.at(d.number[place]));
+        lease_hold& hold = l.holds[place];
+        hold.who = d.number[place];
+        if (hold.who != no_index) {
+            hold.windows = 0;
+            hold.reserved = 0;
+            for (lease_hold::rate_hold& held : hold.rates) {
+                held.interval_ns = 0;
+            }
+            keep(subjects_.at(hold.who));
         }
     }
     each_rule(request.rules, own, d.places,
@@ -356,7 +361,7 @@ extension_result admission::extend(lease& l, const admission_request& request, c
             d.who[place] = &subjects_.at(l.holds[place].who);
         }
     }
-    each_rule(request.rules, key ? &key->policy->limit : nullptr, d.places,
+    each_rule(request.rules, key && key->policy->limited ? &key->policy->limit : nullptr, d.places,
               [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
 
     journal_.keep(l.holds, sizeof l.holds);

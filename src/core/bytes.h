@@ -15,6 +15,26 @@ inline char ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
+// What is no decimal digit.
+inline const char* find_digits_end(const char* p, const char* end)
+{
+#if defined(__SSE2__)
+    const __m128i zero = _mm_set1_epi8('0');
+    const __m128i nine = _mm_set1_epi8(9);
+    for (; end - p >= 16; p += 16) {
+        const __m128i v = _mm_sub_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), zero);
+        const int digits = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, nine), v));
+        if (digits != 0xffff) {
+            return p + __builtin_ctz(~static_cast<unsigned>(digits));
+        }
+    }
+#endif
+    while (p != end && *p >= '0' && *p <= '9') {
+        ++p;
+    }
+    return p;
+}
+
 // The end of a run of plain text in a JSON string: a quote, a backslash or a control character.
 inline const char* find_string_stop(const char* p, const char* end)
 {

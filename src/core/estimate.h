@@ -4,6 +4,7 @@
 // They are no accounts. Nothing here needs the zone's lock: each figure is one word.
 #pragma once
 
+#include "limits.h"
 #include "siphash.h"
 
 #include <atomic>
@@ -17,6 +18,11 @@ struct token_estimate {
     uint64_t prompt;
     uint64_t completion; // of all choices
 };
+
+inline uint64_t weighted(const token_estimate& tokens, const usage_weights& weights)
+{
+    return (tokens.prompt * weights.prompt + tokens.completion * weights.completion + 999) / 1000;
+}
 
 // What of a request the estimate is made from.
 struct request_size {

@@ -9,7 +9,8 @@ bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-bool scaled_count(std::string_view number, uint64_t limit, uint64_t& count)
+// Apart from the usual case, which is then as short as it can be.
+[[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, uint64_t& count)
 {
     // The value is digits * 10^(exponent - fraction digits); trailing zeros of the digits are moved to the
     // exponent.

@@ -25,12 +25,18 @@ bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-const char* past_space(const char* p, const char* end)
+[[gnu::noinline]] const char* past_some_space(const char* p, const char* end)
 {
     while (p != end && is_space(*p)) {
         ++p;
     }
     return p;
+}
+
+// Mostly there is none.
+inline const char* past_space(const char* p, const char* end)
+{
+    return p != end && *p > ' ' ? p : past_some_space(p, end);
 }
 
 bool is_digit(char c)
@@ -46,10 +52,10 @@ bool is_null(const char* p, const char* end)
 // The end of a whole number in digits, or p where there is another value or it may go on.
 const char* past_plain_number(const char* p, const char* end)
 {
-    const char* stop = p;
-    while (stop != end && is_digit(*stop)) {
-        ++stop;
+    if (!is_digit(*p)) {
+        return p;
     }
+    const char* const stop = find_digits_end(p + 1, end);
     const bool plain = stop != end && *stop != '.' && (*stop | 0x20) != 'e' && (*p != '0' || stop == p + 1);
     return plain ? stop : p;
 }
@@ -230,7 +236,7 @@ const char* json_scanner::structure(const run& r, const char* p, const char* end
 }
 
 // From the quote of a name on: members, as long as they lie whole in the piece. Where one does not, or is not
-// what is expected, the step for the rest is set.
+// what is expected, the step for the rest is set; in between it is not kept.
 const char* json_scanner::members(const run& r, const char* p, const char* end)
 {
     for (;;) {
@@ -260,24 +266,21 @@ const char* json_scanner::members(const run& r, const char* p, const char* end)
         const char* const after = path_ == no_path ? past_plain_value(p, end) : p;
         if (after != p) {
             p = after;
-            step_ = step::after_value;
         } else {
             p = value(r, p, end);
+            // The innermost container is an object here too, this one or one in it.
+            if (step_ != step::after_value) {
+                return p;
+            }
         }
-        // The innermost container is an object here too, this one or one in it.
-        if (step_ != step::after_value || p == end) {
-            return p;
-        }
-        if (*p == '}') {
-            return close(r, p);
-        }
-        if (*p != ',') {
-            return p;
+        if (p == end || *p != ',') {
+            step_ = step::after_value;
+            return p != end && *p == '}' ? close(r, p) : p;
         }
         comma_ = r.at(p);
-        step_ = step::key;
         p = past_space(p + 1, end);
         if (p == end || *p != '"') {
+            step_ = step::key;
             return p;
         }
     }

@@ -24,6 +24,7 @@ struct json_path {
     uint8_t first_child = 0;
     uint8_t children = 0;
     uint64_t marks = 0; // json_name_mark of each child
+    uint64_t head = 0;  // json_name_head of the name
 };
 
 inline constexpr std::string_view json_elements = "[]";
@@ -33,6 +34,16 @@ inline constexpr std::string_view json_elements = "[]";
 constexpr uint64_t json_name_mark(std::string_view name)
 {
     return name.empty() ? 0 : uint64_t{1} << ((name.size() * 5 + (name[0] & 0x1f)) & 63);
+}
+
+// The first eight bytes of a name, which tell most names apart in one comparison; zeros where it is shorter.
+constexpr uint64_t json_name_head(std::string_view name)
+{
+    uint64_t head = 0;
+    for (size_t i = 0; i < name.size() && i < 8; ++i) {
+        head |= uint64_t{static_cast<uint8_t>(name[i])} << (8 * i);
+    }
+    return head;
 }
 
 enum class json_type : uint8_t { null, no, yes, number, string, object, array };
@@ -132,7 +143,7 @@ private:
 
     static constexpr uint8_t no_path = 0xff;
 
-    const char* fail(const char* p, json_error error);
+    [[gnu::cold]] const char* fail(const char* p, json_error error);
     const char* structure(const run& r, const char* p, const char* end);
     const char* members(const run& r, const char* p, const char* end);
     const char* value(const run& r, const char* p, const char* end);
@@ -152,6 +163,7 @@ private:
     void string_ended(const run& r, uint64_t end);
     void match_key(const run& r, std::string_view name);
     uint8_t child_of(const run& r, std::string_view name);
+    [[gnu::cold]] uint8_t folded_child_of(const run& r, std::string_view name);
     void value_ended(const run& r, json_type type, std::string_view text, uint64_t end);
     void put(const run& r, const char* p, size_t n);
     void put_code(const run& r, uint32_t code);
@@ -208,7 +220,10 @@ consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
             parent.first_child = static_cast<uint8_t>(i);
         }
         ++parent.children;
+        // The head of no name of this length: a member may have it as its name.
+        list[i].head = UINT64_MAX;
         if (list[i].name != json_elements) {
+            list[i].head = json_name_head(list[i].name);
             parent.marks |= json_name_mark(list[i].name);
         }
         if (list[i].parent >= i || (list[i].name == json_elements && parent.children != 1)

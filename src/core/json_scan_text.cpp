@@ -4,14 +4,38 @@
 #include "bytes.h"
 #include "json_scan_run.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace llm {
 
 namespace {
 
-// Of short names faster than a call of memcmp.
-bool same_bytes(const char* a, const char* b, size_t n)
+// json_name_head() of a name that is not empty, without a loop.
+uint64_t head_of(std::string_view name)
+{
+    static_assert(std::endian::native == std::endian::little);
+    const char* const p = name.data();
+    const size_t n = name.size();
+    if (n >= 8) {
+        uint64_t head = 0;
+        std::memcpy(&head, p, sizeof head);
+        return head;
+    }
+    if (n >= 4) {
+        uint32_t first = 0;
+        uint32_t last = 0;
+        std::memcpy(&first, p, sizeof first);
+        std::memcpy(&last, p + n - sizeof last, sizeof last);
+        return first | uint64_t{last} << (8 * (n - sizeof last));
+    }
+    const auto byte = [&](size_t i) { return uint64_t{static_cast<uint8_t>(p[i])} << (8 * i); };
+    return byte(0) | byte(n / 2) | byte(n - 1);
+}
+
+// Of names of one size whose heads are the same. Faster than a call of memcmp.
+bool same_tail(const char* a, const char* b, size_t n)
 {
     const auto same_word = [&](size_t i) {
         uint64_t x = 0;
@@ -20,19 +44,12 @@ bool same_bytes(const char* a, const char* b, size_t n)
         std::memcpy(&y, b + i, sizeof y);
         return x == y;
     };
-    size_t i = 0;
-    for (; n - i > 8; i += 8) {
+    for (size_t i = 8; n > i + 8; i += 8) {
         if (!same_word(i)) {
             return false;
         }
     }
-    if (n >= 8) {
-        return same_word(n - 8);
-    }
-    while (i != n && a[i] == b[i]) {
-        ++i;
-    }
-    return i == n;
+    return n <= 8 || same_word(n - 8);
 }
 
 bool equal_folded(std::string_view a, std::string_view b)
@@ -160,22 +177,28 @@ void json_scanner::string_ended(const run& r, uint64_t end)
 // One of the names that may be a child's by json_name_mark.
 uint8_t json_scanner::child_of(const run& r, std::string_view name)
 {
-    const json_path* child = r.paths + r.paths[container_].first_child;
-    const json_path* const last = child + r.paths[container_].children;
-    for (; child != last; ++child) {
-        if (child->name.size() != name.size() || child->name == json_elements) {
-            continue;
-        }
-        if (!child->any_case && child->name[0] != name[0]) {
-            continue;
-        }
-        const bool same = same_bytes(child->name.data(), name.data(), name.size());
-        if (same || (child->any_case && equal_folded(child->name, name))) {
-            folded_ = !same;
+    const json_path* const first = r.paths + r.paths[container_].first_child;
+    const json_path* const last = first + r.paths[container_].children;
+    const uint64_t head = head_of(name);
+    bool any_case = false;
+    for (const json_path* child = first; child != last; ++child) {
+        if (child->head == head && child->name.size() == name.size()
+            && same_tail(child->name.data(), name.data(), name.size())) {
             return static_cast<uint8_t>(child - r.paths);
         }
+        any_case |= child->any_case;
     }
-    return no_path;
+    return any_case ? folded_child_of(r, name) : no_path;
+}
+
+uint8_t json_scanner::folded_child_of(const run& r, std::string_view name)
+{
+    const json_path* const first = r.paths + r.paths[container_].first_child;
+    const json_path* const last = first + r.paths[container_].children;
+    const json_path* const child = std::find_if(
+        first, last, [&](const json_path& c) { return c.any_case && equal_folded(c.name, name); });
+    folded_ = child != last;
+    return folded_ ? static_cast<uint8_t>(child - r.paths) : no_path;
 }
 
 // Adds to the text of a key, string or number that is wanted.

@@ -70,8 +70,12 @@ void lay_policies(layout& to, const key_file& from, shared_policy* policies)
         auto* networks = to.place<network>(p.networks.size());
         if (policies) {
             std::copy(p.networks.begin(), p.networks.end(), networks);
-            policies[i] = {p.limit, models, networks, static_cast<uint32_t>(p.models.size()),
-                           static_cast<uint32_t>(p.networks.size())};
+            policies[i] = {p.limit,
+                           models,
+                           networks,
+                           static_cast<uint32_t>(p.models.size()),
+                           static_cast<uint32_t>(p.networks.size()),
+                           p.limit.any()};
         }
     }
 }

@@ -43,6 +43,7 @@ struct shared_policy {
     const network* networks;
     uint32_t n_models;
     uint32_t n_networks;
+    bool limited = false; // limit.any()
 
     // True if the policy lets a request use this model. Where it lists models, a request that names none may
     // not pass: what the upstream would choose for it is not known.

@@ -60,13 +60,16 @@ inline limits under(limits& own, limits rule)
     return rule;
 }
 
-// Calls f(place, rule) for each rule in force for the subjects whose places are set in `places`.
+// Calls f(place, rule) for each rule in force for the subjects whose places are set in `places`. `key_limits`
+// is nullptr where the key has none of its own.
 template <class F>
 void each_rule(std::span<const limit_rule> rules, const limits* key_limits, uint8_t places, F&& f)
 {
-    bool has_own = key_limits && key_limits->any();
+    if (!key_limits && rules.empty()) {
+        return;
+    }
     limit_rule own;
-    if (has_own) {
+    if (key_limits) {
         own.what = *key_limits;
     }
     for (const limit_rule& rule : rules) {
@@ -74,14 +77,14 @@ void each_rule(std::span<const limit_rule> rules, const limits* key_limits, uint
         if (place >= max_scopes || !(places >> place & 1)) {
             continue;
         }
-        if (has_own && rule.scope == subject_kind::key) {
+        if (key_limits && rule.scope == subject_kind::key) {
             f(place, limit_rule{rule.scope, under(own.what, rule.what), rule.dry_run, rule.hard});
             own.hard |= rule.hard && !rule.dry_run;
         } else {
             f(place, rule);
         }
     }
-    if (has_own) {
+    if (key_limits) {
         f(place_of(subject_kind::key), own);
     }
 }

@@ -50,6 +50,7 @@ shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& k
     state->generation_ = 0;
     state->keys_ = nullptr;
     state->busy_.store(0, std::memory_order_relaxed);
+    state->owners_end_ = 0;
     memset(state->owners_, 0, sizeof state->owners_);
     state->magic_ = magic;
     return state;
@@ -79,6 +80,9 @@ uint32_t shared_state::claim_owner(const lease_owner& self)
         }
     }
     if (vacant != no_index) {
+        // First the end, so that a process killed in between leaves no owner that is not looked at.
+        owners_end_ = std::max(owners_end_, vacant + 1);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
         owners_[vacant] = self;
     }
     return vacant;
@@ -114,6 +118,23 @@ admission_result shared_state::admit(const admission_request& request)
     shared_key* key = nullptr;
     verdict said = check(request, key);
     return said == verdict::ok ? deciding().admit(request, *key) : admission_result{said};
+}
+
+admission_result shared_state::check_and_admit(admission_request& request, const request_size& size,
+                                               shared_key*& key)
+{
+    verdict said = check(request, key);
+    if (said == verdict::unknown) {
+        return deciding().count_failure(request);
+    }
+    if (said != verdict::ok) {
+        return admission_result{said};
+    }
+    if (request.asks_model && (!request.rules.empty() || key->policy->limited)) {
+        request.estimate =
+            weighted(learned_.estimate(key->name.view(), request.model, size), request.weights);
+    }
+    return deciding().admit(request, *key);
 }
 
 extension_result shared_state::extend(lease& l, const admission_request& request, uint64_t more)

@@ -99,8 +99,8 @@ public:
             }
         });
     }
-    // Needs the lock.
-    std::span<const lease_owner> owners() const { return owners_; }
+    // Those that there ever were, vacant places included. Needs the lock.
+    std::span<const lease_owner> owners() const { return {owners_, owners_end_}; }
 
     // --- requests; all need the lock
 
@@ -112,6 +112,9 @@ public:
     admission_result check_key(const admission_request& request, shared_key*& key);
     // Finds the key and takes a lease for its request: all or nothing.
     admission_result admit(const admission_request& request);
+    // check_key() and admit() in one, for a request of which all is known when its key is first looked at.
+    // Its estimate is made here, of `size`, where there are limits.
+    admission_result check_and_admit(admission_request& request, const request_size& size, shared_key*& key);
     // See admission.h. A key that is gone meanwhile does not end its streams.
     extension_result extend(lease& l, const admission_request& request, uint64_t more);
     // Ends a lease: whoever it names is charged, and it is free again.
@@ -135,9 +138,9 @@ public:
     void publish(key_table* table);
 
 private:
-    static constexpr uint64_t magic = 0x32006d6c6c78676e; // "ngxllm", layout 2
+    static constexpr uint64_t magic = 0x33006d6c6c78676e; // "ngxllm", layout 3
 
-    void repair();
+    [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
     admission deciding() { return {subjects_, leases_, journal_}; }
 
@@ -152,6 +155,7 @@ private:
     subject_table subjects_;
     lease_table leases_;
     learned_figures learned_;
+    uint32_t owners_end_;
     lease_owner owners_[max_owners];
 };
 

@@ -1,5 +1,8 @@
 #include "digest.h"
 
+#include <bit>
+#include <cstring>
+
 // EVP, which OpenSSL 3 prefers, goes through a provider that allocates and frees a state for each digest,
 // also with an algorithm and a context that are kept: more than twice the time for a text as short as a key.
 // These functions are marked as deprecated and are the same code without that.
@@ -9,8 +12,37 @@
 
 namespace llm {
 
+static void put_big_endian(uint8_t* at, uint32_t value)
+{
+    static_assert(std::endian::native == std::endian::little);
+    value = __builtin_bswap32(value);
+    memcpy(at, &value, sizeof value);
+}
+
+// A text that fits with its padding into one block, as keys do: half of the work around that block is saved.
+static bool sha256_of_short(std::string_view text, digest& out)
+{
+    uint8_t block[SHA256_CBLOCK] = {};
+    text.copy(reinterpret_cast<char*>(block), text.size());
+    block[text.size()] = 0x80;
+    put_big_endian(block + sizeof block - 4, static_cast<uint32_t>(text.size() * 8));
+
+    SHA256_CTX context;
+    bool done = SHA256_Init(&context) == 1;
+    SHA256_Transform(&context, block);
+    explicit_bzero(block, sizeof block);
+    for (size_t i = 0; i < out.size() / 4; i++) {
+        put_big_endian(&out[4 * i], context.h[i]);
+    }
+    return done;
+}
+
 bool sha256(std::string_view text, digest& out)
 {
+    constexpr size_t padding = 9; // at least
+    if (text.size() <= SHA256_CBLOCK - padding) {
+        return sha256_of_short(text, out);
+    }
     SHA256_CTX context;
     bool done = SHA256_Init(&context) == 1 && SHA256_Update(&context, text.data(), text.size()) == 1
                 && SHA256_Final(out.data(), &context) == 1;

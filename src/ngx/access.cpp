@@ -1,6 +1,8 @@
 // The access phase: key, body, decision, lease.
 //
 //   no context -> the key is taken out of the headers
+//      -> body here already, or none? yes, and nothing is wrong with it: key, model and lease are decided in
+//      one step, without waiting for nginx to read it
 //      -> check the key (a refusal here leaves the body unread)
 //      -> body to read? yes: nginx reads it, request_body.cpp looks on, and the phase is run again
 //      -> admit: the key again, since it may have been revoked meanwhile, the model, and the lease, all in
@@ -59,11 +61,6 @@ refusal refusal_of(verdict v)
     return refusal::internal;
 }
 
-uint64_t weighted(const token_estimate& tokens, const usage_weights& weights)
-{
-    return (tokens.prompt * weights.prompt + tokens.completion * weights.completion + 999) / 1000;
-}
-
 // A refusal of what the zone said; for a limit, `by` says more.
 ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, const limit_refusal& by)
 {
@@ -103,11 +100,38 @@ void log_dry_run(ngx_http_request_t* r, uint64_t refusals)
     }
 }
 
-// Copies who asks: the table may be replaced while the request runs. NGX_OK, or what refuse() returned.
+// A key's names, out of the zone: its table may be replaced while the request runs.
+class key_names {
+public:
+    void copy(const shared_key& key)
+    {
+        key_size_ = key.name.view().copy(key_, sizeof key_);
+        user_size_ = key.user.view().copy(user_, sizeof user_);
+    }
+
+    // False if there is no memory.
+    bool keep(ngx_http_request_t* r, request_ctx& ctx) const
+    {
+        std::string_view key(key_, key_size_);
+        if (key.empty() || view(ctx.key_name) == key) {
+            return true;
+        }
+        ctx.key_name = copy_text(r->pool, key);
+        ctx.user = copy_text(r->pool, {user_, user_size_});
+        return ctx.key_name.data && ctx.user.data;
+    }
+
+private:
+    size_t key_size_ = 0;
+    size_t user_size_ = 0;
+    char key_[max_name];
+    char user_[max_name];
+};
+
+// NGX_OK, or what refuse() returned.
 ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
-    char name[max_name], user[max_name];
-    size_t name_len = 0, user_len = 0;
+    key_names names;
     std::span<const limit_rule> rules = rules_of(*location_conf_of(r));
     // Most requests need no clock here: only wrong keys are limited, and only where there is such a rule.
     admission_request request =
@@ -119,17 +143,12 @@ ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
         shared_key* key = nullptr;
         result = session->check_key(request, key);
         if (key) {
-            name_len = key->name.view().copy(name, sizeof name);
-            user_len = key->user.view().copy(user, sizeof user);
-            ctx.limited = ctx.limited || key->policy->limit.any();
+            names.copy(*key);
+            ctx.limited = ctx.limited || key->policy->limited;
         }
     }
-    if (name_len && view(ctx.key_name) != std::string_view(name, name_len)) {
-        ctx.key_name = copy_text(r->pool, {name, name_len});
-        ctx.user = copy_text(r->pool, {user, user_len});
-        if (!ctx.key_name.data || !ctx.user.data) {
-            return refuse(r, ctx, refusal::internal);
-        }
+    if (!names.keep(r, ctx)) {
+        return refuse(r, ctx, refusal::internal);
     }
     log_dry_run(r, result.dry_run_refusals);
     return result.said == verdict::ok ? NGX_OK : refuse_for(r, ctx, result.said, result.refused_by);
@@ -165,16 +184,40 @@ ngx_int_t let_in(request_ctx& ctx, const key_source& source)
     return NGX_OK;
 }
 
+// NGX_OK, or what refuse() returned.
+ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& source,
+                    const admission_request& request, const admission_result& result)
+{
+    ctx.held = result.taken;
+    ctx.report = result.report;
+    ctx.watched = result.report.has_tokens;
+    ctx.granted = std::min(request.estimate, result.hard_left);
+    log_dry_run(r, result.dry_run_refusals);
+    if (result.said != verdict::ok) {
+        return refuse_for(r, ctx, result.said, result.refused_by);
+    }
+    return ask_for_usage(r, ctx) ? let_in(ctx, source) : refuse(r, ctx, refusal::internal);
+}
+
+// Before the lease, so that no lease is without somebody to settle it.
+bool prepare(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+{
+    if (!ctx.zone && !settle_at_end(r)) {
+        return false;
+    }
+    ctx.zone = source.zone;
+    return true;
+}
+
+// The key has been checked.
 ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     if (ctx.fault != body_fault::none) {
         return refuse(r, ctx, refusal::bad_request, text_of(ctx.fault));
     }
-    // Before the lease, so that no lease is without somebody to settle it.
-    if (!ctx.zone && !settle_at_end(r)) {
+    if (!prepare(r, ctx, source)) {
         return refuse(r, ctx, refusal::internal);
     }
-    ctx.zone = source.zone;
     if (owner_number(*source.zone) == no_index) {
         return refuse_for(r, ctx, verdict::zone_full, {});
     }
@@ -190,15 +233,43 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
         zone_session session(*source.zone);
         result = session->admit(request);
     }
-    ctx.held = result.taken;
-    ctx.report = result.report;
-    ctx.watched = result.report.has_tokens;
-    ctx.granted = std::min(request.estimate, result.hard_left);
-    log_dry_run(r, result.dry_run_refusals);
-    if (result.said != verdict::ok) {
-        return refuse_for(r, ctx, result.said, result.refused_by);
+    return carry_out(r, ctx, source, request, result);
+}
+
+bool is_about_key(verdict said, const limit_refusal& by)
+{
+    return said == verdict::no_such_file || said == verdict::unknown || said == verdict::disabled
+           || said == verdict::expired || said == verdict::network || by.kind == limit_kind::failures;
+}
+
+// For a request that has come whole, and whose body has no fault: what is wrong with a key is said first.
+ngx_int_t decide_at_once(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+{
+    if (!prepare(r, ctx, source)) {
+        return refuse(r, ctx, refusal::internal);
     }
-    return ask_for_usage(r, ctx) ? let_in(ctx, source) : refuse(r, ctx, refusal::internal);
+    key_names names;
+    admission_request request = describe(r, ctx, source, now_of_both_clocks());
+    admission_result result;
+    ctx.limited = !request.rules.empty();
+    {
+        zone_session session(*source.zone);
+        shared_key* key = nullptr;
+        result = session->check_and_admit(request, ctx.size, key);
+        if (key) {
+            names.copy(*key);
+            ctx.limited = ctx.limited || key->policy->limited;
+        }
+    }
+    if (is_about_key(result.said, result.refused_by)) {
+        forget_body(ctx);
+    }
+    // From here on the lease is settled whatever happens.
+    ctx.held = result.taken;
+    if (!names.keep(r, ctx)) {
+        return refuse(r, ctx, refusal::internal);
+    }
+    return carry_out(r, ctx, source, request, result);
 }
 
 // A request that holds its lease came to another location by an internal redirect.
@@ -263,21 +334,26 @@ ngx_int_t access_handler(ngx_http_request_t* r)
     if (!ctx->has_key) {
         return refuse(r, *ctx, refusal::no_key);
     }
-    if (!ctx->body_read) {
-        ngx_int_t rc = check_key(r, *ctx, *source);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-        refusal why = check_coding(r);
-        if (why != refusal::none) {
-            return refuse(r, *ctx, why);
-        }
-        rc = read_body(r, *ctx);
-        if (rc != NGX_OK) {
-            return rc;
-        }
+    if (ctx->body_read) {
+        return decide(r, *ctx, *source);
     }
-    return decide(r, *ctx, *source);
+
+    refusal coding = check_coding(r);
+    if (coding == refusal::none && owner_number(*source->zone) != no_index && scan_body_ahead(r, *ctx)) {
+        if (ctx->fault == body_fault::none) {
+            return decide_at_once(r, *ctx, *source);
+        }
+        forget_body(*ctx);
+    }
+    ngx_int_t rc = check_key(r, *ctx, *source);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    if (coding != refusal::none) {
+        return refuse(r, *ctx, coding);
+    }
+    rc = read_body(r, *ctx);
+    return rc == NGX_OK ? decide(r, *ctx, *source) : rc;
 }
 
 } // namespace llm

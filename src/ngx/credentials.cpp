@@ -3,9 +3,8 @@
 #include "headers_in.h"
 #include "request.h"
 
+#include "core/bytes.h"
 #include "keys/digest.h"
-
-#include <algorithm>
 
 namespace llm {
 
@@ -16,13 +15,16 @@ enum source { authorization, x_api_key, api_key, none };
 source source_of(const ngx_table_elt_t& header)
 {
     std::string_view name = lowcase_name(header);
-    if (name == "authorization") {
-        return authorization;
+    switch (name.size()) {
+    case 13:
+        return name == "authorization" ? authorization : none;
+    case 9:
+        return name == "x-api-key" ? x_api_key : none;
+    case 7:
+        return name == "api-key" ? api_key : none;
+    default:
+        return none;
     }
-    if (name == "x-api-key") {
-        return x_api_key;
-    }
-    return name == "api-key" ? api_key : none;
 }
 
 bool is_blank(char c)
@@ -41,23 +43,30 @@ std::string_view trim(std::string_view s)
     return s;
 }
 
-size_t first_word(std::string_view s)
+// Past "Bearer" and a blank, if the value begins so.
+std::string_view without_scheme(std::string_view value)
 {
-    size_t space = s.find(' ');
-    size_t tab = s.find('\t');
-    return std::min({space, tab, s.size()});
+    constexpr std::string_view scheme = "bearer";
+    if (value.size() < scheme.size() || (value.size() > scheme.size() && !is_blank(value[scheme.size()]))) {
+        return value;
+    }
+    for (size_t i = 0; i < scheme.size(); i++) {
+        if (ascii_lower(value[i]) != scheme[i]) {
+            return value;
+        }
+    }
+    return trim(value.substr(scheme.size()));
 }
 
 // The key in a header's value; empty if there is none, as in "Basic dXNlcg==".
 std::string_view key_in(source from, std::string_view value)
 {
     value = trim(value);
-    size_t word = first_word(value);
-    if (from == authorization && same_without_case(value.substr(0, word), "bearer")) {
-        value = trim(value.substr(word));
-        word = first_word(value);
+    if (from == authorization) {
+        value = without_scheme(value);
     }
-    return word == value.size() ? value : std::string_view{};
+    bool is_word = value.find(' ') == std::string_view::npos && value.find('\t') == std::string_view::npos;
+    return is_word ? value : std::string_view{};
 }
 
 // What is in Authorization and no key belongs to somebody else: auth_basic, for example.
@@ -66,14 +75,24 @@ bool may_be_key(source from, std::string_view key)
     return from != authorization || !key.empty();
 }
 
+constexpr ngx_uint_t hash_of(std::string_view lowcase)
+{
+    ngx_uint_t hash = 0;
+    for (char c : lowcase) {
+        hash = ngx_hash(hash, static_cast<u_char>(c));
+    }
+    return hash;
+}
+
 // A header can not be taken out of nginx's list, into which others point. It is made one that proxy_pass and
 // its like never pass on, and it loses its value.
 void hide(ngx_table_elt_t& header)
 {
     static constexpr std::string_view name = "Keep-Alive", lowcase = "keep-alive";
+    constexpr ngx_uint_t hash = hash_of(lowcase);
     header.key = to_ngx(name);
     header.lowcase_key = reinterpret_cast<u_char*>(const_cast<char*>(lowcase.data()));
-    header.hash = ngx_hash_key(header.lowcase_key, lowcase.size());
+    header.hash = hash;
     header.value = ngx_null_string;
 }
 

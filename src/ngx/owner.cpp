@@ -81,7 +81,8 @@ uint32_t owner_number(zone_conf& zone)
 
 void sweep_owners(zone_conf& zone)
 {
-    for (uint32_t i = 0; i < shared_state::max_owners; i++) {
+    auto places = static_cast<uint32_t>(with_lock(zone, [&] { return zone.state->owners().size(); }));
+    for (uint32_t i = 0; i < places; i++) {
         lease_owner owner = with_lock(zone, [&] { return zone.state->owners()[i]; });
         if (owner.pid != 0 && is_gone(owner)) {
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,

@@ -78,17 +78,13 @@ void settle(void* data)
 
 } // namespace
 
-request_ctx* find_request(ngx_http_request_t* r)
+request_ctx* find_lost_request(ngx_http_request_t* r)
 {
-    r = r->main;
-    auto* ctx = static_cast<request_ctx*>(ngx_http_get_module_ctx(r, ngx_http_llm_module));
-    if (!ctx && (r->internal || r->filter_finalize)) {
-        ctx = search_pool(r);
-        if (ctx) {
-            // Who read the body has given up on it, if it leads elsewhere: a chunked body got too large.
-            ctx->reading_body = false;
-            ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
-        }
+    request_ctx* ctx = search_pool(r);
+    if (ctx) {
+        // Who read the body has given up on it, if it leads elsewhere: a chunked body got too large.
+        ctx->reading_body = false;
+        ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
     }
     return ctx;
 }

@@ -45,16 +45,16 @@ struct request_ctx {
     zone_conf* zone = nullptr;               // of the lease
     limit_report report;                     // how the key's limits stood then
     request_size size;                       // what the estimate was made from
-    limit_refusal cut_by;
-
-    // How errors are answered.
-    errors_as errors = errors_as::unset;        // as in the location in which it asked for a key first
-    ngx_str_t refused_detail = ngx_null_string; // of a refusal that is left to error_page
+    union {
+        limit_refusal cut_by = {};
+        ngx_str_t refused_detail; // of a refusal that is left to error_page
+    };
 
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
     bool has_key = false;
     digest key{};
     refusal refused = refusal::none;
+    errors_as errors = errors_as::unset; // as in the location in which it asked for a key first
     ngx_str_t key_name = ngx_null_string;
     ngx_str_t user = ngx_null_string;
 
@@ -74,8 +74,17 @@ struct request_ctx {
     request_ctx() : facts() {}
 };
 
+// Of a main request whose own pointer to the context was cleared; also sets that again.
+request_ctx* find_lost_request(ngx_http_request_t* r);
+
 // The context of this request's main request, or nullptr.
-request_ctx* find_request(ngx_http_request_t* r);
+inline request_ctx* find_request(ngx_http_request_t* r)
+{
+    r = r->main;
+    auto* ctx = static_cast<request_ctx*>(ngx_http_get_module_ctx(r, ngx_http_llm_module));
+    return ctx || !(r->internal || r->filter_finalize) ? ctx : find_lost_request(r);
+}
+
 // The same, made if there is none; nullptr if there is no memory.
 request_ctx* find_or_make_request(ngx_http_request_t* r);
 
@@ -99,6 +108,11 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
 ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data);
 // Refuses a body that is compressed: what it asks for could not be read.
 refusal check_coding(ngx_http_request_t* r);
+// Looks at the body where nginx has all of it already, before it is read; nothing is waited for. False if it
+// is still to be read, or somebody has read it.
+bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx);
+// As if the body had not been looked at: what stands in a request is not told of one whose key is wrong.
+void forget_body(request_ctx& ctx);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
@@ -108,8 +122,8 @@ ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
 bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx);
 // Answers with a refusal. Returns what the access handler has to return.
 // `wait_ms` is how long a limit lasts, 0 if that is not known.
-ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail = {},
-                 uint64_t wait_ms = 0);
+[[gnu::cold]] ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why,
+                               std::string_view detail = {}, uint64_t wait_ms = 0);
 
 // A stream has used `used` weighted tokens: takes more for it, in steps, and marks it if a hard limit is to
 // end it.

@@ -84,6 +84,11 @@ ngx_int_t scan_kept_body(ngx_http_request_t* r, request_ctx& ctx)
     return NGX_OK;
 }
 
+bool has_no_body(ngx_http_request_t* r)
+{
+    return r->discard_body || (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked);
+}
+
 bool is_form(ngx_http_request_t* r)
 {
     constexpr std::string_view form = "multipart/form-data";
@@ -119,13 +124,48 @@ refusal check_coding(ngx_http_request_t* r)
     return why;
 }
 
+bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
+{
+    if (r->request_body || has_no_body(r)) {
+        ctx.body_read = !r->request_body;
+        return ctx.body_read;
+    }
+    // In HTTP/2 other frames may follow the headers.
+    bool is_http2 = r->http_version >= NGX_HTTP_VERSION_20;
+    const ngx_buf_t* b = r->header_in;
+    off_t size = r->headers_in.content_length_n;
+    if (is_http2 || r->headers_in.chunked || b->last - b->pos < size) {
+        return false;
+    }
+    ctx.unread_form = is_form(r);
+    if (!ctx.unread_form) {
+        ctx.facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(size)});
+    }
+    conclude(r, ctx);
+    return true;
+}
+
+void forget_body(request_ctx& ctx)
+{
+    new (&ctx.facts) request_facts;
+    ctx.body_read = false;
+    ctx.has_body = false;
+    ctx.unread_form = false;
+    ctx.fault = body_fault::none;
+    ctx.named_model = false;
+    ctx.stream = false;
+    ctx.prompts = 1;
+    ctx.model = ngx_null_string;
+    ctx.size = {};
+}
+
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.unread_form = is_form(r);
     if (r->request_body) {
         return scan_kept_body(r, ctx);
     }
-    if (r->discard_body || (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked)) {
+    if (has_no_body(r)) {
         ctx.body_read = true;
         return NGX_OK;
     }

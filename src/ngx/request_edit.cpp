@@ -146,6 +146,21 @@ bool apply(ngx_http_request_t* r, const body_edit& edit)
     return true;
 }
 
+void nothing_to_do(ngx_http_request_t*) {}
+
+// A body that lies whole behind the header, and was looked at there, is made nginx's.
+bool take_body(ngx_http_request_t* r)
+{
+    if (r->request_body) {
+        return true;
+    }
+    if (ngx_http_read_client_request_body(r, nothing_to_do) != NGX_OK) {
+        return false;
+    }
+    r->main->count--; // which the reader has taken for an answer that comes later
+    return true;
+}
+
 } // namespace
 
 bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx)
@@ -156,7 +171,13 @@ bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx)
     }
     body_edit edit(ctx.facts.root_end());
     injected_usage asked = inject_usage(ctx.facts, mode, edit);
-    if (!asked.any() || !may_write(ctx, r->request_body->bufs)) {
+    if (!asked.any()) {
+        return true;
+    }
+    if (!take_body(r)) {
+        return false;
+    }
+    if (!may_write(ctx, r->request_body->bufs)) {
         return true;
     }
     ctx.strip_usage = asked.final;

@@ -4,6 +4,8 @@
 
 #include "request.h"
 
+#include "core/number_text.h"
+
 namespace llm {
 
 namespace {
@@ -33,23 +35,26 @@ ngx_int_t say_known(value* v, const ngx_str_t& text)
 
 ngx_int_t say_number(ngx_http_request_t* r, value* v, uint64_t number)
 {
-    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN));
+    auto* text = static_cast<char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN));
     if (!text) {
         return NGX_ERROR;
     }
-    return say(v,
-               {reinterpret_cast<char*>(text), static_cast<size_t>(ngx_sprintf(text, "%uL", number) - text)});
+    return say(v, {text, static_cast<size_t>(put_number(text, number) - text)});
 }
 
 ngx_int_t say_seconds(ngx_http_request_t* r, value* v, ngx_msec_int_t ms)
 {
-    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4));
+    auto* text = static_cast<char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN + 4));
     if (!text) {
         return NGX_ERROR;
     }
-    u_char* end =
-        ngx_sprintf(text, "%T.%03M", static_cast<time_t>(ms / 1000), static_cast<ngx_msec_t>(ms % 1000));
-    return say(v, {reinterpret_cast<char*>(text), static_cast<size_t>(end - text)});
+    auto part = static_cast<unsigned>(ms % 1000);
+    char* end = put_number(text, static_cast<uint64_t>(ms / 1000));
+    *end++ = '.';
+    for (unsigned digit : {part / 100, part / 10 % 10, part % 10}) {
+        *end++ = static_cast<char>('0' + digit);
+    }
+    return say(v, {text, static_cast<size_t>(end - text)});
 }
 
 std::string_view name_of(outcome o)
@@ -109,14 +114,18 @@ ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, ui
     return ctx.source == usage_source::none ? say_nothing(v) : say_number(r, v, tokens);
 }
 
+bool is_over(const request_ctx& ctx)
+{
+    return ctx.ended != outcome::unknown && !ctx.held;
+}
+
+// One function for all, which are mostly asked for one after the other.
 ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
 {
     request_ctx* ctx = find_request(r);
     if (!ctx) {
         return say_nothing(v);
     }
-    bool over = ctx->ended != outcome::unknown && !ctx->held;
-
     switch (static_cast<which>(data)) {
     case key:
         return say_known(v, ctx->key_name);
@@ -133,9 +142,9 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
     case total_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
     case source:
-        return over && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
+        return is_over(*ctx) && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
     case ended:
-        if (!over || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
+        if (!is_over(*ctx) || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
             return say_nothing(v);
         }
         return say(v, name_of(ctx->ended));

@@ -299,6 +299,54 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
     EXPECT_GT(total, 1000u);
 }
 
+TEST(shared_state, check_and_admit_is_both_in_one)
+{
+    shared_zone zone;
+    limits few;
+    few.tokens = {1000000, 60000};
+    few.failures = {2, 3600000};
+    const limit_rule rules[] = {{subject_kind::key, few}};
+    zone.publish(file_of("keys.json", 2));
+    zone->learned().learn("key0", "m", {400, 0, 1}, 100, 50);
+    shared_key* key = nullptr;
+
+    auto request = zone.request(0);
+    request.now_ns = 1000000000;
+    admission_result r = zone->check_and_admit(request, {400, 0, 1}, key);
+    ASSERT_EQ(r.said, verdict::ok);
+    EXPECT_EQ(key->name.view(), "key0");
+    EXPECT_EQ(request.estimate, 0u) << "without limits";
+    zone->settle(*r.taken, {}, {});
+
+    request.rules = rules;
+    r = zone->check_and_admit(request, {400, 0, 1}, key);
+    ASSERT_EQ(r.said, verdict::ok);
+    EXPECT_EQ(request.estimate, 150u);
+    EXPECT_EQ(r.report.tokens_remaining, 1000000 - 150u);
+    zone->settle(*r.taken, {}, {});
+
+    // A wrong key is a failure, each time once.
+    request.key = digest_of_number(9);
+    for (verdict said : {verdict::unknown, verdict::unknown, verdict::limited}) {
+        EXPECT_EQ(zone->check_and_admit(request, {400, 0, 1}, key).said, said);
+        EXPECT_EQ(key, nullptr);
+    }
+    EXPECT_EQ(zone->leases().running(), 0u);
+}
+
+TEST(shared_state, owners_are_as_many_as_there_were)
+{
+    shared_zone zone;
+    EXPECT_EQ(zone->owners().size(), 0u);
+    uint32_t first = zone->claim_owner({1, 10});
+    EXPECT_EQ(zone->claim_owner({2, 20}), first + 1);
+    EXPECT_EQ(zone->claim_owner({1, 10}), first);
+    EXPECT_EQ(zone->owners().size(), 2u);
+    zone->take_back(first, {1, 10}, {}, [](auto&& change) { change(); });
+    EXPECT_EQ(zone->owners().size(), 2u);
+    EXPECT_EQ(zone->claim_owner({3, 30}), first);
+}
+
 // Whoever has no key can make guessers as many as he has addresses.
 TEST(subject_table, guessers_leave_room_for_those_who_have_a_key)
 {
