@@ -27,7 +27,7 @@ my ($load) = grep { -x } $ENV{LLM_SOAK_LOAD} // (), ($ENV{LLM_MODULE} ? dirname(
 die "no soak_load: build it (cmake -DLLM_DEV=ON), or set LLM_SOAK_LOAD\n" if !$load;
 
 my @scopes = qw(key user model address zone);
-my %limit  = (key => 6, user => 9, model => 8, address => 8, zone => 20);
+my %limit  = (key => 6, user => 9, model => 8, address => 8, zone => 16);
 
 # Rates and quotas that nobody reaches, and that give nothing back by time while the test runs: what is missing of them in the
 # end was charged, or is held.
