@@ -1,6 +1,6 @@
 #!/bin/bash
 # The gateway beside its peers, in one run. See README.md.
-# usage: bench/run.sh [--quick] [json|paced|line|keys|streams|profile|all]...
+# usage: bench/run.sh [--quick] [json|limits|paced|line|keys|section|streams|profile|all]...
 # Environment: LLM_MODULE (the module; "none" measures the others only), NGINX, BENCH_PORT (first of 40 ports).
 set -eu
 
@@ -12,7 +12,7 @@ upstream_port=${BENCH_PORT:-18700}
 next_port=$upstream_port
 results=$here/results
 open_files=16384
-llm=llm
+llm=llm llm_limits=llm-limits
 
 declare -A port_of worker_of master_of
 pids=()
@@ -54,6 +54,7 @@ json_rounds=500 paced_rounds=400 line_rounds=300
 streams_chunks=25
 many_keys=1000000 many_keys_zone=768m
 
+everything=(json limits paced line keys section streams)
 wanted=()
 for argument in "$@"; do
     case $argument in
@@ -61,18 +62,18 @@ for argument in "$@"; do
             json_rounds=200 paced_rounds=120 line_rounds=120
             streams_chunks=20
             ;;
-        json | paced | line | keys | streams | profile) wanted+=("$argument") ;;
-        all) wanted+=(json paced line keys streams) ;;
+        json | limits | paced | line | keys | section | streams | profile) wanted+=("$argument") ;;
+        all) wanted+=("${everything[@]}") ;;
         *)
             sed -n '3,4s/^# //p' "$0" >&2
             exit 2
             ;;
     esac
 done
-[ ${#wanted[@]} -gt 0 ] || wanted=(json paced line keys streams)
+[ ${#wanted[@]} -gt 0 ] || wanted=("${everything[@]}")
 
 if [ "$module" = none ]; then
-    llm=
+    llm='' llm_limits=''
 elif [ ! -f "$module" ]; then
     die "no module at $module: build it (cmake --build build) or set LLM_MODULE"
 else
@@ -81,14 +82,15 @@ fi
 [ "$(ulimit -n)" -ge "$open_files" ] || ulimit -n "$open_files" || die "needs $open_files open files (ulimit -n)"
 
 # The worker has one CPU for itself where there are two.
-on_load_cpu="" worker_mask=""
+on_load_cpu="" on_worker_cpu="" worker_mask=""
 if [ "$(nproc)" -ge 2 ] && taskset -c 0 true 2>/dev/null && taskset -c 1 true 2>/dev/null; then
-    on_load_cpu="taskset -c 0" worker_mask=10
+    on_load_cpu="taskset -c 0" on_worker_cpu="taskset -c 1" worker_mask=10
 fi
 
 load=$repo/build-bench/bench_load
+section=$repo/build-bench/section_bench
 cmake -S "$here" -B "$repo/build-bench" -DCMAKE_BUILD_TYPE=Release >/dev/null
-cmake --build "$repo/build-bench" --target bench_load >/dev/null || die "bench_load does not build"
+cmake --build "$repo/build-bench" --target bench_load section_bench >/dev/null || die "bench_load and section_bench do not build"
 
 tmp=$(mktemp -d)
 trap cleanup EXIT

@@ -8,9 +8,12 @@ use warnings;
 use LLM::Crowd;
 use LLM::Test;
 
+#   LLM_CROWD  how many requests come at once (default 500)
+
 # No limit here gets anything back by time while the test runs: a unit takes an hour.
-my $crowd = 120;
-my $n     = 37;
+my $crowd = $ENV{LLM_CROWD} || 500;
+# Many, since each that is let in is one more chance to be let in twice.
+my $n = 200;
 
 # A request takes 100 tokens for its 400 bytes and 900 for its max_tokens, and uses 100 + 400 in the end. Limits have some
 # slack of less than a request.
@@ -29,9 +32,10 @@ my %then = (
     quota       => int(($n * ($takes - $uses) - 300) / $takes) + 1,
 );
 
-# Another limit, of another scope, which has room for all.
+# The other limits, of another scope: room for all, but not for one request in flight more than those that are let in and the one
+# that looks at what is left. Rate and quota of tokens are the same number, of which the lesser rest is told.
 my ($room, $token_room) = (100_000, 1_000_000);
-my $roomy = 'requests=1r/h burst=' . ($room - 1) . " tokens=1/h token_burst=$token_room";
+my $roomy = 'requests=1r/h burst=' . ($room - 1) . " tokens=1/h token_burst=$token_room quota=$token_room/total concurrency=" . ($n + 1);
 
 # Who sends the n-th request, so that no more than the one scope is common to all.
 my %sender = (
@@ -39,7 +43,7 @@ my %sender = (
     user    => sub { { key => 'a' . (1 + $_[0] % 3),       model => 'm' . $_[0] % 4, address => '10.1.0.' . $_[0] % 5 } },
     model   => sub { { key => (qw(a1 a2 b1))[ $_[0] % 3 ], model => 'm',             address => '10.1.0.' . $_[0] % 5 } },
     address => sub { { key => (qw(a1 a2 b1))[ $_[0] % 3 ], model => 'm' . $_[0] % 4, address => '10.1.0.1' } },
-    # The other limit is the user's here.
+    # The other limits are the user's here.
     zone    => sub { { key => 'a' . (1 + $_[0] % 3),       model => 'm' . $_[0] % 4, address => '10.1.0.' . $_[0] % 5 } },
 );
 my $same     = { key => 'a1', model => 'm',     address => '10.1.0.1' };
@@ -153,7 +157,7 @@ sub sum {
     return $sum;
 }
 
-# What the other limit has left when this request is let in: [requests, tokens].
+# What the other limits have left when this request is let in: [requests, tokens].
 sub left_of_the_other {
     my ($uri) = @_;
 
@@ -188,7 +192,7 @@ sub exact {
     is(scalar keys %workers, 2, 'both workers had a part in it');
 
     is_deeply(left_of_the_other($probe), [ $room - $n - 1, $token_room - ($n + 1) * $takes ],
-        'the other limit has paid for those that were let in, and for nobody else');
+        'the other limits have paid for those that were let in, and for nobody else');
 
     my $stranger_too = race(1, $uri, $stranger);
     my $more = $stranger_too->let_in;
@@ -200,10 +204,10 @@ sub exact {
     my $used = ($n + $more) * $uses + 110;
     is(sum($zone, $_, 'total_tokens'), $used, "and their tokens to $_") for qw(keys users);
     is_deeply(left_of_the_other($probe), [ $room - $n - $more - 2, $token_room - $used - $takes ],
-        'the other limit has paid for what they used');
+        'the other limits have paid for what they used');
     idle($zone_name);
 
-    my $second = race(60, $uri, $sender{$scope});
+    my $second = race($n + 50, $uri, $sender{$scope});
     is(scalar(@all = $second->let_in), $then{$kind}, 'then so many fit again');
     all_refused_by($kind, $second->refused);
     is($second->reply(100, 400), 0, 'all are answered');

@@ -4,7 +4,8 @@
 #   sh t/run.sh             all of it
 #   sh t/run.sh STAGE...    only these: unit fuzz nginx sanitize clients
 #
-# FUZZ_SECONDS=N gives each fuzz target N seconds instead of 10.
+# FUZZ_SECONDS=N gives each fuzz target N seconds instead of 10. LLM_SOAK=N lets N requests through t/soak.t instead of 100000 (20000
+# with sanitizers).
 
 # `sh` may be dash: the script needs bash.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
@@ -30,11 +31,11 @@ count() {
     failed=$((failed + bad))
 }
 
-# build DIR TARGET CMAKE-ARGS...
+# build DIR TARGETS CMAKE-ARGS...
 build() {
-    local dir=$1 target=$2
+    local dir=$1 targets=$2
     shift 2
-    if ! { cmake -S . -B "$dir" -G Ninja -DLLM_DEV=ON "$@" && cmake --build "$dir" --target "$target"; } \
+    if ! { cmake -S . -B "$dir" -G Ninja -DLLM_DEV=ON "$@" && cmake --build "$dir" --target $targets; } \
         > "$logs/build" 2>&1; then
         tail -40 "$logs/build"
         echo "building $dir failed"
@@ -107,11 +108,11 @@ fi
 
 if wants sanitize; then
     title "build (gcc, sanitizers), nginx with the sanitized module"
-    if build build-sanitize ngx_http_llm_module -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc \
+    if build build-sanitize 'ngx_http_llm_module soak_load' -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc \
         -DLLM_SANITIZE=address,undefined; then
         export LLM_MODULE=$root/build-sanitize/ngx_http_llm_module.so LLM_PRELOAD
         LLM_PRELOAD=$(sanitizer_libraries)
-        run_prove
+        LLM_SOAK=${LLM_SOAK:-20000} run_prove
         unset LLM_MODULE LLM_PRELOAD
     fi
 fi

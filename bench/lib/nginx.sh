@@ -23,6 +23,17 @@ CONF
     echo 'proxy_buffer_size 4k;' >>"$tmp/proxy4k.conf"
 }
 
+# kind: whether it is one of those with the module
+uses_module() { [[ $1 = llm* ]]; }
+
+# All kinds of limits in all scopes, none of which is ever reached. bench/section_bench.cpp has the same.
+write_all_limits() {
+    local scope
+    for scope in key user model address zone; do
+        echo "llm_limit per=$scope requests=1000000r/s burst=1000000 concurrency=60000 tokens=1000m/m quota=1000000m/mo$([ $scope != address ] || echo ' failures=1000r/s');"
+    done
+}
+
 # $1: kind of contender, $2: key file and $3: zone size where the module is used
 write_http_part() {
     case $1 in
@@ -37,9 +48,10 @@ write_http_part() {
             echo 'limit_req_zone $bench_user zone=requests:10m rate=1000000r/s;'
             echo 'limit_conn_zone $bench_user zone=connections:10m;'
             ;;
-        llm)
+        llm*)
             echo "llm_zone bench:$3;"
             echo "llm_api_keys $2;"
+            [ "$1" = llm ] || write_all_limits
             ;;
     esac
     local common='"time":"$time_iso8601","status":$status,"uri":"$uri","bytes":$body_bytes_sent,"seconds":$request_time'
@@ -51,7 +63,7 @@ write_http_part() {
     own=$own',"header_seconds":"$upstream_header_time","port":"$server_port"'
     case $1 in
         map) own=${own/'"port":"$server_port"'/'"user":"$bench_user"'} ;;
-        llm)
+        llm*)
             own=',"key":"$llm_key","user":"$llm_user","model":"$llm_model","stream":"$llm_stream"'
             own=$own',"prompt_tokens":"$llm_prompt_tokens","completion_tokens":"$llm_completion_tokens"'
             own=$own',"total_tokens":"$llm_total_tokens","usage_source":"$llm_usage_source"'
@@ -81,7 +93,7 @@ write_conf() {
     local dir=$tmp/$1
     mkdir -p "$dir"
     {
-        [ "$2" != llm ] || echo "load_module $module;"
+        ! uses_module "$2" || echo "load_module $module;"
         [ "$(id -u)" != 0 ] || echo "user root;"
         echo "worker_processes 1;"
         [ -z "$worker_mask" ] || echo "worker_cpu_affinity $worker_mask;"
@@ -110,7 +122,7 @@ CONF
         write_location_part "$2"
         echo 'proxy_pass http://models;'
         echo '}'
-        [ "$2" != llm ] || echo 'location = /bench_status { llm_api_keys off; llm_status; access_log off; }'
+        ! uses_module "$2" || echo 'location = /bench_status { llm_api_keys off; llm_status; access_log off; }'
         echo '}'
         echo '}'
     } >"$dir/nginx.conf"

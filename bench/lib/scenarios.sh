@@ -30,7 +30,7 @@ measure() {
 
 start_contenders() {
     local name
-    for name in plain plain4k map $llm; do
+    for name in plain plain4k map $llm $llm_limits; do
         [ -z "${port_of[$name]:-}" ] || continue
         next_port=$((next_port + 1))
         write_conf "$name" "$name" "$next_port" "$tmp/keys10.json" 64m
@@ -41,6 +41,11 @@ start_contenders() {
 scenario_json() {
     start_contenders
     measure json turns "plain map $llm" path=$json_path connections=32 requests=400 rounds="$json_rounds"
+}
+
+scenario_limits() {
+    start_contenders
+    measure limits turns "plain map $llm_limits" path=$json_path connections=32 requests=400 rounds="$json_rounds"
 }
 
 scenario_paced() {
@@ -120,6 +125,33 @@ scenario_keys() {
     note_value keys llm "$many_keys keys / 10 keys" "$(ratio "$many" "$few")" ratio 1.05
 }
 
+# The critical section alone: see section_bench.cpp.
+scenario_section() {
+    [ -n "$llm" ] || return 0
+    local keys part name rest
+    local -A instructions
+    for keys in 10 "$many_keys"; do
+        progress "section: $keys keys"
+        instructions=()
+        if command -v valgrind >/dev/null; then
+            mkdir -p "$tmp/section"
+            rm -f "$tmp"/section/*
+            valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file="$tmp/section/out" \
+                "$section" count "$keys" >"$tmp/section/requests" 2>/dev/null || die "section_bench failed"
+            for part in "$tmp"/section/out.*; do
+                name=$(sed -n 's/^desc: Trigger: Client Request: //p' "$part")
+                instructions[${name:-none}]=$(awk -v n="$(awk '$1 == "requests" { print $2 }' "$tmp/section/requests")" \
+                    '/^(summary|totals):/ { printf "%.0f\n", $2 / n; exit }' "$part")
+            done
+        fi
+        $on_worker_cpu "$section" time "$keys" >"$tmp/section.times" || die "section_bench failed"
+        while read -r name rest; do
+            note_value section llm-limits "$name with $keys keys" "$rest" ns ""
+            [ -z "${instructions[$name]:-}" ] || note_value section llm-limits "$name with $keys keys" "${instructions[$name]}" instr ""
+        done <"$tmp/section.times"
+    done
+}
+
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.4f\n", a / b }'; }
 
 # Tokens that the upstream has counted in the replies it sent.
@@ -182,8 +214,9 @@ abs() { echo "${1#-}"; }
 # Not a measurement but a help: where the instructions of the worker go. No targets.
 scenario_profile() {
     local name path what requests out
-    for name in plain $llm; do
+    for name in plain map $llm $llm_limits; do
         for what in json line line-close; do
+            case $what-$name in line*-map | line*-llm-limits) continue ;; esac
             path=$json_path requests=1000
             [ $what = json ] || path="$json_path?chunks=1000" requests=30
             [ $what != line-close ] || path="$path&frame=close"

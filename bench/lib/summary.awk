@@ -4,10 +4,12 @@ BEGIN {
     FS = OFS = ","
     # contender / beside: at most
     target["json", "llm", "plain"] = 1.10
+    target["limits", "llm-limits", "plain"] = 1.10
+    target["limits", "llm-limits", "map"] = 1.0
     target["paced", "llm", "plain"] = 1.05
     target["line", "llm", "plain"] = 1.5
     target["line", "llm", "plain4k"] = 1.0
-    unit["json"] = "us per request"
+    unit["json"] = unit["limits"] = "us per request"
     unit["paced"] = "us per chunk"
     unit["line"] = unit["line-close"] = "us per stream"
     # So many rounds are summed up before they are compared: on a busy machine, chunks run over into the next slot.
@@ -82,6 +84,9 @@ END {
         row(p[1], p[2], "plain")
         if (p[2] == "llm" && (p[1], "plain4k") in last) {
             row(p[1], p[2], "plain4k")
+        }
+        if (p[2] == "llm-limits") {
+            row(p[1], p[2], "map")
         }
     }
     for (i = 1; i <= n_values; i++) {

@@ -61,6 +61,12 @@ unique_fd accept_from(int listener)
     return fd;
 }
 
+void reset_on_close(int fd)
+{
+    const linger at_once{1, 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void raise_open_files()
 {
     rlimit limit{};

@@ -12,6 +12,8 @@ namespace bench {
 unique_fd listen_on_loopback(std::uint16_t port);
 unique_fd connect_to_loopback(std::uint16_t port);
 unique_fd accept_from(int listener);
+// Its end will be a RST instead of a FIN.
+void reset_on_close(int fd);
 
 void raise_open_files();
 std::int64_t now_ms();
