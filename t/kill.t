@@ -18,6 +18,7 @@ my $t = LLM::Test->new(
 http {
     %%HTTP%%
     %%PROXY%%
+    llm_usage_inject off;
     llm_zone llm:8m;
     server {
         listen 127.0.0.1:%%PORT_0%%;

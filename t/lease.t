@@ -20,6 +20,7 @@ my $t = LLM::Test->new(
 http {
     %%HTTP%%
     %%PROXY%%
+    llm_usage_inject off;
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     upstream dead_then_alive { server 127.0.0.1:%%PORT_9%%; server 127.0.0.1:%%PORT_1%% backup; }
@@ -590,6 +591,7 @@ case 'no room for another lease' => sub {
 http {
     %%HTTP%%
     %%PROXY%%
+    llm_usage_inject off;
     llm_zone llm:512k;
     server {
         listen 127.0.0.1:%%PORT_0%%;

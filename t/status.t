@@ -30,6 +30,7 @@ my $t = LLM::Test->new(
 http {
     %%HTTP%%
     %%PROXY%%
+    llm_usage_inject off;
     llm_zone llm:8m;
     llm_zone other:1m;
     llm_api_keys %%DIR%%/keys.json zone=llm;
