@@ -32,13 +32,17 @@ void usage_strip::keep_event(const cut_sink& sink)
 
 void usage_strip::on_usage(const json_event& event, std::string_view next, const cut_sink& sink)
 {
-    if (event.is == json_event::what::open || !in_usage_) {
+    const bool opens = event.is == json_event::what::open;
+    has_usage_ = has_usage_ || opens;
+    if (what_ == strip_what::last) {
+        return;
+    }
+    if (opens || !in_usage_) {
         cut_from_ = event.index != 0 ? event.comma : event.key_begin;
         wants_comma_ = event.index == 0;
     }
-    in_usage_ = event.is == json_event::what::open;
-    has_usage_ = has_usage_ || in_usage_;
-    if (in_usage_ || what_ == strip_what::last) {
+    in_usage_ = opens;
+    if (opens) {
         return;
     }
     cut(cut_from_, event.value_end, sink);
