@@ -64,6 +64,7 @@ struct admission::decision {
     const subject* who[max_scopes] = {&nobody, &nobody, &nobody, &nobody, &nobody};
     std::string_view name[max_scopes] = {};
     uint8_t states_taken[max_scopes] = {}; // of requests: bits
+    uint32_t hour = hour_of(request.now_ms);
 
     // The end of a window, which many rules ask for alike.
     quota_window end_of = quota_window::none;
@@ -171,7 +172,7 @@ void admission::judge(decision& d, size_t place, const limit_rule& rule) const
     }
 
     if (what.window != quota_window::none) {
-        uint32_t hour = std::max(hour_of(d.request.now_ms), s.hour);
+        uint32_t hour = std::max(d.hour, s.hour);
         uint64_t used = s.used_in(what.window, hour);
         uint64_t taken = add_up(used, s.reserved);
         uint64_t ends_ms = d.ms_to_end(what.window, hour);
@@ -199,12 +200,13 @@ void admission::take(decision& d, size_t place, const limit_rule& rule)
     const uint64_t now = d.request.now_ns;
 
     if (what.requests.amount) {
-        gcra shape = shape_of_requests(what);
-        if (!rule.dry_run || shape.allows(s.tat_of(rate_of_requests, shape.interval_ns), now, 1)) {
-            unsigned state = s.claim_state(rate_of_requests, shape.interval_ns, now);
+        const uint64_t interval_ns = what.requests.interval_ns;
+        if (!rule.dry_run
+            || shape_of_requests(what).allows(s.tat_of(rate_of_requests, interval_ns), now, 1)) {
+            unsigned state = s.claim_state(rate_of_requests, interval_ns, now);
             if (state == subject::own_states || !(d.states_taken[place] >> state & 1)) {
                 d.states_taken[place] |= static_cast<uint8_t>(1u << state);
-                s.take(rate_of_requests, state, shape.interval_ns, now, 1);
+                s.take(rate_of_requests, state, interval_ns, now, 1);
             }
         }
     }

@@ -46,11 +46,22 @@ api api_of_path(std::string_view target)
             continue;
         }
         std::string_view rest = target.substr(at);
-        if (begins_with(rest, "/v1/messages")) {
-            return api::anthropic;
+        // The letter first: most segments are none of these.
+        switch (rest.size() > 1 ? rest[1] : '\0') {
+        case 'v':
+            if (begins_with(rest, "/v1/messages")) {
+                return api::anthropic;
+            }
+            break;
+        case 'r':
+            has_responses = has_responses || begins_with(rest, "/responses");
+            break;
+        case 'a':
+            after_api = rest.starts_with(api_segment) ? at + api_segment.size() : after_api;
+            break;
+        default:
+            break;
         }
-        has_responses = has_responses || begins_with(rest, "/responses");
-        after_api = rest.starts_with(api_segment) ? at + api_segment.size() : after_api;
     }
     if (has_responses) {
         return api::responses;
