@@ -28,6 +28,9 @@ uint32_t subject_table::hash_of(subject_kind kind, std::string_view name) const
 
 uint32_t subject_table::find(subject_kind kind, std::string_view name) const
 {
+    if (kind == subject_kind::zone) {
+        return zone_;
+    }
     uint32_t hash = hash_of(kind, name);
     for (uint32_t i = buckets_[hash & bucket_mask_]; i != no_index; i = records_[i].next) {
         const subject& s = records_[i];
@@ -82,7 +85,9 @@ void subject_table::link(uint32_t index)
     s.next = bucket;
     bucket = index;
     used_++;
-    if (!named_by_clients(s.kind.load(std::memory_order_relaxed))) {
+    const subject_kind kind = s.kind.load(std::memory_order_relaxed);
+    if (!named_by_clients(kind)) {
+        zone_ = kind == subject_kind::zone ? index : zone_;
         return;
     }
     if (hand_ == no_index) {
@@ -93,7 +98,7 @@ void subject_table::link(uint32_t index)
     }
     hand_ = index;
     client_named_++;
-    guessers_ += s.kind.load(std::memory_order_relaxed) == subject_kind::guesser;
+    guessers_ += kind == subject_kind::guesser;
 }
 
 bool subject_table::reuse_one(const moment& now)
@@ -123,6 +128,7 @@ void subject_table::remove(uint32_t index)
     while (*at != index) {
         at = &records_[*at].next;
     }
+    zone_ = index == zone_ ? no_index : zone_;
     records_[index].kind.store(subject_kind::none, std::memory_order_release);
     *at = records_[index].next;
     records_[index].next = free_;
@@ -137,6 +143,7 @@ void subject_table::rebuild()
     used_ = 0;
     client_named_ = 0;
     guessers_ = 0;
+    zone_ = no_index;
     hand_ = no_index;
     for (uint32_t i = high_water_; i-- > 0;) {
         subject& s = records_[i];

@@ -186,6 +186,7 @@ private:
     uint32_t used_;
     uint32_t client_named_;
     uint32_t guessers_;
+    uint32_t zone_; // the zone's record
     uint32_t hand_; // in the ring of those; the one after it is looked at next
 };
 
