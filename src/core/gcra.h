@@ -43,7 +43,11 @@ struct gcra {
         uint64_t used = tat > now ? tat - now : 0;
         uint64_t room = multiply_up(capacity, interval_ns);
         uint64_t cost = multiply_up(units, interval_ns);
-        uint64_t remaining = used < room ? (room - used) / interval_ns : 0;
+        // Mostly nothing is used, and there is nothing to divide.
+        uint64_t remaining = capacity;
+        if (used != 0 || room == forever) {
+            remaining = used < room ? (room - used) / interval_ns : 0;
+        }
         if (cost > room) {
             return {false, forever, remaining, used};
         }

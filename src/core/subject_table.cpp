@@ -21,17 +21,14 @@ void subject_table::format(void* memory, uint32_t capacity, const hash_key& key)
     rebuild();
 }
 
-uint32_t subject_table::hash_of(subject_kind kind, std::string_view name) const
-{
-    return static_cast<uint32_t>(keyed_hash(name)) + static_cast<uint8_t>(kind);
-}
-
 uint32_t subject_table::find(subject_kind kind, std::string_view name) const
 {
-    if (kind == subject_kind::zone) {
-        return zone_;
-    }
-    uint32_t hash = hash_of(kind, name);
+    return kind == subject_kind::zone ? zone_ : find(kind, name, keyed_hash(name));
+}
+
+uint32_t subject_table::find(subject_kind kind, std::string_view name, uint64_t name_hash) const
+{
+    uint32_t hash = mixed(kind, name_hash);
     for (uint32_t i = buckets_[hash & bucket_mask_]; i != no_index; i = records_[i].next) {
         const subject& s = records_[i];
         if (s.hash == hash && s.kind.load(std::memory_order_relaxed) == kind && s.name() == name) {
@@ -68,7 +65,7 @@ uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name, c
 
     subject& s = records_[index];
     memset(static_cast<void*>(&s), 0, sizeof s);
-    s.hash = hash_of(kind, name);
+    s.hash = mixed(kind, keyed_hash(name));
     s.name_len = static_cast<uint8_t>(name.size());
     name.copy(s.name_bytes, max_name);
     // Last, so that a process killed on the way leaves a record that rebuild() takes for free.

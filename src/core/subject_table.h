@@ -151,6 +151,24 @@ public:
     // `name` is at most max_name.
     uint32_t find_or_make(subject_kind kind, std::string_view name, const moment& now);
     uint32_t find(subject_kind kind, std::string_view name) const;
+    // The same, with the name's keyed_hash().
+    uint32_t find(subject_kind kind, std::string_view name, uint64_t hash) const;
+    // Needs no lock: nothing is done with what is read but to have a record on its way into the cache.
+    void prefetch(subject_kind kind, uint64_t hash) const
+    {
+        uint32_t index = __atomic_load_n(&buckets_[mixed(kind, hash) & bucket_mask_], __ATOMIC_RELAXED);
+        if (index < capacity_) {
+            prefetch(index);
+        }
+    }
+    // All of a record: with many of them it lies in no cache.
+    void prefetch(uint32_t index) const
+    {
+        const char* record = reinterpret_cast<const char*>(&records_[index]);
+        for (size_t at = 0; at < sizeof(subject); at += 64) {
+            __builtin_prefetch(record + at, 1);
+        }
+    }
     // Frees a record that no lease names, of a kind that clients do not name.
     void remove(uint32_t index);
 
@@ -172,7 +190,10 @@ public:
     void rebuild();
 
 private:
-    uint32_t hash_of(subject_kind kind, std::string_view name) const;
+    static uint32_t mixed(subject_kind kind, uint64_t hash)
+    {
+        return static_cast<uint32_t>(hash) + static_cast<uint8_t>(kind);
+    }
     bool reuse_one(const moment& now);
     void link(uint32_t index);
 
