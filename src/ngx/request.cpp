@@ -51,6 +51,7 @@ void settle(void* data)
         return;
     }
 
+    ctx->zone->state->prefetch(*ctx->held);
     if (ctx->reading_reply) {
         if (!ctx->complete) {
             ctx->usage.finish();
