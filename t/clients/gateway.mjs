@@ -60,9 +60,19 @@ http {
     upstream model { server 127.0.0.1:${upstreamPort}; keepalive 4; }
     server {
         listen 127.0.0.1:${port};
-        location /v1/ {
+        location ~ ^/(v1|api)/ {
             include ${proxySettings};
             proxy_pass http://model;
+        }
+        location /continuous/ {
+            llm_usage_inject continuous;
+            include ${proxySettings};
+            proxy_pass http://model/;
+        }
+        location /off/ {
+            llm_usage_inject off;
+            include ${proxySettings};
+            proxy_pass http://model/;
         }
         location /hard/ {
             llm_limit quota=1000/total hard;

@@ -9,7 +9,7 @@ import { ChatOpenAI } from '@langchain/openai';
 import OpenAI from 'openai';
 
 import { startGateway } from './gateway.mjs';
-import { words } from './upstream.mjs';
+import { text } from './upstream/plan.mjs';
 
 const messages = [{ role: 'user', content: 'Hi' }];
 const headers = (test) => ({ 'X-Test': test });
@@ -67,56 +67,58 @@ async function assertWaitedOut(test, refusal) {
     return attempts.length;
 }
 
-for (const [client, call] of Object.entries(clients)) {
-    describe(client, { concurrency: true }, () => {
-        test('waits until a rate of requests lets it in', async () => {
-            const name = `${client}-requests`;
-            const secret = secretOf(client, 'requests');
-            assert.equal(await call(secret, `${name}-first`), words.join(''));
-            assert.equal(await call(secret, name), words.join(''));
-            const refused = await assertWaitedOut(name, 'requests');
-            // LangChain does not look at Retry-After in this version, and tries again as it thinks fit.
-            assert.ok(refused === 1 || client === 'langchain', `refused ${refused} times`);
+describe('limits', { concurrency: true }, () => {
+    for (const [client, call] of Object.entries(clients)) {
+        describe(client, { concurrency: true }, () => {
+            test('waits until a rate of requests lets it in', async () => {
+                const name = `${client}-requests`;
+                const secret = secretOf(client, 'requests');
+                assert.equal(await call(secret, `${name}-first`), text);
+                assert.equal(await call(secret, name), text);
+                const refused = await assertWaitedOut(name, 'requests');
+                // LangChain does not look at Retry-After in this version, and tries again as it thinks fit.
+                assert.ok(refused === 1 || client === 'langchain', `refused ${refused} times`);
+            });
+
+            test('tries again until another request has ended', async () => {
+                const name = `${client}-concurrency`;
+                const secret = secretOf(client, 'concurrency');
+                const other = new AbortController();
+                const running = await ask(secret, `${name}-other`, { model: 'never-ends', stream: true }, other.signal);
+                assert.equal(running.status, 200);
+
+                const answer = call(secret, name);
+                await Promise.race([gateway.logged(name), answer]);
+                other.abort();
+                assert.equal(await answer, text);
+                await assertWaitedOut(name, 'concurrency');
+            });
+
+            test('gives up at once where the quota is spent', async () => {
+                const name = `${client}-quota`;
+                const secret = secretOf(client, 'quota');
+                assert.equal((await ask(secret, `${name}-spend`)).status, 200);
+                await gateway.logged(`${name}-spend`);
+
+                const error = await call(secret, name).then(() => assert.fail('was let in'), (e) => e);
+                const attempts = await gateway.logged(name);
+                assert.deepEqual(attempts.map(({ status, refusal, outcome }) => ({ status, refusal, outcome })),
+                                 [{ status: '429', refusal: 'quota', outcome: 'refused' }]);
+                assert.equal(reached(name), 0);
+
+                if (client === 'langchain') {
+                    assert.equal(error.name, 'InsufficientQuotaError');
+                    return;
+                }
+                assert.ok(error instanceof (client === 'openai' ? OpenAI : Anthropic).RateLimitError, String(error));
+                assert.equal(error.headers.get('x-should-retry'), 'false');
+                assert.equal(error.headers.get('retry-after'), null);
+                const remaining = client === 'openai' ? 'x-ratelimit-remaining-tokens' : 'anthropic-ratelimit-tokens-remaining';
+                assert.equal(error.headers.get(remaining), '0');
+                if (client === 'openai') {
+                    assert.deepEqual([error.code, error.type], ['insufficient_quota', 'insufficient_quota']);
+                }
+            });
         });
-
-        test('tries again until another request has ended', async () => {
-            const name = `${client}-concurrency`;
-            const secret = secretOf(client, 'concurrency');
-            const other = new AbortController();
-            const running = await ask(secret, `${name}-other`, { model: 'never-ends', stream: true }, other.signal);
-            assert.equal(running.status, 200);
-
-            const answer = call(secret, name);
-            await Promise.race([gateway.logged(name), answer]);
-            other.abort();
-            assert.equal(await answer, words.join(''));
-            await assertWaitedOut(name, 'concurrency');
-        });
-
-        test('gives up at once where the quota is spent', async () => {
-            const name = `${client}-quota`;
-            const secret = secretOf(client, 'quota');
-            assert.equal((await ask(secret, `${name}-spend`)).status, 200);
-            await gateway.logged(`${name}-spend`);
-
-            const error = await call(secret, name).then(() => assert.fail('was let in'), (e) => e);
-            const attempts = await gateway.logged(name);
-            assert.deepEqual(attempts.map(({ status, refusal, outcome }) => ({ status, refusal, outcome })),
-                             [{ status: '429', refusal: 'quota', outcome: 'refused' }]);
-            assert.equal(reached(name), 0);
-
-            if (client === 'langchain') {
-                assert.equal(error.name, 'InsufficientQuotaError');
-                return;
-            }
-            assert.ok(error instanceof (client === 'openai' ? OpenAI : Anthropic).RateLimitError, String(error));
-            assert.equal(error.headers.get('x-should-retry'), 'false');
-            assert.equal(error.headers.get('retry-after'), null);
-            const remaining = client === 'openai' ? 'x-ratelimit-remaining-tokens' : 'anthropic-ratelimit-tokens-remaining';
-            assert.equal(error.headers.get(remaining), '0');
-            if (client === 'openai') {
-                assert.deepEqual([error.code, error.type], ['insufficient_quota', 'insufficient_quota']);
-            }
-        });
-    });
-}
+    }
+});
