@@ -6,6 +6,7 @@ import { testUsage } from './usage.mjs';
 
 const messages = [{ role: 'user', content: 'Hi' }];
 const all = ['prompt', 'cached', 'completion', 'reasoning', 'total'];
+const running = ['prompt', 'completion', 'total'];
 
 const clientOf = ({ root, key, headers }) => new OpenAI({ baseURL: `${root}/v1`, apiKey: key, defaultHeaders: headers, maxRetries: 0 });
 // Without what the client adds to it.
@@ -20,8 +21,8 @@ async function listOf(stream) {
 }
 
 const chatUsage = (usage) => (usage ? {
-    prompt: usage.prompt_tokens, cached: usage.prompt_tokens_details.cached_tokens, completion: usage.completion_tokens,
-    reasoning: usage.completion_tokens_details.reasoning_tokens, total: usage.total_tokens,
+    prompt: usage.prompt_tokens, cached: usage.prompt_tokens_details?.cached_tokens, completion: usage.completion_tokens,
+    reasoning: usage.completion_tokens_details?.reasoning_tokens, total: usage.total_tokens,
 } : undefined);
 
 const responsesUsage = (usage) => ({
@@ -61,6 +62,7 @@ const streamed = (api, stream_options) => async (to) => {
 };
 
 const ask = { include_usage: true };
+const askRunning = { continuous_usage_stats: true };
 const askContinuous = { include_usage: true, continuous_usage_stats: true };
 const decline = { include_usage: false };
 const cases = [];
@@ -81,6 +83,9 @@ for (const api of ['chat', 'completions']) {
         { name: `${api}-continuous`, path, inject, shows: all, call: whole(api) },
         { name: `${api}-continuous-stream`, path, stream: true, inject, shows: all, call: streamed(api, ask) },
         { name: `${api}-continuous-stream-unasked`, path, stream: true, inject, asks: false, call: streamed(api) },
+        // Who asks for running counts alone keeps them.
+        { name: `${api}-running-asked`, path, stream: true, shows: running, call: streamed(api, askRunning) },
+        { name: `${api}-running-asked-continuous`, path, stream: true, inject, shows: running, call: streamed(api, askRunning) },
         { name: `${api}-continuous-asked`, path, stream: true, shows: all, call: streamed(api, askContinuous) },
     );
 }
