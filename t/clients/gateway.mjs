@@ -167,6 +167,7 @@ class Gateway {
         const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
         if (process.env.LLM_PRELOAD) {
             env.LD_PRELOAD = process.env.LLM_PRELOAD;
+            env.ASAN_OPTIONS ??= 'detect_leaks=0'; // nginx does not give all back when it ends
         }
         this.#nginx = spawn('nginx', ['-p', dir, '-e', join(dir, 'error.log'), '-c', join(dir, 'nginx.conf')],
                             { env, stdio: ['ignore', 'ignore', 'pipe'] });
