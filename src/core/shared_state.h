@@ -138,7 +138,7 @@ public:
     void publish(key_table* table);
 
 private:
-    static constexpr uint64_t magic = 0x33006d6c6c78676e; // "ngxllm", layout 3
+    static constexpr uint64_t magic = 0x34006d6c6c78676e; // "ngxllm", layout 4
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);

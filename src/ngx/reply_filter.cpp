@@ -46,6 +46,7 @@ bool prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reading_reply = false;
+    ctx.coded = false;
     ctx.edit = nullptr;
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
@@ -61,6 +62,7 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
                       "Accept-Encoding towards the upstream",
                       &coding->value);
+        ctx.coded = true;
         return true;
     }
     new (&ctx.usage) usage_reader;
@@ -85,8 +87,7 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
     if (!ctx.usage.known()) {
         return;
     }
-    token_counts c = ctx.usage.counts();
-    token_progress progress = {c.prompt, c.cached, c.completion, c.reasoning};
+    token_progress progress = progress_of(ctx.usage.counts());
     ctx.held->set_progress(progress);
     if (ctx.watched && !ctx.complete) {
         uint64_t used = weighted(progress, ctx.held->weights);
@@ -94,6 +95,33 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
             extend_lease(r, ctx, used);
         }
     }
+}
+
+void count_as_sent(ngx_chain_t* chain)
+{
+    for (ngx_chain_t* cl = chain; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+        cl->buf->file_pos = cl->buf->file_last;
+    }
+}
+
+// With "proxy_ignore_client_abort on" the upstream may end what the client does not wait for, and that is
+// charged. nginx itself gives up on the upstream with the first write to the client that fails.
+// Not with HTTP/2 and buffering: frames that are queued then point to buffers that would be filled anew.
+bool begin_drain(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ngx_http_upstream_t* u = r->upstream;
+    if (!r->connection->error || !ctx.reading_reply || ctx.to_cut || !u || !u->conf->ignore_client_abort
+        || (u->buffering && r->stream)) {
+        return false;
+    }
+    ctx.drains = true;
+    // Or else nginx would wait for room in its buffers.
+    count_as_sent(r->out);
+    count_as_sent(u->buffering ? u->pipe->busy : u->busy_bufs);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "llm: the client has left, the upstream is read to its end");
+    return true;
 }
 
 bool has_end(const ngx_chain_t* in)
@@ -156,7 +184,14 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
     }
-    ngx_int_t rc = out || !in ? next_body_filter(r, out) : NGX_OK;
+    ngx_int_t rc = NGX_OK;
+    if (!ctx->drains && (out || !in)) {
+        rc = next_body_filter(r, out);
+    }
+    if (ctx->drains || (rc == NGX_ERROR && begin_drain(r, *ctx))) {
+        count_as_sent(out);
+        rc = ctx->to_cut ? NGX_ERROR : NGX_OK;
+    }
     if (ctx->edit) {
         ctx->edit->passed_on(out);
     }
