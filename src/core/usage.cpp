@@ -136,7 +136,7 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
         if (lf_goes_too_) {
             lf_goes_too_ = false;
             if (piece.front() == '\n') {
-                cuts.cut(cuts.owner, stream_.offset(), stream_.offset() + 1);
+                cuts(stream_.offset(), stream_.offset() + 1);
             }
         }
         if (chunks_ && stream_.at_border()) {

@@ -14,7 +14,7 @@ void usage_strip::cut(uint64_t begin, uint64_t end, const cut_sink& sink)
         keep_event(sink);
     }
     if (decided_) {
-        sink.cut(sink.owner, begin, end);
+        sink(begin, end);
     } else {
         is_waiting_ = true;
         cut_ = {begin, end};
@@ -25,7 +25,7 @@ void usage_strip::keep_event(const cut_sink& sink)
 {
     decided_ = true;
     if (is_waiting_) {
-        sink.cut(sink.owner, cut_.begin, cut_.end);
+        sink(cut_.begin, cut_.end);
         is_waiting_ = false;
     }
 }
@@ -84,7 +84,7 @@ bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const cut_sin
 {
     const bool goes = valid && !decided_ && what_ == strip_what::all && no_choices_ && has_usage_;
     if (goes) {
-        sink.cut(sink.owner, begin, end);
+        sink(begin, end);
     } else if (valid && !decided_ && what_ == strip_what::all) {
         keep_event(sink);
     }
@@ -101,7 +101,7 @@ uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, cons
         keep_event(sink);
     }
     if (in_usage_) {
-        sink.cut(sink.owner, cut_from_, end);
+        sink(cut_from_, end);
         cut_from_ = end;
         return end;
     }

@@ -176,6 +176,16 @@ TEST(usage_strip, holds_little)
     EXPECT_EQ(small.held(), before);
 }
 
+TEST(usage_strip, nobody_wants_to_know)
+{
+    // A client that left: what is still held goes nowhere.
+    usage_reader reader;
+    reader.start(reply_form::sse, 1, strip_what::all);
+    reader.feed(plain + last.substr(0, last.size() - 2));
+    reader.finish();
+    EXPECT_TRUE(reader.final());
+}
+
 TEST(usage_strip, counts_the_same)
 {
     client c(strip_what::all);
