@@ -30,14 +30,15 @@ uint64_t moved(uint64_t from, uint64_t to)
 // Bytes are taken in 1/256, for ratios that are.
 constexpr uint64_t max_bytes = uint64_t{1} << 40;
 
-// 0 = not known.
+// 0 = not known. Rounded up, so that what was learned from is estimated as it was.
 uint64_t ratio_of(uint64_t bytes, uint64_t tokens)
 {
     if (bytes == 0 || tokens == 0) {
         return 0;
     }
     constexpr uint64_t max_ratio = (1 << 24) - 1;
-    return std::clamp<uint64_t>(std::min(bytes, max_bytes) * 256 / tokens, 1, max_ratio);
+    uint64_t units = std::min(bytes, max_bytes) * 256;
+    return std::min(units / tokens + (units % tokens != 0), max_ratio);
 }
 
 // Bytes of an event with one token, where nothing was learned: about the length of such events as servers

@@ -58,6 +58,17 @@ TEST(estimate, learns_each_key_and_model_by_itself)
     EXPECT_EQ(f->estimate("k", "m", {6000, 0, 1}).completion, 5000u);
 }
 
+TEST(estimate, what_it_has_learned_from_it_estimates_so)
+{
+    for (uint64_t bytes = 4; bytes < 2000; bytes += 37) {
+        for (uint64_t tokens = 1; tokens <= bytes / 4; tokens += 3) {
+            figures f;
+            f->learn("k", "m", {bytes, 0, 1}, tokens, 1);
+            ASSERT_EQ(f->estimate("k", "m", {bytes, 0, 1}).prompt, tokens);
+        }
+    }
+}
+
 TEST(estimate, follows_a_change_and_comes_to_it)
 {
     figures f;
