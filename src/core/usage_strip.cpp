@@ -32,13 +32,17 @@ void usage_strip::keep_event(const cut_sink& sink)
 
 void usage_strip::on_usage(const json_event& event, std::string_view next, const cut_sink& sink)
 {
-    if (event.is == json_event::what::open || !in_usage_) {
+    const bool opens = event.is == json_event::what::open;
+    has_usage_ = has_usage_ || opens;
+    if (what_ == strip_what::last) {
+        return;
+    }
+    if (opens || !in_usage_) {
         cut_from_ = event.index != 0 ? event.comma : event.key_begin;
         wants_comma_ = event.index == 0;
     }
-    in_usage_ = event.is == json_event::what::open;
-    if (in_usage_) {
-        has_usage_ = true;
+    in_usage_ = opens;
+    if (opens) {
         return;
     }
     cut(cut_from_, event.value_end, sink);
@@ -82,7 +86,7 @@ void usage_strip::on_data(std::string_view bytes, uint64_t offset, const cut_sin
 
 bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const cut_sink& sink)
 {
-    const bool goes = valid && !decided_ && what_ == strip_what::all && no_choices_ && has_usage_;
+    const bool goes = valid && !decided_ && what_ != strip_what::running && no_choices_ && has_usage_;
     if (goes) {
         sink(begin, end);
     } else if (valid && !decided_ && what_ == strip_what::all) {
@@ -99,6 +103,9 @@ uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, cons
             return begin;
         }
         keep_event(sink);
+    }
+    if (what_ == strip_what::last) {
+        return end;
     }
     if (in_usage_) {
         sink(cut_from_, end);

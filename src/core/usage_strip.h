@@ -10,8 +10,9 @@ namespace llm {
 
 enum class strip_what : uint8_t {
     nothing,
+    last,    // events whose `choices` are empty and that have usage
     running, // `usage` at the top of events that have choices
-    all,     // `usage` at the top of every event, and events whose `choices` are empty and that have usage
+    all,     // both, and `usage` at the top of any other event
 };
 
 // Called for each range of bytes to be taken out, in their order. Offsets count from the stream's first byte.

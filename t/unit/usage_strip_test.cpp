@@ -97,6 +97,15 @@ TEST(usage_strip, the_last_chunk_goes)
     expect(strip_what::all, plain + last.substr(0, last.size() - 2), plain);
 }
 
+TEST(usage_strip, the_last_chunk_only)
+{
+    const std::string running = chunk("", ",\"usage\":" + counts);
+    expect(strip_what::last, running + last + done, running + done);
+    expect(strip_what::last, chunk("\"usage\":null,", "") + last + done, chunk("\"usage\":null,", "") + done);
+    const std::string unasked = "data: {\"choices\":[],\"usage\":null}\n\n";
+    expect(strip_what::last, unasked + done, unasked + done);
+}
+
 TEST(usage_strip, usage_of_other_chunks_goes)
 {
     for (const strip_what what : {strip_what::all, strip_what::running}) {

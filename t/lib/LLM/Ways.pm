@@ -16,13 +16,13 @@ our @EXPORT = qw(ways_conf without_injected);
 
 my $json = JSON::PP->new->canonical->allow_nonref;
 
-# For `conf`: servers on ports 0 (HTTP/1.1) and 2 (HTTP/2), the test's upstream on port 1.
+# For `conf`: servers on ports 0 (HTTP/1.1) and 2 (HTTP/2), the test's upstream on port 1, and /status.
 sub ways_conf {
-    my $locations = join "\n", map {
-        "        location /$_/ { llm_api_keys %%DIR%%/keys.json; llm_usage_inject $_; proxy_pass http://127.0.0.1:%%PORT_1%%/; }"
+    my $locations = join '', map {
+        "        location /$_/ { llm_api_keys %%DIR%%/keys.json; llm_usage_inject $_; proxy_pass http://127.0.0.1:%%PORT_1%%/; }\n"
     } qw(off final continuous);
-    return join "\n", map { "    server {\n        listen 127.0.0.1:%%PORT_$_->[0]%%$_->[1];\n$locations\n    }\n" } [ 0, '' ],
-        [ 2, ' http2' ];
+    $locations .= "        location = /status { llm_status; }\n";
+    return join '', map { "    server {\n        listen 127.0.0.1:%%PORT_$_->[0]%%$_->[1];\n$locations    }\n" } [ 0, '' ], [ 2, ' http2' ];
 }
 
 sub new {
@@ -31,45 +31,86 @@ sub new {
     return bless { t => $t, upstream => $upstream, %o }, $class;
 }
 
-# Sends a request and answers it. Options: h2; bytes (one per read); inject (off, final, continuous; off); uri, request (the
-# body), key; pieces, or text; type, framing, status, headers, cut (the upstream breaks off).
+# Sends a request and answers it. Options: h2; bytes (of the reply one per read, but of a long one the end only); inject (off,
+# final, continuous; off); uri, request (the body), slowly (the body one byte per read), send (more headers), key; text; type,
+# framing, status, headers, cut (the upstream breaks off).
 # Returns { status, body, complete }, the line of the log, and the request as the upstream got it.
 sub exchange {
     my ($self, %o) = @_;
 
-    my $t      = $self->{t};
-    my $id     = $t->new_id;
-    my $uri    = '/' . ($o{inject} // 'off') . ($o{uri} // '/v1/chat/completions');
-    my @about  = (
-        headers => [ $t->bearer($o{key} // $self->{key}), @{ $o{send} // [] } ],
-        body    => $o{request} // chat_request(stream => \1),
-        id      => $id,
-    );
-    my $c = $o{h2} ? $t->client_h2(2) : $t->client(0);
-    my $number = $c->request(POST => $uri, @about);
+    my ($c, $id, $response) = $self->_send(%o);
     my $u = $self->{upstream}->take;
-    my @pieces = $o{pieces} ? @{ $o{pieces} } : $o{bytes} ? split(//, $o{text}) : $o{text};
-    my $length = 0;
-    $length += length for @pieces;
     $u->head(
         status  => $o{status},
-        framing => $o{framing} // ($o{declared} ? 'length' : undef),
-        length  => $o{declared} // $length,
+        framing => $o{framing},
+        length  => length $o{text},
         type    => $o{type} // 'text/event-stream; charset=utf-8',
         headers => $o{headers},
     );
-
-    my ($worker) = @{ $t->wait_workers };
-    for my $piece (@pieces) {
-        my $turn = turns_of($worker);
-        $u->piece($piece);
-        wait_turn($worker, $turn) if @pieces > 1;
-    }
+    $self->_write($o{bytes} ? _bytes($o{text}) : [ $o{text} =~ /(.{1,32768})/gs ], sub {
+        # Or it would pile up.
+        1 while $c->read_some;
+        return $u->piece($_[0]);
+    });
     $o{cut} ? $u->close : $u->finish;
-    my $r = $o{h2} ? $c->response($number) : $c->response;
-    my $log = $t->log_line($id);
+    my $r = $response->();
     $c->close;
-    return ($r, $log, $u->request);
+    return ($r, $self->{t}->log_line($id), $u->request);
+}
+
+# The same of one that is refused.
+sub refused {
+    my ($self, %o) = @_;
+
+    my ($c, $id, $response) = $self->_send(%o);
+    my $r = $response->();
+    $c->close;
+    return ($r, $self->{t}->log_line($id));
+}
+
+sub _send {
+    my ($self, %o) = @_;
+
+    my $t     = $self->{t};
+    my $id    = $t->new_id;
+    my $uri   = '/' . ($o{inject} // 'off') . ($o{uri} // '/v1/chat/completions');
+    my $body  = $o{request} // chat_request(stream => \1);
+    my @about = (headers => [ $t->bearer($o{key} // $self->{key}), @{ $o{send} // [] } ], id => $id);
+    if ($o{h2}) {
+        my $c = $t->client_h2(2);
+        my $number = $c->request(POST => $uri, @about, body => $body);
+        return ($c, $id, sub { $c->response($number) });
+    }
+    my $c = $t->client(0);
+    if ($o{slowly}) {
+        my $whole = $c->format_request(POST => $uri, @about, body => $body);
+        $c->expect_response('POST');
+        my $head = substr $whole, 0, length($whole) - length $body, '';
+        $self->_write([ $head, split //, $whole ], sub { $c->write($_[0]) });
+    } else {
+        $c->request(POST => $uri, @about, body => $body);
+    }
+    return ($c, $id, sub { $c->response });
+}
+
+sub _bytes {
+    my ($text) = @_;
+
+    my $end = length $text > 20_000 ? substr $text, -600, 600, '' : substr $text, 0, length $text, '';
+    return [ $text =~ /(.{1,4096})/gs, split //, $end ];
+}
+
+# One after the other, when nginx has read the one before.
+sub _write {
+    my ($self, $pieces, $write) = @_;
+
+    my ($worker) = @{ $self->{t}->wait_workers };
+    for my $piece (@$pieces) {
+        my $turn = turns_of($worker);
+        $write->($piece) or last;
+        wait_turn($worker, $turn) if @$pieces > 1;
+    }
+    return;
 }
 
 # How often a process has been given a CPU.
