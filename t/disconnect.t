@@ -340,6 +340,28 @@ case 'the upstream is read to its end, HTTP/2' => sub {
     }
 };
 
+case 'a client that leaves when it could take no more, HTTP/2' => sub {
+    my $offset = errors_so_far();
+    my $h      = $t->client_h2(2);
+    my $id     = $t->new_id;
+    my $s      = $h->request(POST => '/drains/v1/chat/completions', headers => [ $t->bearer($keys{drains}) ],
+        body => chat_request(stream => \1), id => $id);
+    my $u = $up->take;
+    $u->head;
+    # More than the window of a stream.
+    my $big = chunk('x' x 10_000);
+    $u->piece($big x 10);
+    ok($h->wait_body($s, 100), 'the beginning came');
+    $h->cancel($s);
+    outlive($u, $big, $offset);
+    $u->piece($big) for 1 .. 100;
+    $u->piece(final_usage($prompt, 1234) . done());
+    $u->finish;
+    my $log = $t->log_line($id);
+    is("$log->{prompt_tokens}/$log->{completion_tokens}", "$prompt/1234", 'is charged in full');
+    $h->close;
+};
+
 case 'the upstream breaks off, too' => sub {
     my $offset = errors_so_far();
     my @events = plain(chunk('a', usage => usage($prompt, 3)));

@@ -233,6 +233,19 @@ case 'keys without limits teach as well' => sub {
     is(left($r), 9900, 'what it reserves is what others have used');
 };
 
+case 'an estimate counts against limits' => sub {
+    my $model = fresh_model();
+    my %o = (uri => '/limited/v1/x', key => 'limited', model => $model, reply => $word x 100, cut => 1);
+    my ($log, $r) = ask(%o);
+    my $used = $log->{total_tokens};
+    cmp_ok($used, '>', 150, 'an estimate');
+    is(left($r), 10_000 - 100 - 256, 'what is reserved at first');
+    ($log, $r) = ask(%o);
+    # One more comes back in nine seconds.
+    my $left = 10_000 - $used - 100 - 256;
+    ok(left($r) >= $left && left($r) <= $left + 5, 'the next one has less') or diag(left($r));
+};
+
 case 'embeddings do not reserve for text' => sub {
     my $model = fresh_model();
     my %o = (uri => '/limited/v1/embeddings', key => 'second', model => $model, type => 'application/json',

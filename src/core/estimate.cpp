@@ -3,6 +3,7 @@
 #include "gcra.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace llm {
 
@@ -17,6 +18,41 @@ struct learned_figures::figure {
 };
 
 namespace {
+
+// Keyed, so that nobody can choose names that collide without knowing the key; but much cheaper than SipHash,
+// which each request would pay for. What a collision costs here is an estimate.
+uint64_t hash_of(const hash_key& key, std::string_view text)
+{
+    // Fractions of the golden ratio and of the square root of 2.
+    constexpr uint64_t one = 0x9e3779b97f4a7c15u;
+    constexpr uint64_t two = 0x6a09e667f3bcc908u;
+    const uint64_t factor = key[1] ^ one;
+    uint64_t hash = key[0] ^ two;
+    auto take = [&](uint64_t word) {
+        auto product = static_cast<unsigned __int128>(hash ^ word) * factor;
+        hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+    };
+    auto load = [](const char* from, size_t size) {
+        uint64_t word = 0;
+        memcpy(&word, from, size);
+        return word;
+    };
+
+    const char* p = text.data();
+    size_t left = text.size();
+    for (; left > 8; p += 8, left -= 8) {
+        take(load(p, 8));
+    }
+    if (text.size() >= 8) {
+        take(load(p + left - 8, 8));
+    } else if (left >= 4) {
+        take(load(p, 4) | load(p + left - 4, 4) << 32);
+    } else if (left > 0) {
+        take(load(p, 1) | load(p + left / 2, 1) << 8 | load(p + left - 1, 1) << 16);
+    }
+    take(one + text.size());
+    return hash;
+}
 
 // Moves an eighth of the way, and at least one step: to a value that stays the same it comes in the end.
 uint64_t moved(uint64_t from, uint64_t to)
@@ -56,18 +92,18 @@ void learned_figures::format(void* memory, uint32_t capacity, const hash_key& ke
     figures_ = static_cast<std::atomic<uint64_t>*>(memory);
     mask_ = capacity - 1;
     key_ = key;
-    models_key_ = {key[0], key[1] ^ siphash13(key, {})};
+    models_key_ = {key[0], key[1] ^ hash_of(key, {})};
 }
 
 learned_figures::place learned_figures::place_of(std::string_view key, std::string_view model) const
 {
-    uint64_t hash = siphash13({key_[0], key_[1] ^ siphash13(key_, key)}, model);
+    uint64_t hash = hash_of({key_[0], key_[1] ^ hash_of(key_, key)}, model);
     return {hash & mask_, hash >> 48};
 }
 
 learned_figures::place learned_figures::place_of(std::string_view model) const
 {
-    uint64_t hash = siphash13(models_key_, model);
+    uint64_t hash = hash_of(models_key_, model);
     return {hash & mask_, hash >> 48};
 }
 

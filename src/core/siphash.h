@@ -41,14 +41,8 @@ inline uint64_t siphash13(const hash_key& key, std::string_view text)
         a ^= word;
     }
     uint64_t last = uint64_t{text.size() & 0xff} << 56;
-    if (left != 0 && text.size() >= 8) {
-        uint64_t word;
-        memcpy(&word, p + left - 8, sizeof word);
-        last |= word >> (8 * (8 - left));
-    } else {
-        for (size_t i = 0; i < left; i++) {
-            last |= uint64_t{static_cast<uint8_t>(p[i])} << (8 * i);
-        }
+    for (size_t i = 0; i < left; i++) {
+        last |= uint64_t{static_cast<uint8_t>(p[i])} << (8 * i);
     }
     d ^= last;
     round();
