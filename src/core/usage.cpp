@@ -293,7 +293,8 @@ void usage_reader::note_content(bool counted, uint64_t begin, uint64_t end)
             counted_ = uncounted_bytes();
         }
         content_begin_ = content_end_ = end;
-    } else if (content_seen_) {
+    } else if (content_seen_ && !event_is_last_) {
+        // The last event of the Responses API repeats all that came before.
         content_begin_ = event_content_ && content_end_ <= content_begin_ ? begin : content_begin_;
         content_end_ = end;
     }

@@ -57,9 +57,13 @@ public:
     // The Responses API said that the reply is incomplete.
     bool incomplete_seen() const { return incomplete_seen_; }
 
+    reply_form form() const { return form_; }
     // Bytes of the reply, as sent, that no usage has counted yet, from the first content on: what is left to
     // be estimated. Of a stream whole events only.
-    uint64_t uncounted_bytes() const { return content_end_ - content_begin_; }
+    uint64_t uncounted_bytes() const
+    {
+        return has_timings() && !sum_.known() ? 0 : content_end_ - content_begin_;
+    }
     // Of a stream whose content only one usage has counted: the bytes of that content. Else 0.
     uint64_t counted_bytes() const { return usages_ == 1 ? counted_ : 0; }
     // The reply holds generated text, or is a stream.

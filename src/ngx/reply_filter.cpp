@@ -37,6 +37,7 @@ bool prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reading_reply = false;
+    ctx.coded = false;
     ctx.edit = nullptr;
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
@@ -52,6 +53,7 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
                       "Accept-Encoding towards the upstream",
                       &coding->value);
+        ctx.coded = true;
         return true;
     }
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
@@ -75,8 +77,7 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
     if (!ctx.usage.known()) {
         return;
     }
-    token_counts c = ctx.usage.counts();
-    token_progress progress = {c.prompt, c.cached, c.completion, c.reasoning};
+    token_progress progress = progress_of(ctx.usage.counts());
     ctx.held->set_progress(progress);
     if (ctx.watched && !ctx.complete) {
         uint64_t used = weighted(progress, ctx.held->weights);
@@ -84,6 +85,33 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
             extend_lease(r, ctx, used);
         }
     }
+}
+
+void count_as_sent(ngx_chain_t* chain)
+{
+    for (ngx_chain_t* cl = chain; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+        cl->buf->file_pos = cl->buf->file_last;
+    }
+}
+
+// With "proxy_ignore_client_abort on" the upstream may end what the client does not wait for, and that is
+// charged. nginx itself gives up on the upstream with the first write to the client that fails.
+// Not with HTTP/2 and buffering: frames that are queued then point to buffers that would be filled anew.
+bool begin_drain(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ngx_http_upstream_t* u = r->upstream;
+    if (!r->connection->error || !ctx.reading_reply || ctx.to_cut || !u || !u->conf->ignore_client_abort
+        || (u->buffering && r->stream)) {
+        return false;
+    }
+    ctx.drains = true;
+    // Or else nginx would wait for room in its buffers.
+    count_as_sent(r->out);
+    count_as_sent(u->buffering ? u->pipe->busy : u->busy_bufs);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "llm: the client has left, the upstream is read to its end");
+    return true;
 }
 
 bool has_end(const ngx_chain_t* in)
@@ -146,7 +174,14 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
     }
-    ngx_int_t rc = out || !in ? next_body_filter(r, out) : NGX_OK;
+    ngx_int_t rc = NGX_OK;
+    if (!ctx->drains && (out || !in)) {
+        rc = next_body_filter(r, out);
+    }
+    if (ctx->drains || (rc == NGX_ERROR && begin_drain(r, *ctx))) {
+        count_as_sent(out);
+        rc = ctx->to_cut ? NGX_ERROR : NGX_OK;
+    }
     if (ctx->edit) {
         ctx->edit->passed_on(out);
     }
