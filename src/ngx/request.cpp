@@ -54,6 +54,7 @@ void settle(void* data)
         return;
     }
 
+    ctx->zone->state->prefetch(*ctx->held);
     if (ctx->reading_reply) {
         if (!ctx->complete) {
             ctx->usage.finish();

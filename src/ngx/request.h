@@ -70,7 +70,8 @@ struct request_ctx {
     uint32_t prompts = 1;
     ngx_str_t model = ngx_null_string;
 
-    request_ctx() : facts() {}
+    // Not facts(), which would clear its texts.
+    request_ctx() { new (&facts) request_facts; }
 };
 
 // Of a main request whose own pointer to the context was cleared; also sets that again.
