@@ -280,7 +280,9 @@ void usage_reader::count_event()
     } else {
         counted = false;
     }
-    note_content(counted, stream_.event_begin(), stream_.offset());
+    if (counted || !event_error_) {
+        note_content(counted, stream_.event_begin(), stream_.offset());
+    }
     chunks_ = chunks_ || (event_content_ && has_choices_);
 }
 
