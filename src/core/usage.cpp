@@ -50,11 +50,9 @@ struct usage_reader::call {
     json_sink sink() { return {take, this}; }
 };
 
-void usage_reader::start(reply_form form, uint32_t prompts, strip_what strip)
+usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip)
+    : form_(form), prompts_(prompts > 1 ? prompts : 1)
 {
-    *this = usage_reader();
-    form_ = form;
-    prompts_ = prompts > 1 ? prompts : 1;
     if (form == reply_form::sse) {
         strip_.start(strip);
         null_tells_ = strip_.active();
@@ -282,7 +280,9 @@ void usage_reader::count_event()
     } else {
         counted = false;
     }
-    note_content(counted, stream_.event_begin(), stream_.offset());
+    if (counted || !event_error_) {
+        note_content(counted, stream_.event_begin(), stream_.offset());
+    }
     chunks_ = chunks_ || (event_content_ && has_choices_);
 }
 

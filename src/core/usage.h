@@ -19,9 +19,14 @@ namespace llm {
 // are a valid initial state, which reads nothing.
 class usage_reader {
 public:
+    usage_reader() = default;
     // `prompts` as request_facts::prompts(): with more than one, the prompt counts of several last words are
     // added. Only of a stream of events something can be stripped.
-    void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing);
+    usage_reader(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing);
+    void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing)
+    {
+        *this = usage_reader(form, prompts, strip);
+    }
     void feed(std::string_view piece) { feed(piece, {}); }
     // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
     void feed(std::string_view piece, const cut_sink& cuts);

@@ -56,9 +56,8 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
         ctx.coded = true;
         return true;
     }
-    new (&ctx.usage) usage_reader;
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
-    ctx.usage.start(form, ctx.prompts, strip);
+    new (&ctx.usage) usage_reader(form, ctx.prompts, strip);
     ctx.reading_reply = true;
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;

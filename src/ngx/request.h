@@ -46,8 +46,8 @@ struct request_ctx {
     limit_report report;                     // how the key's limits stood then
     request_size size;                       // what the estimate was made from
     union {
-        limit_refusal cut_by = {};
-        ngx_str_t refused_detail; // of a refusal that is left to error_page
+        ngx_str_t refused_detail = ngx_null_string; // of a refusal that is left to error_page
+        limit_refusal cut_by;                       // where is_cut or to_cut
     };
 
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
@@ -72,7 +72,8 @@ struct request_ctx {
     uint32_t prompts = 1;
     ngx_str_t model = ngx_null_string;
 
-    request_ctx() : facts() {}
+    // Not facts(), which would clear its texts.
+    request_ctx() { new (&facts) request_facts; }
 };
 
 // Of a main request whose own pointer to the context was cleared; also sets that again.

@@ -643,6 +643,8 @@ TEST(usage, what_is_left_to_be_estimated)
     EXPECT_EQ(uncounted(role + text + text + text.substr(0, 40)), 2 * text.size());
     EXPECT_EQ(uncounted(role + text + text + done), 2 * text.size());
     EXPECT_EQ(uncounted(text + last_event(7, 1) + done), 0u);
+    const std::string error = event(R"({"error":{"message":"x","code":500}})");
+    EXPECT_EQ(uncounted(text + text + error + done), 2 * text.size());
     const std::string start = message_start("\"input_tokens\":7,\"output_tokens\":3");
     EXPECT_EQ(uncounted(start + text_delta + text_delta), 2 * text_delta.size());
 
