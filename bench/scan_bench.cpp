@@ -1,5 +1,6 @@
-// The speed of reading usage from replies, in bytes per second, beside that of memchr, memmem, a loop over the
-// bytes and jansson on the same bytes. Ends with a table of the ratios. --values=FILE: also as rows for run.sh.
+// The speed of reading usage from replies, in bytes per second, beside that of memchr, memmem, a loop over
+// the bytes and jansson on the same bytes. Ends with a table of the ratios. --values=FILE: also as rows for
+// run.sh.
 #include "core/request_facts.h"
 #include "core/usage.h"
 
@@ -93,12 +94,13 @@ std::string anthropic_stream(size_t size)
            "event: content_block_start\ndata: "
            R"({"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}})"
            "\n\n"
-           + repeated(size,
-                      [](unsigned i) {
-                          return std::string("event: content_block_delta\ndata: ")
-                                 + R"({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":")"
-                                 + word(i) + "\"}}\n\n";
-                      })
+           + repeated(
+               size,
+               [](unsigned i) {
+                   return std::string("event: content_block_delta\ndata: ")
+                          + R"({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":")"
+                          + word(i) + "\"}}\n\n";
+               })
            + "event: message_delta\ndata: "
              R"({"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":10}})"
              "\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
@@ -124,7 +126,8 @@ std::string ollama_stream(size_t size)
 {
     return repeated(size,
                     [](unsigned i) {
-                        return std::string(R"({"model":"llama3.2","created_at":"2026-01-01T00:00:00.123456789Z",)")
+                        return std::string(
+                                   R"({"model":"llama3.2","created_at":"2026-01-01T00:00:00.123456789Z",)")
                                + R"("message":{"role":"assistant","content":")" + word(i)
                                + "\"},\"done\":false}\n";
                     })
@@ -169,11 +172,12 @@ void in_reads(std::string_view text, Feed&& feed)
 
 void read_usage(benchmark::State& state, reply_form form, strip_what strip, const std::string& text)
 {
+    static event_pattern pattern;
     usage_reader reader;
     const cut_sink cuts{[](void*, uint64_t begin, uint64_t end) { benchmark::DoNotOptimize(begin + end); },
                         nullptr};
     for (auto _ : state) {
-        reader.start(form, 1, strip);
+        reader.start(form, 1, strip, &pattern);
         in_reads(text, [&](std::string_view piece) { reader.feed(piece, cuts); });
         reader.finish();
         if (reader.counts().prompt != 7)
@@ -284,7 +288,9 @@ void parse_events(benchmark::State& state, cover in, const std::string& text)
         state.SkipWithError("no libjansson.so.4");
         return;
     }
-    const std::string_view border = in == cover::events ? "\n\n" : in == cover::crlf_events ? "\r\n\r\n" : "\n";
+    const std::string_view border = in == cover::events        ? "\n\n"
+                                    : in == cover::crlf_events ? "\r\n\r\n"
+                                                               : "\n";
     for (auto _ : state) {
         std::string_view rest = text;
         while (!rest.empty()) {

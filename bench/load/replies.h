@@ -10,8 +10,8 @@ namespace bench {
 
 enum class framing { chunked, close };
 
-// What a stream says of usage: nothing, in an event of its own before the end, the same with `"usage":null` in
-// the others, or in every event.
+// What a stream says of usage: nothing, in an event of its own before the end, the same with `"usage":null`
+// in the others, or in every event.
 enum class usage_form { none, final, final_and_null, continuous };
 
 struct tokens {

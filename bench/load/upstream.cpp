@@ -237,10 +237,9 @@ private:
         } else if (chunks == 0) {
             c.out = chat_reply(c.used);
         } else {
-            c.out =
-                stream_reply(c.used, chunks,
-                             target.find("frame=close") != target.npos ? framing::close : framing::chunked,
-                             form);
+            c.out = stream_reply(
+                c.used, chunks, target.find("frame=close") != target.npos ? framing::close : framing::chunked,
+                form);
         }
         c.allowed = c.out.size();
         const std::uint64_t pace =
