@@ -138,60 +138,62 @@ usage_field field_of(std::string_view name)
 
 } // namespace
 
-event_pattern::found event_pattern::match(std::string_view piece) const
+bool event_pattern::match(std::string_view piece, found& event) const
 {
     const text_pattern& like = patterns_[current_];
     const char* const begin = piece.data();
     const char* const end = begin + piece.size();
     const char* p = begin;
     const char* t = like.text;
-    found event;
     if (like.size == 0) {
-        return event;
+        return false;
     }
 
-    event.facts = like.facts;
-    for (size_t i = 0;; ++i) {
-        const bool last = i == like.spots;
-        const size_t fixed = static_cast<size_t>(like.text + (last ? like.size : like.at[i].begin) - t);
+    event.facts = &like.facts;
+    event.has_usage = !like.usage_is_null;
+    if (event.has_usage) {
+        event.usage = like.facts.usage;
+    }
+    for (const spot* s = like.at;; ++s) {
         const size_t moved = static_cast<size_t>(p - begin) - static_cast<size_t>(t - like.text);
-        if (i == like.spots_before_cut) {
+        if (s == like.at + like.spots_before_cut) {
             event.cut_begin = like.cut_begin + moved;
         }
-        if (i == like.spots_before_cut_end) {
+        if (s == like.at + like.spots_before_cut_end) {
             event.cut_end = like.cut_end + moved;
         }
+        const bool last = s == like.at + like.spots;
+        const size_t fixed = static_cast<size_t>(like.text + (last ? like.size : s->begin) - t);
         if (static_cast<size_t>(end - p) < fixed || !same(p, t, fixed)) {
-            return {};
+            return false;
         }
         if (last) {
             event.size = like.size + moved;
-            break;
+            return true;
         }
         p += fixed;
-        const spot& s = like.at[i];
-        if (s.is_text) {
-            const char* const stop = string_end(p, end);
-            if (stop == nullptr || stop == p) {
-                return {};
+        t = like.text + s->end;
+        if (s->is_text) {
+            const char* const from = p;
+            p = find_string_stop(p, end);
+            if (p == end || (*p != '"' && (p = string_end(p, end)) == nullptr) || p == from) {
+                return false;
             }
-            p = stop;
         } else {
-            const size_t digits = number_size(p, end);
-            if (digits == 0) {
-                return {};
-            }
+            const char* const from = p;
             uint32_t value = 0;
-            for (size_t d = 0; d < digits; ++d) {
-                value = value * 10 + static_cast<uint32_t>(*p++ - '0');
+            for (; p != end && is_digit(*p); ++p) {
+                value = value * 10 + static_cast<uint32_t>(*p - '0');
             }
-            if (s.field != usage_field::count) {
-                event.facts.usage.put(s.field, value);
+            const size_t digits = static_cast<size_t>(p - from);
+            if (digits == 0 || digits > max_digits || (digits > 1 && *from == '0')) {
+                return false;
+            }
+            if (s->field != usage_field::count) {
+                event.usage.put(s->field, value);
             }
         }
-        t = like.text + s.end;
     }
-    return event;
 }
 
 bool event_pattern::draft(std::string_view piece)

@@ -23,16 +23,18 @@ struct chunk_facts {
 class event_pattern {
 public:
     struct found {
-        size_t size = 0;      // of the event, its empty line included; 0: it is not like the pattern
-        size_t cut_begin = 0; // the member `usage` with the comma before it, from the event's begin
-        size_t cut_end = 0;
-        chunk_facts facts;
+        size_t size;      // of the event, its empty line included
+        size_t cut_begin; // the member `usage` with the comma before it, from the event's begin
+        size_t cut_end;
+        const chunk_facts* facts; // but for its usage
+        bool has_usage;           // it is not null
+        usage_fields usage;
     };
 
     static constexpr size_t max_size = 2048;
 
-    // Compares the event at the front of `piece`.
-    found match(std::string_view piece) const;
+    // Whether the event at the front of `piece` is like the pattern; `event` is set only then.
+    bool match(std::string_view piece, found& event) const;
 
     // Notes the event at the front of `piece`, which is going to be read: reading may change its bytes. False
     // if it does not lie whole in the piece, or no pattern can be made of it.

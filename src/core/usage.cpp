@@ -196,8 +196,8 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
 // At a border of events: reads the next one if it is like the pattern. Returns its size, or 0.
 size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
 {
-    const event_pattern::found event = pattern_->match(piece);
-    if (event.size == 0) {
+    event_pattern::found event;
+    if (!pattern_->match(piece, event)) {
         unlike_ = static_cast<uint8_t>(unlike_ < max_unlike ? unlike_ + 1 : unlike_);
         alike_ = unlike_ < max_unlike;
         return 0;
@@ -207,14 +207,19 @@ size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
     if (strip_.active()) {
         cuts.cut(cuts.owner, begin + event.cut_begin, begin + event.cut_end);
     }
-    event_usage_ = event.facts.usage.counts();
+    if (event.has_usage) {
+        event_usage_ = event.usage.counts();
+    }
     has_choices_ = true;
-    event_choices_ = event.facts.choices;
-    choice_index_ = event.facts.choice_index;
-    event_content_ = event.facts.has_content;
+    event_choices_ = event.facts->choices;
+    choice_index_ = event.facts->choice_index;
+    event_content_ = event.facts->has_content;
     count_event(begin, begin + event.size);
     stream_.skip(event.size);
-    clear_event();
+    event_usage_ = {};
+    has_choices_ = false;
+    event_choices_ = 0;
+    event_content_ = false;
     return event.size;
 }
 
