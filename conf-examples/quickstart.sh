@@ -265,7 +265,7 @@ if [ -z "$model" ]; then
     [ -n "$model" ] || die "no model in what GET /v1/models says. Give --model"
 fi
 
-body='{"model":"'$model'","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Say hello in a few sentences."}]}'
+body='{"model":"'$model'","stream":true,"messages":[{"role":"user","content":"Say hello in a few sentences."}]}'
 say "A chat completion, streamed from $model"
 curl -sN -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$body" "$url/v1/chat/completions" | show_text
 

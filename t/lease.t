@@ -203,6 +203,19 @@ for my $how (qw(close reset)) {
     }
 }
 
+# As client libraries do, which raise it.
+ends 'the client goes when it sees an error in the stream' => { tokens => '7/3', outcome => 'upstream_error' }, sub {
+    my $c = start('/');
+    my $u = $up->take;
+    half_way($c, $u);
+    my $error = event('{"error":{"message":"x","type":"InternalServerError","code":500}}');
+    $u->piece($error);
+    $c->wait_body(length(chunk('a') . chunk('b', usage => usage(7, 3)) . $error));
+    $c->close;
+    ok($u->wait_close, 'the upstream connection ends');
+    return $c->{id};
+};
+
 ends 'the client goes, its reply is read to the end all the same' => { tokens => '7/10' }, sub {
     my $c = start('/ignoring');
     my $u = $up->take;

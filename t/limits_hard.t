@@ -11,7 +11,7 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file(
             [
-                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen)
+                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen lines asked)
             ]
         ),
     },
@@ -28,6 +28,8 @@ http {
         location /hard { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /v1/ { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /chosen { llm_errors anthropic; llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /api/ { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /asked/ { llm_usage_inject continuous; llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /soft { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /dry { llm_limit quota=1000/total hard dry_run; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /rate { llm_limit tokens=100/d token_burst=2000; proxy_pass http://127.0.0.1:%%PORT_1%%; }
@@ -173,6 +175,33 @@ case 'HTTP/2' => sub {
     $u->wait_close;
     my $r = $c->response($stream);
     like($r->{body}, qr/\A\Q${\step(1200)}\Edata: \{"error":.*\}\n\n\z/s, 'the same');
+};
+
+case 'a stream of lines' => sub {
+    my ($c, $u) = start('/api/chat', 'lines');
+    my ($first, $second) = map { qq({"message":{"content":"a"},"done":false,"prompt_eval_count":7,"eval_count":$_}\n) } 500, 1200;
+    $u->head(type => 'application/x-ndjson');
+    $u->piece($first . substr $second, 0, 20);
+    my $begun = length($first) + 20;
+    is($c->wait_body($begun), substr("$first$second", 0, $begun), 'half a line passes');
+    $u->piece(substr $second, 20);
+    $u->wait_close;
+    my $r = $c->response;
+    like($r->{body}, qr/\A\Q$first$second\E\{"error":"[^"]+"\}\n\z/, 'ends with a line that is an error');
+    is($t->log_line($c->{id})->{outcome}, 'cut', 'outcome');
+};
+
+case 'a stream whose running counts the gateway has asked for' => sub {
+    my ($c, $u) = start('/asked/v1/chat/completions', 'asked');
+    like($u->request->{body}, qr/"continuous_usage_stats":true/, 'they are asked for');
+    $u->head;
+    my ($first, $second) = map { chunk("t$_ ") } 500, 1200;
+    $u->piece(step(500));
+    is($c->wait_body(length $first), $first, 'they are taken out');
+    $u->piece(step(1200));
+    $u->wait_close;
+    like($c->response->{body}, qr/\A\Q$first$second\Edata: \{"error":.*\}\n\n\z/s, 'and the quota ends the stream');
+    is($t->log_line($c->{id})->{completion_tokens}, 1200, 'with what it used');
 };
 
 case 'a stream that outgrows its reservation is seen by limits while it runs' => sub {

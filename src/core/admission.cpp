@@ -18,6 +18,20 @@ uint64_t less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
+constexpr uint8_t bit_of(subject_kind kind)
+{
+    return static_cast<uint8_t>(1u << static_cast<unsigned>(kind));
+}
+
+uint8_t scopes_of(std::span<const limit_rule> rules)
+{
+    uint8_t scopes = 0;
+    for (const limit_rule& rule : rules) {
+        scopes |= bit_of(rule.scope);
+    }
+    return scopes;
+}
+
 // A model's name as its subject's: what is too long ends in its hash. `longer` is where that is put.
 std::string_view model_name(const subject_table& subjects, std::string_view model, char (&longer)[max_name])
 {
@@ -64,38 +78,26 @@ struct admission::decision {
     const subject* who[max_scopes] = {&nobody, &nobody, &nobody, &nobody, &nobody};
     std::string_view name[max_scopes] = {};
     uint8_t states_taken[max_scopes] = {}; // of requests: bits
-
-    // The end of a window, which many rules ask for alike.
-    quota_window end_of = quota_window::none;
-    uint32_t end_at = 0;
-    uint64_t end = 0;
+    uint32_t hour = hour_of(request.now_ms);
 
     void add(const subject_table& subjects, subject_kind scope, std::string_view its_name, uint32_t known)
     {
         size_t place = place_of(scope);
         places |= static_cast<uint8_t>(1u << place);
         name[place] = its_name;
-        number[place] = known != no_index ? known : subjects.find(scope, its_name);
-        if (number[place] != no_index) {
-            who[place] = &subjects.at(number[place]);
-            // With many keys a record lies in no cache, and all of it will be wanted.
-            for (size_t at = 0; at < sizeof(subject); at += 64) {
-                __builtin_prefetch(reinterpret_cast<const char*>(who[place]) + at, 1);
-            }
+        number[place] = known;
+        if (known != no_index) {
+            who[place] = &subjects.at(known);
         }
     }
 
-    uint64_t ms_to_end(quota_window window, uint32_t hour)
+    uint64_t ms_to_end(quota_window window, uint32_t at) const
     {
         if (window == quota_window::total) {
             return limit_refusal::wait_never;
         }
-        if (window != end_of || hour != end_at) {
-            end_of = window;
-            end_at = hour;
-            end = uint64_t{quota_end(window, hour)} * 3600000;
-        }
-        return less(end, static_cast<uint64_t>(std::max<int64_t>(request.now_ms, 0)));
+        return less(uint64_t{quota_end(window, at)} * 3600000,
+                    static_cast<uint64_t>(std::max<int64_t>(request.now_ms, 0)));
     }
 
     void refuse(const limit_rule& rule, limit_kind kind, uint64_t limit, uint64_t wait_ms)
@@ -123,13 +125,15 @@ struct admission::decision {
         }
     }
 
-    void report_tokens(uint64_t limit, uint64_t remaining, uint64_t reset_ms)
+    // `reset_ms` is a function: most limits are not the tightest.
+    template <class F>
+    void report_tokens(uint64_t limit, uint64_t remaining, F&& reset_ms)
     {
         if (!report.has_tokens || remaining < report.tokens_remaining) {
             report.has_tokens = true;
             report.tokens_limit = limit;
             report.tokens_remaining = remaining;
-            report.tokens_reset_ms = reset_ms;
+            report.tokens_reset_ms = reset_ms();
         }
     }
 };
@@ -165,27 +169,27 @@ void admission::judge(decision& d, size_t place, const limit_rule& rule) const
         }
         if (!rule.dry_run) {
             uint64_t taken = d.as_it_stands ? 0 : units;
-            d.report_tokens(shape.capacity, less(seen.remaining, taken),
-                            ms_of(add_up(seen.full_in_ns, multiply_up(taken, shape.interval_ns))));
+            d.report_tokens(shape.capacity, less(seen.remaining, taken), [&] {
+                return ms_of(add_up(seen.full_in_ns, multiply_up(taken, shape.interval_ns)));
+            });
         }
     }
 
     if (what.window != quota_window::none) {
-        uint32_t hour = std::max(hour_of(d.request.now_ms), s.hour);
+        uint32_t hour = std::max(d.hour, s.hour);
         uint64_t used = s.used_in(what.window, hour);
         uint64_t taken = add_up(used, s.reserved);
-        uint64_t ends_ms = d.ms_to_end(what.window, hour);
         if (rule.hard && !rule.dry_run) {
             d.hard_left = std::min(d.hard_left, less(what.quota, taken));
         }
         if (taken >= what.quota) {
             // What is only reserved may come back at any moment.
             d.refuse(rule, limit_kind::quota, what.quota,
-                     used >= what.quota ? ends_ms : limit_refusal::wait_unknown);
+                     used >= what.quota ? d.ms_to_end(what.window, hour) : limit_refusal::wait_unknown);
         }
         if (!rule.dry_run) {
             d.report_tokens(what.quota, less(what.quota, add_up(taken, d.as_it_stands ? 0 : d.tokens)),
-                            ends_ms);
+                            [&] { return d.ms_to_end(what.window, hour); });
         }
     }
 }
@@ -199,12 +203,13 @@ void admission::take(decision& d, size_t place, const limit_rule& rule)
     const uint64_t now = d.request.now_ns;
 
     if (what.requests.amount) {
-        gcra shape = shape_of_requests(what);
-        if (!rule.dry_run || shape.allows(s.tat_of(rate_of_requests, shape.interval_ns), now, 1)) {
-            unsigned state = s.claim_state(rate_of_requests, shape.interval_ns, now);
+        const uint64_t interval_ns = what.requests.interval_ns;
+        if (!rule.dry_run
+            || shape_of_requests(what).allows(s.tat_of(rate_of_requests, interval_ns), now, 1)) {
+            unsigned state = s.claim_state(rate_of_requests, interval_ns, now);
             if (state == subject::own_states || !(d.states_taken[place] >> state & 1)) {
                 d.states_taken[place] |= static_cast<uint8_t>(1u << state);
-                s.take(rate_of_requests, state, shape.interval_ns, now, 1);
+                s.take(rate_of_requests, state, interval_ns, now, 1);
             }
         }
     }
@@ -273,28 +278,64 @@ void admission::keep(subject& s)
     journal_.keep(&s.windows, sizeof s - offsetof(subject, windows));
 }
 
+void admission::prepare(admission_request& request) const
+{
+    request.prepared = true;
+    request.scopes = scopes_of(request.rules);
+    if (request.scopes & bit_of(subject_kind::address)) {
+        request.address_hash = subjects_.keyed_hash(address_name(request.address));
+        subjects_.prefetch(subject_kind::address, request.address_hash);
+    }
+    if (request.asks_model && (request.scopes & bit_of(subject_kind::model))) {
+        request.model_hash = subjects_.keyed_hash(request.model);
+        subjects_.prefetch(subject_kind::model, request.model_hash);
+    }
+}
+
+void admission::prefetch(const shared_key& key) const
+{
+    for (uint32_t subject : {key.key_subject, key.user_subject}) {
+        if (subject != no_index) {
+            subjects_.prefetch(subject);
+        }
+    }
+}
+
 admission_result admission::admit(const admission_request& request, shared_key& key)
 {
     decision d{request, std::min<uint64_t>(request.estimate, UINT32_MAX), false};
-    uint8_t scopes = 0;
-    for (const limit_rule& rule : request.rules) {
-        scopes |= static_cast<uint8_t>(1u << static_cast<unsigned>(rule.scope));
-    }
-    auto wanted = [&](subject_kind kind) { return scopes >> static_cast<unsigned>(kind) & 1; };
+    const uint8_t scopes = request.prepared ? request.scopes : scopes_of(request.rules);
+    auto wanted = [scopes](subject_kind kind) { return (scopes & bit_of(kind)) != 0; };
+    auto find = [&](subject_kind kind, std::string_view name, uint64_t hash) {
+        return request.prepared ? subjects_.find(kind, name, hash) : subjects_.find(kind, name);
+    };
 
-    d.add(subjects_, subject_kind::key, key.name.view(), key.key_subject);
+    uint32_t key_subject = key.key_subject;
+    if (key_subject == no_index) {
+        key_subject = subjects_.find(subject_kind::key, key.name.view());
+    }
+    d.add(subjects_, subject_kind::key, key.name.view(), key_subject);
     if (key.user.size != 0) {
-        d.add(subjects_, subject_kind::user, key.user.view(), key.user_subject);
+        uint32_t user_subject = key.user_subject;
+        if (user_subject == no_index) {
+            user_subject = subjects_.find(subject_kind::user, key.user.view());
+        }
+        d.add(subjects_, subject_kind::user, key.user.view(), user_subject);
     }
     char longer[max_name];
     if (request.asks_model && wanted(subject_kind::model)) {
-        d.add(subjects_, subject_kind::model, model_name(subjects_, request.model, longer), no_index);
+        std::string_view name = model_name(subjects_, request.model, longer);
+        d.add(subjects_, subject_kind::model, name,
+              name.size() == request.model.size() ? find(subject_kind::model, name, request.model_hash)
+                                                  : subjects_.find(subject_kind::model, name));
     }
     if (wanted(subject_kind::address)) {
-        d.add(subjects_, subject_kind::address, address_name(request.address), no_index);
+        std::string_view name = address_name(request.address);
+        d.add(subjects_, subject_kind::address, name,
+              find(subject_kind::address, name, request.address_hash));
     }
     if (wanted(subject_kind::zone)) {
-        d.add(subjects_, subject_kind::zone, {}, no_index);
+        d.add(subjects_, subject_kind::zone, {}, subjects_.find(subject_kind::zone, {}));
     }
 
     const limits* own = key.policy->limited ? &key.policy->limit : nullptr;

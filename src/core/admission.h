@@ -35,6 +35,12 @@ struct admission_request {
     uint64_t estimate = 0; // tokens that it will likely use, weighted
     usage_weights weights = {};
 
+    // What admission::prepare() adds.
+    bool prepared = false;
+    uint8_t scopes = 0;      // of `rules`: bits
+    uint64_t model_hash = 0; // of the names of these subjects, where there are such rules
+    uint64_t address_hash = 0;
+
     moment now() const { return {now_ns, now_ms}; }
 };
 
@@ -98,6 +104,10 @@ public:
     {
     }
 
+    // Does beforehand what needs no lock, so that it is held for a shorter time. Optional.
+    void prepare(admission_request& request) const;
+    // Optional: has the subjects of this key on their way into the cache, see subject_table.
+    void prefetch(const shared_key& key) const;
     // `key` is the request's, and may be used.
     admission_result admit(const admission_request& request, shared_key& key);
     // Counts a wrong key against the request's address. Says `limited` if there were too many, else

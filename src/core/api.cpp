@@ -10,27 +10,18 @@ constexpr std::string_view ollama_names[] = {"chat", "generate", "embed",  "embe
                                              "show", "ps",       "create", "copy",       "pull",
                                              "push", "delete",   "version"};
 
-// True if the whole segments of `part` stand in the path, wherever.
-bool has_segments(std::string_view path, std::string_view part)
+// True if `rest`, which begins with a slash, begins with the whole segments of `part`.
+bool begins_with(std::string_view rest, std::string_view part)
 {
-    for (size_t at = path.find(part); at != std::string_view::npos; at = path.find(part, at + 1)) {
-        size_t end = at + part.size();
-        if (end == path.size() || path[end] == '/') {
-            return true;
-        }
-    }
-    return false;
+    return rest.starts_with(part)
+           && (rest.size() == part.size() || rest[part.size()] == '/' || rest[part.size()] == '?'
+               || rest[part.size()] == '#');
 }
 
 // "/api" alone says little: OpenRouter has OpenAI's API below /api/v1, Open WebUI at /api/chat/completions.
-bool is_ollama(std::string_view path)
+// `rest` is what follows the last "/api/".
+bool is_ollama(std::string_view rest)
 {
-    constexpr std::string_view api_segment = "/api/";
-    size_t at = path.rfind(api_segment);
-    if (at == std::string_view::npos) {
-        return false;
-    }
-    std::string_view rest = path.substr(at + api_segment.size());
     return rest.starts_with("blobs/")
            || std::find(std::begin(ollama_names), std::end(ollama_names), rest) != std::end(ollama_names);
 }
@@ -39,14 +30,43 @@ bool is_ollama(std::string_view path)
 
 api api_of_path(std::string_view target)
 {
-    std::string_view path = target.substr(0, target.find_first_of("?#"));
-    if (has_segments(path, "/v1/messages")) {
-        return api::anthropic;
+    constexpr std::string_view api_segment = "/api/";
+    bool has_responses = false;
+    size_t after_api = 0;
+    size_t at = 0;
+    for (; at < target.size(); at++) {
+        char c = target[at];
+        if (c > '?') {
+            continue;
+        }
+        if (c == '?' || c == '#') {
+            break;
+        }
+        if (c != '/') {
+            continue;
+        }
+        std::string_view rest = target.substr(at);
+        // The letter first: most segments are none of these.
+        switch (rest.size() > 1 ? rest[1] : '\0') {
+        case 'v':
+            if (begins_with(rest, "/v1/messages")) {
+                return api::anthropic;
+            }
+            break;
+        case 'r':
+            has_responses = has_responses || begins_with(rest, "/responses");
+            break;
+        case 'a':
+            after_api = rest.starts_with(api_segment) ? at + api_segment.size() : after_api;
+            break;
+        default:
+            break;
+        }
     }
-    if (has_segments(path, "/responses")) {
+    if (has_responses) {
         return api::responses;
     }
-    return is_ollama(path) ? api::ollama : api::openai;
+    return after_api != 0 && is_ollama(target.substr(after_api, at - after_api)) ? api::ollama : api::openai;
 }
 
 } // namespace llm

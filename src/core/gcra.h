@@ -13,31 +13,14 @@
 
 namespace llm {
 
-inline constexpr uint64_t forever = UINT64_MAX;
-
-inline uint64_t add_up(uint64_t a, uint64_t b)
-{
-    uint64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? forever : sum;
-}
-
-inline uint64_t multiply_up(uint64_t a, uint64_t b)
-{
-    uint64_t product;
-    return __builtin_mul_overflow(a, b, &product) ? forever : product;
-}
-
 struct gcra {
     uint64_t interval_ns; // of one unit
     uint64_t capacity;    // units that may be taken at once
 
-    // `rate` and a capacity of at least one. The interval is rounded up: a limit is never exceeded, but a
-    // rate near 10^9 in a second can be much lower than asked for.
+    // `rate` and a capacity of at least one.
     static gcra of(const rate& r, uint64_t capacity)
     {
-        uint64_t period_ns = multiply_up(r.period_ms, 1000000);
-        uint64_t interval = period_ns / r.amount + (period_ns % r.amount != 0);
-        return {std::max<uint64_t>(interval, 1), std::max<uint64_t>(capacity, 1)};
+        return {r.interval_ns, std::max<uint64_t>(capacity, 1)};
     }
 
     bool allows(uint64_t tat, uint64_t now, uint64_t units) const
@@ -60,7 +43,11 @@ struct gcra {
         uint64_t used = tat > now ? tat - now : 0;
         uint64_t room = multiply_up(capacity, interval_ns);
         uint64_t cost = multiply_up(units, interval_ns);
-        uint64_t remaining = used < room ? (room - used) / interval_ns : 0;
+        // Mostly nothing is used, and there is nothing to divide.
+        uint64_t remaining = capacity;
+        if (used != 0 || room == forever) {
+            remaining = used < room ? (room - used) / interval_ns : 0;
+        }
         if (cost > room) {
             return {false, forever, remaining, used};
         }

@@ -23,17 +23,29 @@ struct json_path {
     bool any_case = false; // also takes names that differ in the case of ASCII letters, as `folded`
     uint8_t first_child = 0;
     uint8_t children = 0;
-    uint64_t marks = 0; // json_name_mark of each child
-    uint64_t head = 0;  // json_name_head of the name
+    uint8_t next = 0;                // the next sibling with the same json_name_slot, or 0
+    uint64_t marks = 0;              // json_name_mark of each child
+    uint64_t head = 0;               // json_name_head of the name
+    std::array<uint8_t, 16> slots{}; // the first child of each json_name_slot, or 0
 };
 
 inline constexpr std::string_view json_elements = "[]";
 
-// A bit for a name that few other names share; the same in any case of its letters. No bit for the empty
-// name, which no path can have.
+// A number below 64 for a name that few other names share; the same in any case of its letters.
+constexpr size_t json_name_number(std::string_view name)
+{
+    return (name.size() * 5 + (name[0] & 0x1f)) & 63;
+}
+
+// A bit for that number. No bit for the empty name, which no path can have.
 constexpr uint64_t json_name_mark(std::string_view name)
 {
-    return name.empty() ? 0 : uint64_t{1} << ((name.size() * 5 + (name[0] & 0x1f)) & 63);
+    return name.empty() ? 0 : uint64_t{1} << json_name_number(name);
+}
+
+constexpr size_t json_name_slot(std::string_view name)
+{
+    return json_name_number(name) & 15;
 }
 
 // The first eight bytes of a name, which tell most names apart in one comparison; zeros where it is shorter.
@@ -178,12 +190,11 @@ private:
     uint64_t comma_ = 0;
     uint64_t key_begin_ = 0;
     uint64_t value_begin_ = 0;
-    uint32_t count_[max_levels] =
-        {};                  // members or elements begun, of each open container that paths lead into
-    uint16_t depth_ = 0;     // open containers
-    uint16_t skip_base_ = 0; // depth_ around the container that is skipped
-    uint16_t code_ = 0;      // \uXXXX so far
-    uint16_t high_ = 0;      // a high surrogate that waits for its low one
+    uint32_t count_[max_levels]; // members or elements begun, of each open container that paths lead into
+    uint16_t depth_ = 0;         // open containers
+    uint16_t skip_base_ = 0;     // depth_ around the container that is skipped
+    uint16_t code_ = 0;          // \uXXXX so far
+    uint16_t high_ = 0;          // a high surrogate that waits for its low one
     step step_ = step::top;
     json_error error_ = json_error::none;
     role role_ = role::key;
@@ -200,7 +211,7 @@ private:
     // A bit per open container: 1 is an object. The innermost one is bit 0 of the last word in use, which is
     // also that of the depth.
     uint64_t nesting_[max_depth / 64] = {};
-    char text_[max_text] = {};
+    char text_[max_text]; // the first text_size_ bytes are set
 };
 
 namespace detail {
@@ -225,6 +236,13 @@ consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
         if (list[i].name != json_elements) {
             list[i].head = json_name_head(list[i].name);
             parent.marks |= json_name_mark(list[i].name);
+            if (!list[i].name.empty()) {
+                uint8_t* last = &parent.slots[json_name_slot(list[i].name)];
+                while (*last != 0) {
+                    last = &list[*last].next;
+                }
+                *last = static_cast<uint8_t>(i);
+            }
         }
         if (list[i].parent >= i || (list[i].name == json_elements && parent.children != 1)
             || parent.first_child + parent.children != i + 1 || level[i] > json_scanner::max_levels

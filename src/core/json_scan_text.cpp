@@ -177,16 +177,15 @@ void json_scanner::string_ended(const run& r, uint64_t end)
 // One of the names that may be a child's by json_name_mark.
 uint8_t json_scanner::child_of(const run& r, std::string_view name)
 {
-    const json_path* const first = r.paths + r.paths[container_].first_child;
-    const json_path* const last = first + r.paths[container_].children;
     const uint64_t head = head_of(name);
     bool any_case = false;
-    for (const json_path* child = first; child != last; ++child) {
-        if (child->head == head && child->name.size() == name.size()
-            && same_tail(child->name.data(), name.data(), name.size())) {
-            return static_cast<uint8_t>(child - r.paths);
+    for (uint8_t i = r.paths[container_].slots[json_name_slot(name)]; i != 0; i = r.paths[i].next) {
+        const json_path& child = r.paths[i];
+        if (child.head == head && child.name.size() == name.size()
+            && same_tail(child.name.data(), name.data(), name.size())) {
+            return i;
         }
-        any_case |= child->any_case;
+        any_case |= child.any_case;
     }
     return any_case ? folded_child_of(r, name) : no_path;
 }

@@ -43,11 +43,19 @@ private:
     size_t used_ = 0;
 };
 
-uint64_t slot_of(const uint8_t* d)
+uint64_t slot_of(const digest& d)
 {
-    uint64_t slot;
-    memcpy(&slot, d, sizeof slot);
+    uint64_t slot = 0;
+    memcpy(&slot, d.data(), sizeof slot);
     return slot;
+}
+
+// Of other bytes than slot_of().
+uint32_t mark_of(const digest& d)
+{
+    uint32_t mark = 0;
+    memcpy(&mark, d.data() + sizeof(uint64_t), sizeof mark);
+    return mark;
 }
 
 // At most half of the slots are taken, so that a search ends soon.
@@ -88,9 +96,8 @@ void lay_file(layout& to, const key_file& from, key_table::file_info* info)
     }
     uint32_t n_slots = slots_for(n_digests);
 
-    auto* slots = to.place<uint32_t>(n_slots);
-    auto* digests = to.place<uint8_t[sizeof(digest)]>(n_digests);
-    auto* digest_keys = to.place<uint32_t>(n_digests);
+    auto* slots = to.place<key_table::digest_slot>(n_slots);
+    auto* digests = to.place<key_table::stored_digest>(n_digests);
     auto* keys = to.place<shared_key>(from.keys.size());
     auto* policies = to.place<shared_policy>(from.policies.size());
     shared_text path = to.text(from.path);
@@ -107,15 +114,22 @@ void lay_file(layout& to, const key_file& from, key_table::file_info* info)
         if (!keys) {
             continue;
         }
-        keys[i] = {name, user, &policies[k.policy], k.expires, no_index, no_index, k.enabled};
+        keys[i] = {.name = name,
+                   .user = user,
+                   .policy = &policies[k.policy],
+                   .expires = k.expires,
+                   .key_subject = no_index,
+                   .user_subject = no_index,
+                   .first_digest = d,
+                   .enabled = k.enabled,
+                   .n_digests = static_cast<uint32_t>(k.digests.size()) & INT32_MAX};
         for (const digest& value : k.digests) {
-            memcpy(digests[d], value.data(), value.size());
-            digest_keys[d] = static_cast<uint32_t>(i);
-            uint64_t slot = slot_of(digests[d]) & (n_slots - 1);
-            while (slots[slot] != 0) {
+            memcpy(digests[d++].bytes, value.data(), value.size());
+            uint64_t slot = slot_of(value) & (n_slots - 1);
+            while (slots[slot].key != 0) {
                 slot = (slot + 1) & (n_slots - 1);
             }
-            slots[slot] = ++d;
+            slots[slot] = {mark_of(value), static_cast<uint32_t>(i) + 1};
         }
     }
 
@@ -125,7 +139,6 @@ void lay_file(layout& to, const key_file& from, key_table::file_info* info)
                  keys,
                  policies,
                  digests,
-                 digest_keys,
                  slots,
                  static_cast<uint32_t>(from.keys.size()),
                  static_cast<uint32_t>(n_digests),
@@ -167,6 +180,30 @@ uint32_t key_table::keys() const
     return n;
 }
 
+// With many keys, each step is a cache miss: a slot, the key, and then what the key leads to at once.
+shared_key* key_table::find(const file_info& file, const digest& d)
+{
+    const uint32_t mark = mark_of(d);
+    for (uint64_t at = slot_of(d);; at++) {
+        const digest_slot& slot = file.slots[at & file.slot_mask];
+        if (slot.key == 0) {
+            return nullptr;
+        }
+        if (slot.mark != mark) {
+            continue;
+        }
+        shared_key& key = file.keys[slot.key - 1];
+        // A guess: mostly each key has one digest, and there are never fewer.
+        __builtin_prefetch(&file.digests[slot.key - 1]);
+        __builtin_prefetch(key.name.data);
+        for (uint32_t n = 0; n < key.n_digests; n++) {
+            if (digest_equal(file.digests[key.first_digest + n].bytes, d.data())) {
+                return &key;
+            }
+        }
+    }
+}
+
 verdict key_table::check(uint64_t file, const digest& d, std::span<const uint8_t> address, int64_t now,
                          shared_key*& found)
 {
@@ -177,17 +214,10 @@ verdict key_table::check(uint64_t file, const digest& d, std::span<const uint8_t
         return verdict::no_such_file;
     }
 
-    for (uint64_t slot = slot_of(d.data());; slot++) {
-        uint32_t n = f->slots[slot & f->slot_mask];
-        if (n == 0) {
-            return verdict::unknown;
-        }
-        if (digest_equal(f->digests[n - 1], d.data())) {
-            found = &f->keys[f->digest_keys[n - 1]];
-            break;
-        }
+    found = find(*f, d);
+    if (!found) {
+        return verdict::unknown;
     }
-
     if (!found->enabled) {
         return verdict::disabled;
     }

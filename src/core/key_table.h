@@ -52,15 +52,20 @@ struct shared_policy {
     bool allows_address(std::span<const uint8_t> address) const;
 };
 
-struct shared_key {
+// One cache line: with many keys it lies in no cache.
+struct alignas(64) shared_key {
     shared_text name;
     shared_text user;
     const shared_policy* policy;
     int64_t expires;
     uint32_t key_subject; // no_index until the key is first used in this table
     uint32_t user_subject;
-    bool enabled;
+    uint32_t first_digest; // its digests stand together
+    uint32_t enabled : 1;
+    uint32_t n_digests : 31;
 };
+
+static_assert(sizeof(shared_key) == 64);
 
 class key_table {
 public:
@@ -75,14 +80,22 @@ public:
     verdict check(uint64_t file, const digest& d, std::span<const uint8_t> address, int64_t now,
                   shared_key*& found);
 
+    struct alignas(sizeof(digest)) stored_digest {
+        uint8_t bytes[sizeof(digest)];
+    };
+    // A digest's place in the hash table. The mark tells nearly all others apart without a look at their
+    // keys.
+    struct digest_slot {
+        uint32_t mark;
+        uint32_t key; // its number + 1, or 0
+    };
     struct file_info {
         uint64_t id; // name_hash(path)
         shared_text path;
         shared_key* keys;
         shared_policy* policies;
-        const uint8_t (*digests)[sizeof(digest)];
-        const uint32_t* digest_keys; // the key of each digest
-        uint32_t* slots;             // number of a digest + 1, or 0
+        const stored_digest* digests;
+        const digest_slot* slots;
         uint32_t n_keys;
         uint32_t n_digests;
         uint32_t slot_mask;
@@ -91,6 +104,8 @@ public:
     uint32_t keys() const;
 
 private:
+    static shared_key* find(const file_info& file, const digest& d);
+
     file_info* files_;
     uint32_t n_files_;
 };

@@ -65,28 +65,33 @@ inline limits under(limits& own, limits rule)
 template <class F>
 void each_rule(std::span<const limit_rule> rules, const limits* key_limits, uint8_t places, F&& f)
 {
-    if (!key_limits && rules.empty()) {
+    auto is_asked = [places](const limit_rule& rule) {
+        size_t place = place_of(rule.scope);
+        return place < max_scopes && (places >> place & 1);
+    };
+    if (!key_limits) {
+        for (const limit_rule& rule : rules) {
+            if (is_asked(rule)) {
+                f(place_of(rule.scope), rule);
+            }
+        }
         return;
     }
     limit_rule own;
-    if (key_limits) {
-        own.what = *key_limits;
-    }
+    own.what = *key_limits;
     for (const limit_rule& rule : rules) {
-        size_t place = place_of(rule.scope);
-        if (place >= max_scopes || !(places >> place & 1)) {
+        if (!is_asked(rule)) {
             continue;
         }
-        if (key_limits && rule.scope == subject_kind::key) {
-            f(place, limit_rule{rule.scope, under(own.what, rule.what), rule.dry_run, rule.hard});
+        if (rule.scope == subject_kind::key) {
+            f(place_of(rule.scope),
+              limit_rule{rule.scope, under(own.what, rule.what), rule.dry_run, rule.hard});
             own.hard |= rule.hard && !rule.dry_run;
         } else {
-            f(place, rule);
+            f(place_of(rule.scope), rule);
         }
     }
-    if (key_limits) {
-        f(place_of(subject_kind::key), own);
-    }
+    f(place_of(subject_kind::key), own);
 }
 
 } // namespace llm

@@ -5,10 +5,38 @@
 
 namespace llm {
 
+// Saturating: what does not fit is for ever.
+inline constexpr uint64_t forever = UINT64_MAX;
+
+inline constexpr uint64_t add_up(uint64_t a, uint64_t b)
+{
+    uint64_t sum = 0;
+    return __builtin_add_overflow(a, b, &sum) ? forever : sum;
+}
+
+inline constexpr uint64_t multiply_up(uint64_t a, uint64_t b)
+{
+    uint64_t product = 0;
+    return __builtin_mul_overflow(a, b, &product) ? forever : product;
+}
+
 // `amount` events every `period_ms` milliseconds; amount 0 = not given.
 struct rate {
     uint64_t amount = 0;
     uint64_t period_ms = 0;
+    // Of one event, at least 1: divided out once, since every request would. Rounded up: a limit is never
+    // exceeded, but a rate near 10^9 in a second can be much lower than asked for.
+    uint64_t interval_ns = 0;
+
+    constexpr rate() = default;
+    constexpr rate(uint64_t events, uint64_t every_ms) : amount(events), period_ms(every_ms)
+    {
+        if (amount != 0) {
+            uint64_t period_ns = multiply_up(period_ms, 1000000);
+            uint64_t interval = period_ns / amount + (period_ns % amount != 0);
+            interval_ns = interval > 1 ? interval : 1;
+        }
+    }
 };
 
 // Calendar windows of a quota, UTC; `total` never ends.

@@ -1,14 +1,17 @@
 #pragma once
 
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 
 namespace llm {
 
-// Writes the number in decimal, at most 20 characters, and returns the end.
+inline constexpr size_t max_number = 20;
+
+// Writes the number in decimal, at most max_number characters, and returns the end.
 inline char* put_number(char* out, uint64_t number)
 {
-    return std::to_chars(out, out + 20, number).ptr;
+    return std::to_chars(out, out + max_number, number).ptr;
 }
 
 } // namespace llm

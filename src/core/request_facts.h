@@ -56,7 +56,7 @@ struct stream_options_member {
     uint8_t include_usage_end = 0;
     uint8_t continuous_begin = 0;
     uint8_t continuous_end = 0;
-    char text[max_text] = {};
+    char text[max_text]; // the first `size` bytes are set
 };
 
 // Reads the fields of the OpenAI API, and the bounds of the native APIs of llama.cpp, Ollama, TGI and SGLang.
@@ -130,7 +130,7 @@ private:
     uint64_t options_begin_ = 0; // of the object
     uint64_t root_end_ = 0;
     stream_options_member options_;
-    char model_[max_model] = {};
+    char model_[max_model]; // the first model_size_ bytes are set
 };
 
 } // namespace llm

@@ -117,7 +117,11 @@ admission_result shared_state::admit(const admission_request& request)
 {
     shared_key* key = nullptr;
     verdict said = check(request, key);
-    return said == verdict::ok ? deciding().admit(request, *key) : admission_result{said};
+    if (said != verdict::ok) {
+        return admission_result{said};
+    }
+    deciding().prefetch(*key);
+    return deciding().admit(request, *key);
 }
 
 admission_result shared_state::check_and_admit(admission_request& request, const request_size& size,
@@ -130,6 +134,7 @@ admission_result shared_state::check_and_admit(admission_request& request, const
     if (said != verdict::ok) {
         return admission_result{said};
     }
+    deciding().prefetch(*key);
     if (request.asks_model && (!request.rules.empty() || key->policy->limited)) {
         request.estimate =
             weighted(learned_.estimate(key->name.view(), request.model, size), request.weights);

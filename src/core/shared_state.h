@@ -102,8 +102,20 @@ public:
     // Those that there ever were, vacant places included. Needs the lock.
     std::span<const lease_owner> owners() const { return {owners_, owners_end_}; }
 
-    // --- requests; all need the lock
+    // --- requests; all need the lock, but for prepare() and prefetch()
 
+    // Optional, before the lock is taken, so that it is held for a shorter time. Nothing of the request may
+    // change afterwards but its estimate.
+    void prepare(admission_request& request) { deciding().prepare(request); }
+    // The same for settle().
+    void prefetch(const lease& l) const
+    {
+        for (const lease_hold& hold : l.holds) {
+            if (hold.who != no_index) {
+                subjects_.prefetch(hold.who);
+            }
+        }
+    }
     // Whether the key of a request and its model would let it in. Takes nothing.
     verdict check(const admission_request& request);
     // The same, and an unknown key counts as a failure of the request's address: `limited` if it had too
@@ -138,7 +150,7 @@ public:
     void publish(key_table* table);
 
 private:
-    static constexpr uint64_t magic = 0x33006d6c6c78676e; // "ngxllm", layout 3
+    static constexpr uint64_t magic = 0x34006d6c6c78676e; // "ngxllm", layout 4
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);

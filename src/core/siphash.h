@@ -11,6 +11,30 @@ namespace llm {
 
 using hash_key = std::array<uint64_t, 2>;
 
+// The last 0 to 7 bytes of a text, from the lowest byte of a word on.
+inline uint64_t siphash_tail(const char* p, size_t left, size_t size)
+{
+    uint64_t word = 0;
+    if (left == 0) {
+        return 0;
+    }
+    if (size >= 8) {
+        memcpy(&word, p + left - 8, sizeof word);
+        return word >> (8 * (8 - left));
+    }
+    if (left >= 4) {
+        uint32_t first = 0;
+        uint32_t last = 0;
+        memcpy(&first, p, sizeof first);
+        memcpy(&last, p + left - 4, sizeof last);
+        return first | uint64_t{last} << (8 * (left - 4));
+    }
+    for (size_t i = 0; i < left; i++) {
+        word |= uint64_t{static_cast<uint8_t>(p[i])} << (8 * i);
+    }
+    return word;
+}
+
 inline uint64_t siphash13(const hash_key& key, std::string_view text)
 {
     static_assert(std::endian::native == std::endian::little);
@@ -40,10 +64,7 @@ inline uint64_t siphash13(const hash_key& key, std::string_view text)
         round();
         a ^= word;
     }
-    uint64_t last = uint64_t{text.size() & 0xff} << 56;
-    for (size_t i = 0; i < left; i++) {
-        last |= uint64_t{static_cast<uint8_t>(p[i])} << (8 * i);
-    }
+    const uint64_t last = uint64_t{text.size() & 0xff} << 56 | siphash_tail(p, left, text.size());
     d ^= last;
     round();
     a ^= last;

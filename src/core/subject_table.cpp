@@ -21,14 +21,14 @@ void subject_table::format(void* memory, uint32_t capacity, const hash_key& key)
     rebuild();
 }
 
-uint32_t subject_table::hash_of(subject_kind kind, std::string_view name) const
-{
-    return static_cast<uint32_t>(keyed_hash(name)) + static_cast<uint8_t>(kind);
-}
-
 uint32_t subject_table::find(subject_kind kind, std::string_view name) const
 {
-    uint32_t hash = hash_of(kind, name);
+    return kind == subject_kind::zone ? zone_ : find(kind, name, keyed_hash(name));
+}
+
+uint32_t subject_table::find(subject_kind kind, std::string_view name, uint64_t name_hash) const
+{
+    uint32_t hash = mixed(kind, name_hash);
     for (uint32_t i = buckets_[hash & bucket_mask_]; i != no_index; i = records_[i].next) {
         const subject& s = records_[i];
         if (s.hash == hash && s.kind.load(std::memory_order_relaxed) == kind && s.name() == name) {
@@ -65,7 +65,7 @@ uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name, c
 
     subject& s = records_[index];
     memset(static_cast<void*>(&s), 0, sizeof s);
-    s.hash = hash_of(kind, name);
+    s.hash = mixed(kind, keyed_hash(name));
     s.name_len = static_cast<uint8_t>(name.size());
     name.copy(s.name_bytes, max_name);
     // Last, so that a process killed on the way leaves a record that rebuild() takes for free.
@@ -82,7 +82,9 @@ void subject_table::link(uint32_t index)
     s.next = bucket;
     bucket = index;
     used_++;
-    if (!named_by_clients(s.kind.load(std::memory_order_relaxed))) {
+    const subject_kind kind = s.kind.load(std::memory_order_relaxed);
+    if (!named_by_clients(kind)) {
+        zone_ = kind == subject_kind::zone ? index : zone_;
         return;
     }
     if (hand_ == no_index) {
@@ -93,7 +95,7 @@ void subject_table::link(uint32_t index)
     }
     hand_ = index;
     client_named_++;
-    guessers_ += s.kind.load(std::memory_order_relaxed) == subject_kind::guesser;
+    guessers_ += kind == subject_kind::guesser;
 }
 
 bool subject_table::reuse_one(const moment& now)
@@ -123,6 +125,7 @@ void subject_table::remove(uint32_t index)
     while (*at != index) {
         at = &records_[*at].next;
     }
+    zone_ = index == zone_ ? no_index : zone_;
     records_[index].kind.store(subject_kind::none, std::memory_order_release);
     *at = records_[index].next;
     records_[index].next = free_;
@@ -137,6 +140,7 @@ void subject_table::rebuild()
     used_ = 0;
     client_named_ = 0;
     guessers_ = 0;
+    zone_ = no_index;
     hand_ = no_index;
     for (uint32_t i = high_water_; i-- > 0;) {
         subject& s = records_[i];

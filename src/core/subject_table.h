@@ -68,24 +68,68 @@ struct alignas(64) subject {
 
     std::string_view name() const { return {name_bytes, name_len}; }
 
-    // The state of limits with this interval, for looking.
-    unsigned state_of(rate_kind kind, uint64_t interval_ns) const;
+    // Never 0, which is the label of a state that has none. Should two intervals have the same label, they
+    // share a state.
+    static uint16_t label_of(uint64_t interval_ns)
+    {
+        return static_cast<uint16_t>((interval_ns * 0x9e3779b97f4a7c15u) >> 48 | 1);
+    }
+    // The state of limits with this interval, for looking. Mostly it is the first.
+    unsigned state_of(rate_kind kind, uint64_t interval_ns) const
+    {
+        uint16_t wanted = label_of(interval_ns);
+        unsigned i = 0;
+        while (i < own_states && label[kind][i] != wanted) {
+            i++;
+        }
+        return i;
+    }
     uint64_t tat_of(rate_kind kind, uint64_t interval_ns) const
     {
         return tat[kind][state_of(kind, interval_ns)];
     }
     // The same for taking: one of its own, if one is free.
-    unsigned claim_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns);
+    unsigned claim_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns)
+    {
+        unsigned state = state_of(kind, interval_ns);
+        return state != own_states ? state : claim_new_state(kind, interval_ns, now_ns);
+    }
     // Takes from a state that was claimed.
-    void take(rate_kind kind, unsigned state, uint64_t interval_ns, uint64_t now_ns, uint64_t units);
+    void take(rate_kind kind, unsigned state, uint64_t interval_ns, uint64_t now_ns, uint64_t units)
+    {
+        uint64_t& t = tat[kind][state];
+        if (kind == rate_of_tokens && t <= now_ns) {
+            epoch[state]++;
+        }
+        t = gcra_take(t, now_ns, interval_ns, units);
+    }
 
     // Tokens used in the window that `hour` lies in. A clock that steps back resets nothing.
-    uint64_t used_in(quota_window w, uint32_t hour) const;
+    uint64_t used_in(quota_window w, uint32_t at) const
+    {
+        bool counts = (windows & bit_of(w)) && (at <= hour || quota_period(w, at) == quota_period(w, hour));
+        return counts ? used[index_of(w)] : 0;
+    }
     // Counts tokens in these windows (bits).
-    void count(uint8_t windows, uint32_t hour, uint64_t tokens);
+    void count(uint8_t in_windows, uint32_t at, uint64_t tokens)
+    {
+        if (at > hour) {
+            begin_hour(at);
+        }
+        for (unsigned left = in_windows; left != 0; left &= left - 1) {
+            uint64_t& u = used[__builtin_ctz(left)];
+            unsigned bit = left & -left;
+            u = add_up(windows & bit ? u : 0, tokens);
+        }
+        windows |= in_windows;
+    }
 
     // Nothing would be different if the record were made anew, but for its totals.
     bool at_rest(const moment& now) const;
+
+private:
+    unsigned claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns);
+    void begin_hour(uint32_t at);
 };
 
 static_assert(sizeof(subject) == 320);
@@ -107,6 +151,24 @@ public:
     // `name` is at most max_name.
     uint32_t find_or_make(subject_kind kind, std::string_view name, const moment& now);
     uint32_t find(subject_kind kind, std::string_view name) const;
+    // The same, with the name's keyed_hash().
+    uint32_t find(subject_kind kind, std::string_view name, uint64_t hash) const;
+    // Needs no lock: nothing is done with what is read but to have a record on its way into the cache.
+    void prefetch(subject_kind kind, uint64_t hash) const
+    {
+        uint32_t index = __atomic_load_n(&buckets_[mixed(kind, hash) & bucket_mask_], __ATOMIC_RELAXED);
+        if (index < capacity_) {
+            prefetch(index);
+        }
+    }
+    // All of a record: with many of them it lies in no cache.
+    void prefetch(uint32_t index) const
+    {
+        const char* record = reinterpret_cast<const char*>(&records_[index]);
+        for (size_t at = 0; at < sizeof(subject); at += 64) {
+            __builtin_prefetch(record + at, 1);
+        }
+    }
     // Frees a record that no lease names, of a kind that clients do not name.
     void remove(uint32_t index);
 
@@ -128,7 +190,10 @@ public:
     void rebuild();
 
 private:
-    uint32_t hash_of(subject_kind kind, std::string_view name) const;
+    static uint32_t mixed(subject_kind kind, uint64_t hash)
+    {
+        return static_cast<uint32_t>(hash) + static_cast<uint8_t>(kind);
+    }
     bool reuse_one(const moment& now);
     void link(uint32_t index);
 
@@ -142,6 +207,7 @@ private:
     uint32_t used_;
     uint32_t client_named_;
     uint32_t guessers_;
+    uint32_t zone_; // the zone's record
     uint32_t hand_; // in the ring of those; the one after it is looked at next
 };
 

@@ -53,12 +53,9 @@ struct usage_reader::call {
     json_sink sink() { return {take, this}; }
 };
 
-void usage_reader::start(reply_form form, uint32_t prompts, strip_what strip, event_pattern* pattern)
+usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, event_pattern* pattern)
+    : form_(form), prompts_(prompts > 1 ? prompts : 1), pattern_(pattern)
 {
-    *this = usage_reader();
-    form_ = form;
-    pattern_ = pattern;
-    prompts_ = prompts > 1 ? prompts : 1;
     if (form == reply_form::sse) {
         strip_.start(strip);
         null_tells_ = strip_.active();
@@ -140,7 +137,7 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
         if (lf_goes_too_) {
             lf_goes_too_ = false;
             if (piece.front() == '\n') {
-                cuts.cut(cuts.owner, stream_.offset(), stream_.offset() + 1);
+                cuts(stream_.offset(), stream_.offset() + 1);
             }
         }
         if (chunks_ && stream_.at_border()) {

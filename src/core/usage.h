@@ -20,11 +20,17 @@ namespace llm {
 // are a valid initial state, which reads nothing.
 class usage_reader {
 public:
+    usage_reader() = default;
     // `prompts` as request_facts::prompts(): with more than one, the prompt counts of several last words are
     // added. Only of a stream of events something can be stripped. `pattern`, which readers share and which
     // outlives them, makes streams faster that have usage in each event.
+    usage_reader(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
+                 event_pattern* pattern = nullptr);
     void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
-               event_pattern* pattern = nullptr);
+               event_pattern* pattern = nullptr)
+    {
+        *this = usage_reader(form, prompts, strip, pattern);
+    }
     void feed(std::string_view piece) { feed(piece, {}); }
     // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
     void feed(std::string_view piece, const cut_sink& cuts);

@@ -77,10 +77,17 @@ injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_
     if (continuous && options.continuous_usage_stats == request_flag::unclear) {
         return {};
     }
-    const injected_usage asked = {
+    injected_usage asked = {
         .final = options.include_usage != request_flag::yes,
         .running = continuous && options.continuous_usage_stats != request_flag::yes,
     };
+    if (asked.final) {
+        // Who asks for running counts keeps them.
+        const bool keeps = options.continuous_usage_stats == request_flag::yes;
+        asked.to_strip = keeps ? strip_what::last : strip_what::all;
+    } else if (asked.running) {
+        asked.to_strip = strip_what::running;
+    }
     if (!asked.any() || (options.is != state::absent && !edit.blank({options.begin, options.end}))) {
         return {};
     }

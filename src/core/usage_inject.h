@@ -3,16 +3,18 @@
 
 #include "body_edit.h"
 #include "request_facts.h"
+#include "usage_strip.h"
 
 namespace llm {
 
 // llm_usage_inject. `continuous`: counts on every chunk too, for streams that may be aborted.
 enum class usage_inject : uint8_t { off, final, continuous };
 
-// What the gateway asked for and the client did not: it has to go from the reply.
+// What the gateway asked for and the client did not: what has to go from the reply.
 struct injected_usage {
     bool final = false;   // the chunk at the end
     bool running = false; // counts on the other chunks
+    strip_what to_strip = strip_what::nothing;
 
     bool any() const { return final || running; }
 };

@@ -14,7 +14,7 @@ void usage_strip::cut(uint64_t begin, uint64_t end, const cut_sink& sink)
         keep_event(sink);
     }
     if (decided_) {
-        sink.cut(sink.owner, begin, end);
+        sink(begin, end);
     } else {
         is_waiting_ = true;
         cut_ = {begin, end};
@@ -25,20 +25,24 @@ void usage_strip::keep_event(const cut_sink& sink)
 {
     decided_ = true;
     if (is_waiting_) {
-        sink.cut(sink.owner, cut_.begin, cut_.end);
+        sink(cut_.begin, cut_.end);
         is_waiting_ = false;
     }
 }
 
 void usage_strip::on_usage(const json_event& event, std::string_view next, const cut_sink& sink)
 {
-    if (event.is == json_event::what::open || !in_usage_) {
+    const bool opens = event.is == json_event::what::open;
+    has_usage_ = has_usage_ || opens;
+    if (what_ == strip_what::last) {
+        return;
+    }
+    if (opens || !in_usage_) {
         cut_from_ = event.index != 0 ? event.comma : event.key_begin;
         wants_comma_ = event.index == 0;
     }
-    in_usage_ = event.is == json_event::what::open;
-    if (in_usage_) {
-        has_usage_ = true;
+    in_usage_ = opens;
+    if (opens) {
         return;
     }
     cut(cut_from_, event.value_end, sink);
@@ -82,9 +86,9 @@ void usage_strip::on_data(std::string_view bytes, uint64_t offset, const cut_sin
 
 bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const cut_sink& sink)
 {
-    const bool goes = valid && !decided_ && what_ == strip_what::all && no_choices_ && has_usage_;
+    const bool goes = valid && !decided_ && what_ != strip_what::running && no_choices_ && has_usage_;
     if (goes) {
-        sink.cut(sink.owner, begin, end);
+        sink(begin, end);
     } else if (valid && !decided_ && what_ == strip_what::all) {
         keep_event(sink);
     }
@@ -100,8 +104,11 @@ uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, cons
         }
         keep_event(sink);
     }
+    if (what_ == strip_what::last) {
+        return end;
+    }
     if (in_usage_) {
-        sink.cut(sink.owner, cut_from_, end);
+        sink(cut_from_, end);
         cut_from_ = end;
         return end;
     }

@@ -10,14 +10,23 @@ namespace llm {
 
 enum class strip_what : uint8_t {
     nothing,
+    last,    // events whose `choices` are empty and that have usage
     running, // `usage` at the top of events that have choices
-    all,     // `usage` at the top of every event, and events whose `choices` are empty and that have usage
+    all,     // both, and `usage` at the top of any other event
 };
 
 // Called for each range of bytes to be taken out, in their order. Offsets count from the stream's first byte.
+// Without a function nobody wants to know.
 struct cut_sink {
-    void (*cut)(void* owner, uint64_t begin, uint64_t end);
-    void* owner;
+    void (*cut)(void* owner, uint64_t begin, uint64_t end) = nullptr;
+    void* owner = nullptr;
+
+    void operator()(uint64_t begin, uint64_t end) const
+    {
+        if (cut != nullptr) {
+            cut(owner, begin, end);
+        }
+    }
 };
 
 // Follows the events of one stream. What an event is may be known at its end only: until then none of its

@@ -41,19 +41,19 @@ std::optional<rate> parse_rate(std::string_view text, rate_unit kind)
     if (slash == std::string_view::npos || text.size() - slash != 2) {
         return std::nullopt;
     }
-    rate result;
+    uint64_t period_ms = 0;
     switch (text[slash + 1]) {
     case 's':
-        result.period_ms = 1000;
+        period_ms = 1000;
         break;
     case 'm':
-        result.period_ms = 60 * 1000;
+        period_ms = 60 * 1000;
         break;
     case 'h':
-        result.period_ms = 3600 * 1000;
+        period_ms = 3600 * 1000;
         break;
     case 'd':
-        result.period_ms = 24 * 3600 * 1000;
+        period_ms = 24 * 3600 * 1000;
         break;
     default:
         return std::nullopt;
@@ -69,8 +69,7 @@ std::optional<rate> parse_rate(std::string_view text, rate_unit kind)
     if (!count || *count == 0) {
         return std::nullopt;
     }
-    result.amount = *count;
-    return result;
+    return rate(*count, period_ms);
 }
 
 std::optional<quota_text> parse_quota(std::string_view text)

@@ -229,6 +229,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
                      request.weights);
     }
     admission_result result;
+    source.zone->state->prepare(request);
     {
         zone_session session(*source.zone);
         result = session->admit(request);
@@ -252,6 +253,7 @@ ngx_int_t decide_at_once(ngx_http_request_t* r, request_ctx& ctx, const key_sour
     admission_request request = describe(r, ctx, source, now_of_both_clocks());
     admission_result result;
     ctx.limited = !request.rules.empty();
+    source.zone->state->prepare(request);
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;

@@ -5,6 +5,7 @@
 #include "headers_in.h"
 
 #include "core/limit_text.h"
+#include "core/number_text.h"
 
 #include <algorithm>
 
@@ -17,8 +18,8 @@ constexpr uint64_t longest_reset_ms = uint64_t{365} * 86400 * 1000;
 
 ngx_str_t number_text(ngx_pool_t* pool, uint64_t number)
 {
-    auto* text = static_cast<u_char*>(ngx_pnalloc(pool, NGX_INT64_LEN));
-    return {text ? static_cast<size_t>(ngx_sprintf(text, "%uL", number) - text) : 0, text};
+    char text[max_number];
+    return copy_text(pool, {text, static_cast<size_t>(put_number(text, number) - text)});
 }
 
 struct group_names {
@@ -36,18 +37,53 @@ constexpr group_names anthropic_tokens = {"anthropic-ratelimit-tokens-limit",
                                           "anthropic-ratelimit-tokens-remaining",
                                           "anthropic-ratelimit-tokens-reset"};
 
-bool add_group(ngx_http_request_t* r, const group_names& names, uint64_t limit, uint64_t remaining,
-               uint64_t reset_ms, bool as_time)
-{
-    reset_ms = std::min(reset_ms, longest_reset_ms);
-    char text[limit_text_bytes];
-    std::string_view reset = as_time ? write_time(wall_clock_ms() + static_cast<int64_t>(reset_ms), text)
-                                     : write_duration(reset_ms, text);
-    ngx_str_t values[3] = {number_text(r->pool, limit), number_text(r->pool, remaining),
-                           copy_text(r->pool, reset)};
-    return values[0].data && values[1].data && values[2].data && add_header_out(r, names.limit, values[0])
-           && add_header_out(r, names.remaining, values[1]) && add_header_out(r, names.reset, values[2]);
-}
+// Headers whose values are written one after the other and then copied to the pool at once.
+class header_texts {
+public:
+    void add_group(const group_names& names, uint64_t limit, uint64_t remaining, uint64_t reset_ms,
+                   bool as_time)
+    {
+        ends_here(names.limit, put_number(end_, limit));
+        ends_here(names.remaining, put_number(end_, remaining));
+        reset_ms = std::min(reset_ms, longest_reset_ms);
+        std::string_view reset = as_time ? write_time(wall_clock_ms() + static_cast<int64_t>(reset_ms), end_)
+                                         : write_duration(reset_ms, end_);
+        ends_here(names.reset, end_ + reset.size());
+    }
+
+    // False if there is no memory.
+    bool add_to(ngx_http_request_t* r) const
+    {
+        ngx_str_t all = copy_text(r->pool, {text_, static_cast<size_t>(end_ - text_)});
+        if (!all.data) {
+            return false;
+        }
+        u_char* at = all.data;
+        for (size_t i = 0; i < headers_; i++) {
+            if (!add_header_out(r, names_[i], {sizes_[i], at})) {
+                return false;
+            }
+            at += sizes_[i];
+        }
+        return true;
+    }
+
+private:
+    void ends_here(std::string_view name, char* end)
+    {
+        names_[headers_] = name;
+        sizes_[headers_++] = static_cast<size_t>(end - end_);
+        end_ = end;
+    }
+
+    static constexpr size_t max_groups = 2;
+
+    size_t headers_ = 0;
+    std::string_view names_[3 * max_groups];
+    size_t sizes_[3 * max_groups];
+    char text_[max_groups * (2 * max_number + limit_text_bytes)];
+    char* end_ = text_;
+};
 
 template <class F>
 void drop_headers_out(ngx_http_request_t* r, F&& is_dropped)
@@ -67,6 +103,10 @@ void drop_upstreams(ngx_http_request_t* r)
 {
     drop_headers_out(r, [](const ngx_table_elt_t& header) {
         std::string_view name = view(header.key);
+        char first = name.empty() ? '\0' : static_cast<char>(name[0] | 0x20);
+        if (first != 'x' && first != 'a') {
+            return false;
+        }
         for (std::string_view prefix : {"x-ratelimit-", "anthropic-ratelimit-"}) {
             if (same_without_case(name.substr(0, prefix.size()), prefix)) {
                 return true;
@@ -103,12 +143,16 @@ bool add_limit_headers(ngx_http_request_t* r, const limit_report& report)
     }
     drop_upstreams(r);
     bool anthropic = asked_api(r) == api::anthropic;
-    return (!report.has_requests
-            || add_group(r, anthropic ? anthropic_requests : openai_requests, report.requests_limit,
-                         report.requests_remaining, report.requests_reset_ms, anthropic))
-           && (!report.has_tokens
-               || add_group(r, anthropic ? anthropic_tokens : openai_tokens, report.tokens_limit,
-                            report.tokens_remaining, report.tokens_reset_ms, anthropic));
+    header_texts headers;
+    if (report.has_requests) {
+        headers.add_group(anthropic ? anthropic_requests : openai_requests, report.requests_limit,
+                          report.requests_remaining, report.requests_reset_ms, anthropic);
+    }
+    if (report.has_tokens) {
+        headers.add_group(anthropic ? anthropic_tokens : openai_tokens, report.tokens_limit,
+                          report.tokens_remaining, report.tokens_reset_ms, anthropic);
+    }
+    return headers.add_to(r);
 }
 
 bool add_retry_headers(ngx_http_request_t* r, const refusal_answer& answer, uint64_t wait_ms)

@@ -25,15 +25,6 @@ request_ctx* held_request(ngx_http_request_t* r)
     return ctx && ctx->held ? ctx : nullptr;
 }
 
-// What of a stream is there only because the gateway has asked for it.
-strip_what to_strip(const request_ctx& ctx)
-{
-    if (ctx.strip_usage) {
-        return strip_what::all;
-    }
-    return ctx.strip_running ? strip_what::running : strip_what::nothing;
-}
-
 bool prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.edit = reply_edit::make(r, ctx.usage);
@@ -66,9 +57,8 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       &coding->value);
         return true;
     }
-    new (&ctx.usage) usage_reader;
-    strip_what strip = form == reply_form::sse ? to_strip(ctx) : strip_what::nothing;
-    ctx.usage.start(form, ctx.prompts, strip, &pattern);
+    strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
+    new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &pattern);
     ctx.reading_reply = true;
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;

@@ -33,11 +33,14 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     if (ctx.is_cut) {
         return outcome::cut;
     }
+    // Clients leave as soon as they see an error in a stream.
+    if (ctx.reading_reply && ctx.usage.error_seen()) {
+        return outcome::upstream_error;
+    }
     if (!ctx.complete && (c->error || c->timedout)) {
         return outcome::client_abort;
     }
-    if (!ctx.complete || r->headers_out.status >= NGX_HTTP_BAD_REQUEST
-        || (ctx.reading_reply && ctx.usage.error_seen())) {
+    if (!ctx.complete || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
         return outcome::upstream_error;
     }
     return outcome::ok;
@@ -51,6 +54,7 @@ void settle(void* data)
         return;
     }
 
+    ctx->zone->state->prefetch(*ctx->held);
     if (ctx->reading_reply) {
         if (!ctx->complete) {
             ctx->usage.finish();

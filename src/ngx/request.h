@@ -66,12 +66,12 @@ struct request_ctx {
     body_fault fault = body_fault::none;
     bool named_model = false;
     bool stream = false;
-    bool strip_usage = false;   // the gateway asked for the final usage, the client did not
-    bool strip_running = false; // the same of usage on the other chunks
+    strip_what strip = strip_what::nothing; // of a stream for whose usage the gateway asked
     uint32_t prompts = 1;
     ngx_str_t model = ngx_null_string;
 
-    request_ctx() : facts() {}
+    // Not facts(), which would clear its texts.
+    request_ctx() { new (&facts) request_facts; }
 };
 
 // Of a main request whose own pointer to the context was cleared; also sets that again.

@@ -180,8 +180,7 @@ bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx)
     if (!may_write(ctx, r->request_body->bufs)) {
         return true;
     }
-    ctx.strip_usage = asked.final;
-    ctx.strip_running = asked.running;
+    ctx.strip = asked.to_strip;
     return apply(r, edit);
 }
 

@@ -60,9 +60,19 @@ http {
     upstream model { server 127.0.0.1:${upstreamPort}; keepalive 4; }
     server {
         listen 127.0.0.1:${port};
-        location /v1/ {
+        location ~ ^/(v1|api)/ {
             include ${proxySettings};
             proxy_pass http://model;
+        }
+        location /continuous/ {
+            llm_usage_inject continuous;
+            include ${proxySettings};
+            proxy_pass http://model/;
+        }
+        location /off/ {
+            llm_usage_inject off;
+            include ${proxySettings};
+            proxy_pass http://model/;
         }
         location /hard/ {
             llm_limit quota=1000/total hard;
@@ -157,6 +167,7 @@ class Gateway {
         const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
         if (process.env.LLM_PRELOAD) {
             env.LD_PRELOAD = process.env.LLM_PRELOAD;
+            env.ASAN_OPTIONS ??= 'detect_leaks=0'; // nginx does not give all back when it ends
         }
         this.#nginx = spawn('nginx', ['-p', dir, '-e', join(dir, 'error.log'), '-c', join(dir, 'nginx.conf')],
                             { env, stdio: ['ignore', 'ignore', 'pipe'] });

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs client libraries (openai, @langchain/openai, @anthropic-ai/sdk) against the gateway. Needs nginx, node >= 18 and npm.
+# Runs client libraries (openai, @anthropic-ai/sdk, ollama, @langchain/openai, ai with @ai-sdk/openai) against the gateway. Needs nginx,
+# node >= 18 and npm.
 #
 #   LLM_MODULE   the module, by default build/ngx_http_llm_module.so
 #   LLM_PRELOAD  what nginx gets as LD_PRELOAD, for a module that was built with a sanitizer
@@ -17,4 +18,4 @@ if ! cmp -s package-lock.json node_modules/.of-this-lock; then
     cp package-lock.json node_modules/.of-this-lock
 fi
 
-exec node --test --test-reporter=spec openai.test.mjs langchain.test.mjs limits.test.mjs errors.test.mjs
+exec node --test --test-reporter=spec *.test.mjs

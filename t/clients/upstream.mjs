@@ -1,115 +1,65 @@
-// A model server in vLLM's shape, with a fixed answer.
+// A model server that has every API.
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-export const words = ['Grüße', ' from', ' the', ' "model"', ' \u{1F680}', '\nand', ' bye', '.'];
+import { completions, embeddings } from './upstream/chat.mjs';
+import { messages } from './upstream/messages.mjs';
+import { embed, generate } from './upstream/ollama.mjs';
+import { planOf } from './upstream/plan.mjs';
+import { responses } from './upstream/responses.mjs';
+import { sendJson } from './upstream/writer.mjs';
 
-const promptTokens = 9;
-
-function usage(completion) {
-    return { prompt_tokens: promptTokens, total_tokens: promptTokens + completion, completion_tokens: completion };
-}
-
-function reply(request, res) {
-    res.setHeader('content-type', 'application/json');
-    res.end(JSON.stringify({
-        id: 'chatcmpl-1', object: 'chat.completion', created: 1790000000, model: request.model,
-        choices: [{
-            index: 0, message: { role: 'assistant', content: words.join('') }, logprobs: null, finish_reason: 'stop',
-        }],
-        usage: usage(words.length),
-    }));
-}
-
-// Anthropic's shape, which vLLM has too.
-function message(request, res) {
-    res.setHeader('content-type', 'application/json');
-    res.end(JSON.stringify({
-        id: 'msg_1', type: 'message', role: 'assistant', model: request.model,
-        content: [{ type: 'text', text: words.join('') }], stop_reason: 'end_turn', stop_sequence: null,
-        usage: { input_tokens: promptTokens, output_tokens: words.length },
-    }));
-}
-
-async function stream(request, res) {
-    const { include_usage: final, continuous_usage_stats: continuous } = request.stream_options ?? {};
-    let sent = 0;
-    const send = (choices, more) => res.write(`data: ${JSON.stringify({
-        id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1790000000, model: request.model, choices, ...more,
-    })}\n\n`);
-    const delta = (content, finish_reason = null) => send([{ index: 0, delta: content, logprobs: null, finish_reason }],
-                                                          continuous ? { usage: usage(sent) } : {});
-
-    res.setHeader('content-type', 'text/event-stream; charset=utf-8');
-    delta({ role: 'assistant', content: '' });
-    for (const word of words) {
-        sent++;
-        delta({ content: word });
-        await nextTurn();
-        if (request.model === 'breaks') {
-            res.write('data: {"error":{"message":"EngineCore died","type":"InternalServerError","param":null,"code":500}}\n\n');
-            return res.end('data: [DONE]\n\n');
-        }
-        if (request.model === 'never-ends') {
-            return;
-        }
-    }
-    delta({ content: '' }, 'stop');
-    if (final) {
-        send([], { usage: usage(words.length) });
-    }
-    res.end('data: [DONE]\n\n');
-}
+const handlers = {
+    '/v1/chat/completions': completions, '/v1/completions': completions, '/v1/embeddings': embeddings,
+    '/v1/responses': responses, '/v1/messages': messages,
+    '/api/chat': generate, '/api/generate': generate, '/api/embed': embed,
+};
 
 // A stream in the shape of each API that tells its usage as it goes and does not end by itself.
-async function runOn(url, res) {
-    const form = {
-        '/v1/chat/completions': ['', (n) => ({ id: 'c', object: 'chat.completion.chunk', choices: [], usage: usage(n) })],
-        '/v1/responses': ['event: response.in_progress\n', (n) => ({ type: 'response.in_progress', sequence_number: n, usage: usage(n) })],
-        '/v1/messages': ['event: message_delta\n', (n) => ({ type: 'message_delta', delta: {}, usage: { input_tokens: promptTokens, output_tokens: n } })],
-    }[url];
-    res.setHeader('content-type', 'text/event-stream');
+const openaiUsage = (n) => ({ prompt_tokens: 9, total_tokens: 9 + n, completion_tokens: n });
+const ollamaUsage = (n) => ({ done: false, prompt_eval_count: 9, eval_count: n });
+const sse = (event, name) => `${name ? `event: ${name}\n` : ''}data: ${JSON.stringify(event)}\n\n`;
+const line = (event) => `${JSON.stringify(event)}\n`;
+const running = {
+    '/v1/chat/completions': (n) => sse(
+        { id: 'c', object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: 'on and' } }], usage: openaiUsage(n) }),
+    '/v1/completions': (n) => sse({ id: 'c', object: 'text_completion', choices: [{ index: 0, text: 'on and' }], usage: openaiUsage(n) }),
+    '/v1/responses': (n) => sse({ type: 'response.in_progress', sequence_number: n, usage: openaiUsage(n) }, 'response.in_progress'),
+    '/v1/messages': (n) => sse({ type: 'message_delta', delta: {}, usage: { input_tokens: 9, output_tokens: n } }, 'message_delta'),
+    '/api/chat': (n) => line({ model: 'm', message: { role: 'assistant', content: 'on and' }, ...ollamaUsage(n) }),
+    '/api/generate': (n) => line({ model: 'm', response: 'on and', ...ollamaUsage(n) }),
+};
+
+async function runOn(path, res) {
+    res.setHeader('content-type', path.startsWith('/api/') ? 'application/x-ndjson' : 'text/event-stream');
     for (let n = 100; !res.closed && n < 100000; n += 100) {
-        res.write(`${form[0]}data: ${JSON.stringify(form[1](n))}\n\n`);
+        res.write(running[path](n));
         await nextTurn();
     }
     res.destroy();
 }
 
-function embeddings(request, res) {
-    const inputs = [request.input].flat();
-    const vector = new Float32Array([0.25, -0.5, 1]);
-    const embedding = request.encoding_format === 'base64' ? Buffer.from(vector.buffer).toString('base64') : [...vector];
-    res.setHeader('content-type', 'application/json');
-    res.end(JSON.stringify({
-        id: 'embd-1', object: 'list', created: 1790000000, model: request.model,
-        data: inputs.map((_, index) => ({ index, object: 'embedding', embedding })),
-        usage: { prompt_tokens: 4 * inputs.length, total_tokens: 4 * inputs.length, completion_tokens: 0 },
-    }));
-}
-
-async function answer(req, res, body) {
-    if (req.url === '/v1/models') {
-        res.setHeader('content-type', 'application/json');
-        return res.end('{"object":"list","data":[{"id":"m1","object":"model","created":1790000000,"owned_by":"test"}]}');
+function answer(req, res, body) {
+    // Azure's client has the model in the path.
+    const path = req.url.replace(/\?.*/, '').replace(/^\/v1\/deployments\/[^/]+/, '/v1');
+    if (path === '/v1/models') {
+        return sendJson(res, { object: 'list', data: [{ id: 'm1', object: 'model', created: 1790000000, owned_by: 'test' }] });
     }
-    const request = JSON.parse(body);
-    if (req.url.startsWith('/v1/embeddings')) {
-        return embeddings(request, res);
+    if (!handlers[path]) {
+        res.statusCode = 501;
+        return sendJson(res, { error: { message: `There is no ${path}.`, type: 'NotImplementedError', param: null, code: 501 } });
     }
-    if (request.model === 'runs-on') {
-        return runOn(req.url, res);
+    const plan = planOf(path, req.headers, JSON.parse(body));
+    if (plan.is('runs-on')) {
+        return runOn(path, res);
     }
-    if (req.url.startsWith('/v1/messages')) {
-        return message(request, res);
+    if (plan.is('unknown-upstream')) {
+        res.statusCode = 404;
+        return sendJson(res, { error: { message: 'The model does not exist.', type: 'NotFoundError', param: null, code: 404 } });
     }
-    if (request.model === 'unknown-upstream') {
-        res.writeHead(404, { 'content-type': 'application/json' });
-        return res.end('{"error":{"message":"The model does not exist.","type":"NotFoundError","param":null,"code":404}}');
-    }
-    return request.stream ? stream(request, res) : reply(request, res);
+    return handlers[path](plan, res);
 }
 
 // Starts it. `seen` holds every request that arrived.

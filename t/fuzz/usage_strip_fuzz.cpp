@@ -145,7 +145,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
             abort();
 
     const std::string_view rest(reinterpret_cast<const char*>(data) + at, size - at);
-    for (const strip_what what : {strip_what::all, strip_what::running}) {
+    for (const strip_what what : {strip_what::all, strip_what::running, strip_what::last}) {
         const std::string bytes = stripped(rest, what, byte_pieces);
         for (const uint32_t pieces : {whole_piece, piece_seed(rest), piece_seed(rest) * 31 | 2})
             if (stripped(rest, what, pieces) != bytes)

@@ -229,6 +229,9 @@ private:
     void admit()
     {
         request r = make_request(below(n_keys), below(3), any_tokens());
+        if (one_in(2)) {
+            zone_->prepare(r.real);
+        }
         admission_result real = zone_->admit(r.real);
         reference::gate::answer simple = gate_.admit(r.simple);
 

@@ -125,7 +125,12 @@ TEST(quota, windows_are_those_of_the_calendar)
 TEST(siphash, agrees_with_another_implementation)
 {
     EXPECT_EQ(siphash13({0, 0}, "a"), 0x407448d2b89b1813u);
+    EXPECT_EQ(siphash13({0, 0}, "abc"), 0xc03bc3a0042630f2u);
+    EXPECT_EQ(siphash13({0, 0}, "abcd"), 0xe3d1d5fdd52aae89u);
+    EXPECT_EQ(siphash13({0, 0}, "abcde"), 0x251f3c725bd784a2u);
     EXPECT_EQ(siphash13({0, 0}, "abcdefg"), 0x6db12aae9070f506u);
+    EXPECT_EQ(siphash13({0, 0}, "abcdefghi"), 0xf89b34a3d11eb6e5u);
+    EXPECT_EQ(siphash13({0, 0}, "abcdefghijklmno"), 0x1fd27a29b0e9dc7au);
     EXPECT_EQ(siphash13({0, 0}, "abcdefgh"), 0x3f7b849c0b8e35eau);
     EXPECT_EQ(siphash13({0, 0}, "the quick brown fox jumps over"), 0xad7dbf39b6f5e689u);
 }

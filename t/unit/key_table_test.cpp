@@ -122,6 +122,32 @@ TEST(key_table, several_digests_are_one_key)
     EXPECT_EQ(table.check("a", 1), verdict::unknown);
 }
 
+TEST(key_table, digests_that_begin_alike_are_different_keys)
+{
+    auto alike = [](uint8_t last) {
+        digest d = digest_of_number(7);
+        d.back() = last;
+        return d;
+    };
+    key_file file = file_of("a", 3);
+    file.keys[0].digests = {alike(1), alike(2)};
+    file.keys[1].digests = {alike(3)};
+    file.keys[2].digests = {alike(4), alike(5)};
+    table_of table({file});
+    const shared_key* keys[6] = {};
+    for (uint8_t n = 1; n <= 5; n++) {
+        shared_key* found = nullptr;
+        ASSERT_EQ(table->check(name_hash("a"), alike(n), v4, 0, found), verdict::ok);
+        keys[n] = found;
+    }
+    EXPECT_EQ(keys[1], keys[2]);
+    EXPECT_EQ(keys[4], keys[5]);
+    EXPECT_NE(keys[2], keys[3]);
+    EXPECT_NE(keys[3], keys[4]);
+    shared_key* found = nullptr;
+    EXPECT_EQ(table->check(name_hash("a"), alike(6), v4, 0, found), verdict::unknown);
+}
+
 TEST(key_table, disabled_and_expired_keys_are_told_apart)
 {
     key_file file = file_of("a", 2);

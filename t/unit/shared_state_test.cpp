@@ -247,6 +247,9 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
                 request.now_ms = now.unix_ms;
                 request.rules = rules;
                 request.estimate = i % 7;
+                if (i % 2 == 0) {
+                    zone->prepare(request);
+                }
                 zone->enter();
                 if (held.size() < 20 && i % 3 != 0) {
                     held.push_back(zone->admit(request).taken);

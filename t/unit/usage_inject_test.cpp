@@ -197,6 +197,26 @@ TEST(usage_inject, leaves_what_the_client_asks_for)
                   false);
 }
 
+TEST(usage_inject, strips_what_the_client_did_not_ask_for)
+{
+    const auto stripped = [](std::string_view body, usage_inject mode) {
+        request_facts facts;
+        facts.feed(body);
+        EXPECT_EQ(facts.finish(), body_fault::none);
+        body_edit edit(facts.root_end());
+        return inject_usage(facts, mode, edit).to_strip;
+    };
+    const std::string_view bare = R"({"stream":true})";
+    const std::string_view final = R"({"stream":true,"stream_options":{"include_usage":true}})";
+    const std::string_view running = R"({"stream":true,"stream_options":{"continuous_usage_stats":true}})";
+    EXPECT_EQ(stripped(bare, usage_inject::final), strip_what::all);
+    EXPECT_EQ(stripped(bare, usage_inject::continuous), strip_what::all);
+    EXPECT_EQ(stripped(final, usage_inject::final), strip_what::nothing);
+    EXPECT_EQ(stripped(final, usage_inject::continuous), strip_what::running);
+    EXPECT_EQ(stripped(running, usage_inject::final), strip_what::last);
+    EXPECT_EQ(stripped(running, usage_inject::continuous), strip_what::last);
+}
+
 TEST(usage_inject, leaves_what_servers_refuse)
 {
     for (const std::string options : {"[]", "[{}]", "\"\"", "\"include_usage\"", "true", "false", "0", "1",

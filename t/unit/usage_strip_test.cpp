@@ -97,6 +97,15 @@ TEST(usage_strip, the_last_chunk_goes)
     expect(strip_what::all, plain + last.substr(0, last.size() - 2), plain);
 }
 
+TEST(usage_strip, the_last_chunk_only)
+{
+    const std::string running = chunk("", ",\"usage\":" + counts);
+    expect(strip_what::last, running + last + done, running + done);
+    expect(strip_what::last, chunk("\"usage\":null,", "") + last + done, chunk("\"usage\":null,", "") + done);
+    const std::string unasked = "data: {\"choices\":[],\"usage\":null}\n\n";
+    expect(strip_what::last, unasked + done, unasked + done);
+}
+
 TEST(usage_strip, usage_of_other_chunks_goes)
 {
     for (const strip_what what : {strip_what::all, strip_what::running}) {
@@ -174,6 +183,16 @@ TEST(usage_strip, holds_little)
     const size_t before = small.held();
     small.feed(R"("index":0,"delta":{"content":")" + text);
     EXPECT_EQ(small.held(), before);
+}
+
+TEST(usage_strip, nobody_wants_to_know)
+{
+    // A client that left: what is still held goes nowhere.
+    usage_reader reader;
+    reader.start(reply_form::sse, 1, strip_what::all);
+    reader.feed(plain + last.substr(0, last.size() - 2));
+    reader.finish();
+    EXPECT_TRUE(reader.final());
 }
 
 TEST(usage_strip, counts_the_same)
