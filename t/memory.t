@@ -173,7 +173,7 @@ sub exchange {
     $c->close;
     my $log = $t->log_line($id);
     return { head => $head, got => $got, tail => $tail, most => $most, sent => $length,
-        tokens => "$log->{prompt_tokens}/$log->{completion_tokens}", outcome => $log->{outcome} };
+        tokens => $log->{usage_source} eq 'upstream' ? "$log->{prompt_tokens}/$log->{completion_tokens}" : $log->{usage_source}, outcome => $log->{outcome} };
 }
 
 my $listener = LLM::Upstream->new($t->port(1));
@@ -236,14 +236,14 @@ case 'a long stream, one event per read, usage is taken out of each' => sub {
     $c->close;
 };
 
-for ([ off => '/' ], [ final => '7/10' ], [ continuous => '7/10' ]) {
+for ([ off => 'estimated' ], [ final => '7/10' ], [ continuous => '7/10' ]) {
     my ($inject, $tokens) = @$_;
     try_exchange('an event of 64 MB, its content',       $inject, 'huge-content', $tokens);
     try_exchange('an event of 64 MB, behind the choices', $inject, 'huge-tail',    $tokens);
     try_exchange('100,000 events',                       $inject, 'many-events',  $tokens);
 }
 try_exchange('a line of 64 MB', 'off', 'lines', '7/10');
-try_exchange('a request of 200 MB', $_->[0], 'short', $_->[1], 200 * MB) for [ off => '/' ], [ final => '7/10' ];
+try_exchange('a request of 200 MB', $_->[0], 'short', $_->[1], 200 * MB) for [ off => 'estimated' ], [ final => '7/10' ];
 
 kill TERM => $server;
 waitpid $server, 0;

@@ -12,9 +12,6 @@ namespace {
 ngx_http_output_header_filter_pt next_header_filter;
 ngx_http_output_body_filter_pt next_body_filter;
 
-// Of all streams of this worker.
-event_pattern pattern;
-
 // The request whose lease is held and whose reply this is.
 request_ctx* held_request(ngx_http_request_t* r)
 {
@@ -60,7 +57,7 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
         return true;
     }
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
-    new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &pattern);
+    new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &main_conf_of(r)->pattern);
     ctx.reading_reply = true;
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;
