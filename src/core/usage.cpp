@@ -201,7 +201,7 @@ size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
     }
     unlike_ = 0;
     const uint64_t begin = stream_.offset();
-    if (strip_.active()) {
+    if (strip_.takes_running()) {
         cuts(begin + event.cut_begin, begin + event.cut_end);
     }
     if (event.has_usage) {

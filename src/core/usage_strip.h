@@ -38,6 +38,8 @@ public:
 
     void start(strip_what what);
     bool active() const { return what_ != strip_what::nothing; }
+    // `usage` is taken out of events that have choices.
+    bool takes_running() const { return what_ == strip_what::all || what_ == strip_what::running; }
 
     // Of the event that begins, or goes on, with each of its parts as the scanner tells them. `next` are the
     // bytes from the event's value_end on, as far as they are there.

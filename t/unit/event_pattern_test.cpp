@@ -172,7 +172,8 @@ TEST(event_pattern, changes_nothing_that_is_told)
                 events.push_back(event);
             }
         }
-        for (const strip_what strip : {strip_what::nothing, strip_what::running, strip_what::all}) {
+        for (const strip_what strip :
+             {strip_what::nothing, strip_what::running, strip_what::last, strip_what::all}) {
             const seen with = read(events, strip, &shared);
             const seen without = read(events, strip, nullptr);
             ASSERT_EQ(with.out, without.out);
