@@ -1,6 +1,6 @@
 #!/bin/bash
 # The gateway beside its peers, in one run. See README.md.
-# usage: bench/run.sh [--quick] [json|limits|paced|line|keys|section|streams|profile|all]...
+# usage: bench/run.sh [--quick] [json|limits|paced|line|scan|keys|section|streams|profile|all]...
 # Environment: LLM_MODULE (the module; "none" measures the others only), NGINX, BENCH_PORT (first of 40 ports).
 set -eu
 
@@ -12,7 +12,7 @@ upstream_port=${BENCH_PORT:-18700}
 next_port=$upstream_port
 results=$here/results
 open_files=16384
-llm=llm llm_limits=llm-limits
+llm=llm llm_limits=llm-limits llm_final=llm-final llm_continuous=llm-continuous
 
 declare -A port_of worker_of master_of
 pids=()
@@ -54,7 +54,7 @@ json_rounds=500 paced_rounds=400 line_rounds=300
 streams_chunks=25
 many_keys=1000000 many_keys_zone=768m
 
-everything=(json limits paced line keys section streams)
+everything=(json limits paced line scan keys section streams)
 wanted=()
 for argument in "$@"; do
     case $argument in
@@ -62,7 +62,7 @@ for argument in "$@"; do
             json_rounds=200 paced_rounds=120 line_rounds=120
             streams_chunks=20
             ;;
-        json | limits | paced | line | keys | section | streams | profile) wanted+=("$argument") ;;
+        json | limits | paced | line | scan | keys | section | streams | profile) wanted+=("$argument") ;;
         all) wanted+=("${everything[@]}") ;;
         *)
             sed -n '3,4s/^# //p' "$0" >&2
@@ -73,7 +73,7 @@ done
 [ ${#wanted[@]} -gt 0 ] || wanted=("${everything[@]}")
 
 if [ "$module" = none ]; then
-    llm='' llm_limits=''
+    llm='' llm_limits='' llm_final='' llm_continuous=''
 elif [ ! -f "$module" ]; then
     die "no module at $module: build it (cmake --build build) or set LLM_MODULE"
 else
@@ -89,8 +89,9 @@ fi
 
 load=$repo/build-bench/bench_load
 section=$repo/build-bench/section_bench
-cmake -S "$here" -B "$repo/build-bench" -DCMAKE_BUILD_TYPE=Release >/dev/null
-cmake --build "$repo/build-bench" --target bench_load section_bench >/dev/null || die "bench_load and section_bench do not build"
+scan=$repo/build-bench/scan_bench
+cmake -S "$here" -B "$repo/build-bench" -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
+cmake --build "$repo/build-bench" >/dev/null || die "the programs of the bench do not build"
 
 tmp=$(mktemp -d)
 trap cleanup EXIT

@@ -233,7 +233,9 @@ case 'workers that are killed under load' => sub {
         cmp_ok($requests, '<=', $h->{begun}, "$h->{key}: nothing is charged twice");
         cmp_ok($prompt,   '>=', 7 * $h->{whole}, "$h->{key}: prompt tokens of whole replies");
         cmp_ok($prompt,   '<=', 7 * $requests,   "$h->{key}: and no more");
-        is($completion * 7, $prompt * 10, "$h->{key}: prompt and completion belong together");
+        # The one that it leaves unanswered at its end may be charged with its prompt alone.
+        my $unanswered = ($prompt * 10 - $completion * 7) / 70;
+        ok($unanswered == 0 || $unanswered == 1, "$h->{key}: prompt and completion belong together") or diag("$prompt/$completion");
     }
     # A user is the sum of its keys.
     my %users;

@@ -129,6 +129,9 @@ sub ends {
         my $after  = $t->totals('alice');
         my %more   = map { $_ => $after->{$_} - $before->{$_} } qw(requests prompt_tokens completion_tokens);
         my ($prompt, $completion) = split m{/}, $want->{tokens} // '0/0';
+        if (($want->{usage_source} // '') eq 'estimated') {
+            cmp_ok($prompt = $log->{prompt_tokens}, '>', 0, 'an estimate');
+        }
         is_deeply(\%more, { requests => $want->{requests} // 1, prompt_tokens => $prompt, completion_tokens => $completion },
             'charged to the key, once');
         is($t->totals('ann', 'users')->{requests} - $user->{requests}, $more{requests}, 'and to the user');
@@ -165,7 +168,7 @@ case 'while it runs' => sub {
     $t->wait_idle;
 };
 
-ends 'the client goes before the upstream answers' => { outcome => 'client_abort', usage_source => 'none' }, sub {
+ends 'the client goes before the upstream answers' => { outcome => 'client_abort', usage_source => 'estimated' }, sub {
     my $c = start('/');
     my $u = $up->take;
     $c->close;
@@ -173,7 +176,7 @@ ends 'the client goes before the upstream answers' => { outcome => 'client_abort
     return $c->{id};
 };
 
-ends 'the client goes after the reply\'s header' => { outcome => 'client_abort', usage_source => 'none' }, sub {
+ends 'the client goes after the reply\'s header' => { outcome => 'client_abort', usage_source => 'estimated' }, sub {
     my $c = start('/');
     my $u = $up->take;
     $u->head;
@@ -541,7 +544,7 @@ ends 'HTTP/2: done' => { tokens => '7/10', outcome => 'ok' }, sub {
 
 for my $how ('cancelled before the reply', 'cancelled in the middle', 'connection closed', 'connection reset') {
     my $tokens = $how =~ /before/ ? '0/0' : '7/3';
-    ends "HTTP/2: $how" => { tokens => $tokens, outcome => 'client_abort', usage_source => $how =~ /before/ ? 'none' : 'partial' }, sub {
+    ends "HTTP/2: $how" => { tokens => $tokens, outcome => 'client_abort', usage_source => $how =~ /before/ ? 'estimated' : 'partial' }, sub {
         my $h = $t->client_h2(3);
         my ($s, $id) = start_h2($h);
         my $u = $up->take;

@@ -257,30 +257,35 @@ case 'all zones are idle' => sub {
 
 # --- however requests end
 
+# Prompts cost nothing here: that of a request whose client does not wait is charged, and these tests are about what is given back.
+# So a request takes 900, and uses 400 of them.
 my $fit = 30;
+($takes, $uses) = (900, 400);
+my ($burst, $quota) = ($fit * $takes + 400, $fit * $takes - 300);
 
 $t = LLM::Test->new(
     workers => 2,
     status  => [ 0, '/status' ],
     alerts  => [ qr/worker process \d+ exited on signal 9/ ],
     files   => { 'keys.json' => key_file(\@keys) },
-    conf    => <<'EOF');
+    conf    => <<"EOF");
 %%GLOBALS%%
 http {
     %%HTTP%%
     %%PROXY%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
+    llm_usage_weights prompt=0;
     server {
         listen 127.0.0.1:%%PORT_0%% reuseport;
         location / {
-            llm_limit concurrency=30;
-            llm_limit per=user tokens=1/h token_burst=30400;
-            llm_limit per=zone quota=29700/total;
+            llm_limit concurrency=$fit;
+            llm_limit per=user tokens=1/h token_burst=$burst;
+            llm_limit per=zone quota=$quota/total;
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
         location /probe {
-            llm_limit per=user tokens=1/h token_burst=30400;
+            llm_limit per=user tokens=1/h token_burst=$burst;
             proxy_pass http://127.0.0.1:%%PORT_2%%;
         }
         location = /status { llm_api_keys off; llm_status; }
@@ -355,7 +360,7 @@ sub send_piece {
     return;
 }
 
-# How the n-th ends. None of them has shown any usage by then, so all that was reserved comes back.
+# How the n-th ends. None of them has shown any content by then, so all that was reserved comes back.
 my %vanish = (
     'the client goes before the reply' => sub {
         my ($s) = @_;
@@ -426,12 +431,12 @@ case 'old workers hold what new ones want, and are killed' => sub {
 };
 
 case 'what killed streams had used is charged, and no more' => sub {
-    my $before  = $t->totals('a1')->{total_tokens};
+    my $before  = $t->totals('a1')->{completion_tokens};
     my @streams = fill($fit);
     my $used    = 0;
     for my $s (@streams) {
-        my $tokens = 100 + int rand 400;
-        my $text   = chunk('x', usage => usage(100, $tokens - 100));
+        my $tokens = int rand 400;
+        my $text   = chunk('x', usage => usage(100, $tokens));
         $s->{upstream}->head;
         $s->{upstream}->piece($text);
         $s->{client}->wait_body(length $text);
@@ -441,11 +446,11 @@ case 'what killed streams had used is charged, and no more' => sub {
     my ($dead) = dead_and_alive(@streams);
     is(scalar @$dead, $fit, 'all are cut');
     settled(0, 'after the kill');
-    is($t->totals('a1')->{total_tokens} - $before, $used, 'the key is charged');
+    is($t->totals('a1')->{completion_tokens} - $before, $used, 'the key is charged');
     my $r = $t->fetch(POST => '/probe', %{ request('/probe', $same) }, reply => { body => chat_reply(100, 400) });
-    is($r->{headers}{'x-ratelimit-remaining-tokens'}, 30_400 - $used - $takes, 'the rate has lost as much');
+    is($r->{headers}{'x-ratelimit-remaining-tokens'}, $burst - $used - $takes, 'the rate has lost as much');
     $t->wait_idle;
-    my ($rate) = sort { $a <=> $b } int((30_400 - $used - $uses) / $takes), int((29_700 - $used - 1) / $takes) + 1;
+    my ($rate) = sort { $a <=> $b } int(($burst - $used - $uses) / $takes), int(($quota - $used - 1) / $takes) + 1;
     close_all(fill($rate, 'and so many fit'));
     settled(0, 'at the end');
 };

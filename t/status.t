@@ -86,7 +86,7 @@ case 'numbers' => sub {
     my ($zone, $other) = @{ $t->status->{zones} };
     my $record = sub {
         my ($name, $n) = @_;
-        return { name => $name, in_flight => 0, requests => $n, prompt_tokens => 7 * $n, cached_tokens => 0,
+        return { name => $name, in_flight => 0, requests => $n, prompt_tokens => 7 * $n, cached_tokens => 0, cache_write_tokens => 0,
             completion_tokens => 10 * $n, reasoning_tokens => 0, total_tokens => 17 * $n };
     };
     my %by_name = map { $_->{name} => $_ } @{ $zone->{keys} };

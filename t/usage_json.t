@@ -78,8 +78,9 @@ sub try_json {
         is($r->{status}, $o{status} // 200, 'status');
         ok($r->{body} eq join('', @$pieces), 'the bytes are the same');
         my $said = join '/', map { length $log->{$_} ? $log->{$_} : '-' } qw(prompt_tokens completion_tokens);
-        is($said, $tokens, 'tokens');
-        is($log->{usage_source}, $tokens eq '-/-' ? 'none' : 'upstream', 'source');
+        # An estimate of the prompt depends on what came before.
+        is($o{source} ? $said =~ s{\A\d+/}{?/}r : $said, $tokens, 'tokens');
+        is($log->{usage_source}, $o{source} // ($tokens eq '-/-' ? 'none' : 'upstream'), 'source');
         is($log->{outcome}, $o{outcome} // 'ok', 'outcome') if ($o{outcome} // '') ne 'any';
         is($log->{stream}, 0, 'not a stream');
     };
@@ -121,7 +122,7 @@ try_all_ways('29 usage before the data, a decoy after it', '7/0',
 try_all_ways('a decoy before it', '7/10',
     '{"choices":[{"message":{"content":"\"usage\":{"},"usage_x":{"prompt_tokens":3}}],"x":{"usage":{"prompt_tokens":4}},'
         . usage(7, 10) . '}');
-try_all_ways('no usage',  '-/-', '{"id":"c","choices":[]}');
+try_all_ways('no usage', '?/6', '{"id":"c","choices":[]}', source => 'estimated');
 try_all_ways('null usage', '-/-', '{"id":"c","usage":null}');
 try_all_ways('not JSON',  '-/-', 'Internal nonsense ' . usage(7, 10));
 try_all_ways('an array',  '-/-', '[{' . usage(7, 10) . '}]');
@@ -166,8 +167,8 @@ case 'a compressed reply' => sub {
         my ($r, $log) = exchange([$gzip], headers => [ 'Content-Encoding' => 'gzip' ], framing => $framing);
         ok($r->{body} eq $gzip, "$framing: the bytes are the same");
         is($r->{headers}{'content-encoding'}, 'gzip', "$framing: so is the header");
-        is($log->{usage_source}, 'none', "$framing: nothing is known");
-        is($log->{prompt_tokens}, '', "$framing: no tokens");
+        is($log->{usage_source}, 'estimated', "$framing: nothing is known");
+        cmp_ok($log->{prompt_tokens}, '>', 0, "$framing: an estimate");
         is($log->{outcome}, 'ok', "$framing: outcome");
     }
     my ($r, $log) = exchange([$plain], headers => [ 'Content-Encoding' => 'identity' ]);
@@ -199,7 +200,7 @@ case 'a reply that nginx decompresses' => sub {
     my $r = $c->response;
     $c->close;
     is($r->{body}, chat_reply(7, 10), 'the text');
-    like($t->log_line($id)->{usage_source}, qr/\A(?:none|upstream)\z/, 'its usage may be unknown');
+    like($t->log_line($id)->{usage_source}, qr/\A(?:estimated|upstream)\z/, 'its usage may be unknown');
 };
 
 case 'a buffered reply that goes through a file' => sub {
@@ -274,7 +275,7 @@ case 'the key is charged for all of it' => sub {
     $t->wait_idle;
     my $after = $t->totals('alice');
     my %more = map { $_ => $after->{$_} - $before->{$_} } grep { $_ ne 'name' && $_ ne 'in_flight' } keys %$after;
-    is_deeply(\%more, { requests => 2, prompt_tokens => 7, cached_tokens => 4, completion_tokens => 10, reasoning_tokens => 6,
+    is_deeply(\%more, { requests => 2, prompt_tokens => 7, cached_tokens => 4, cache_write_tokens => 0, completion_tokens => 10, reasoning_tokens => 6,
             total_tokens => 17 }, 'once');
 };
 

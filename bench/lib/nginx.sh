@@ -51,7 +51,12 @@ write_http_part() {
         llm*)
             echo "llm_zone bench:$3;"
             echo "llm_api_keys $2;"
-            [ "$1" = llm ] || write_all_limits
+            case $1 in
+                llm) echo 'llm_usage_inject off;' ;;
+                llm-final) echo 'llm_usage_inject final;' ;;
+                llm-continuous) echo 'llm_usage_inject continuous;' ;;
+                llm-limits) write_all_limits ;;
+            esac
             ;;
     esac
     local common='"time":"$time_iso8601","status":$status,"uri":"$uri","bytes":$body_bytes_sent,"seconds":$request_time'

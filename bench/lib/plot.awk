@@ -6,10 +6,13 @@ BEGIN {
     colour["map"] = "#f0b429"
     colour["llm"] = "#2f855a"
     colour["llm-limits"] = "#276749"
+    colour["llm-final"] = "#38a169"
+    colour["llm-continuous"] = "#68d391"
     title["json"] = "small JSON exchange"
     title["limits"] = "the same with all limits of all scopes"
     title["paced"] = "1,000 paced streams, per chunk"
     title["line"] = "stream of 1,000 chunks at line rate"
+    title["line-null"] = "the same, asked for usage the others have null"
     title["line-close"] = "the same, unchunked"
 }
 
@@ -25,7 +28,7 @@ $3 == "/ plain" && $6 != "" {
 
 END {
     row = 20
-    left = 90
+    left = 110
     width = 520
     if (most < 1) {
         most = 1

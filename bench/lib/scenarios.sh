@@ -30,7 +30,7 @@ measure() {
 
 start_contenders() {
     local name
-    for name in plain plain4k map $llm $llm_limits; do
+    for name in plain plain4k map $llm $llm_limits $llm_final $llm_continuous; do
         [ -z "${port_of[$name]:-}" ] || continue
         next_port=$((next_port + 1))
         write_conf "$name" "$name" "$next_port" "$tmp/keys10.json" 64m
@@ -52,16 +52,18 @@ scenario_paced() {
     start_contenders
     # One chunk of each stream a round, all at once, as one step of an engine gives them; 60 more for the time that
     # the start of so many streams takes.
-    measure paced slots "plain map $llm" path="$json_path?chunks=$((paced_rounds + 60))&pace=25&spread=1" \
+    measure paced slots "plain map $llm $llm_final $llm_continuous" path="$json_path?chunks=$((paced_rounds + 60))&pace=25&spread=1" \
         connections=1000 requests=1000 rounds="$paced_rounds"
 }
 
 scenario_line() {
     start_contenders
-    measure line turns "plain plain4k map $llm" path="$json_path?chunks=1000" connections=8 requests=16 \
+    local all="plain plain4k map $llm $llm_final $llm_continuous"
+    measure line turns "$all" path="$json_path?chunks=1000" connections=8 requests=16 rounds="$line_rounds"
+    measure line-null turns "plain $llm_final" path="$json_path?chunks=1000&usage=null" connections=8 requests=16 \
         rounds="$line_rounds"
-    measure line-close turns "plain plain4k map $llm" path="$json_path?chunks=1000&frame=close" connections=8 \
-        requests=16 rounds="$line_rounds"
+    measure line-close turns "$all" path="$json_path?chunks=1000&frame=close" connections=8 requests=16 \
+        rounds="$line_rounds"
 }
 
 # scenario contender what value unit target
@@ -71,6 +73,14 @@ note_value() {
         verdict=$(awk -v v="$4" -v t="$6" 'BEGIN { print v <= t ? "ok" : "MISSED" }')
     fi
     echo "$1,$2,$3,$4,$5,,$6,$verdict" >>"$values_csv"
+}
+
+# The scanner alone: see scan_bench.cpp, which prints its table itself.
+scenario_scan() {
+    progress "scan"
+    [ -x "$scan" ] || { progress "scan: needs Google Benchmark, left out"; return 0; }
+    $on_worker_cpu "$scan" --benchmark_format=console --values="$tmp/scan.csv" >"$results/scan.txt" 2>&1 || die "scan_bench failed"
+    cat "$tmp/scan.csv" >>"$values_csv"
 }
 
 # name kind port key-file zone: nginx as one process under callgrind, which counts only when told to
@@ -192,18 +202,18 @@ run_streams() {
 scenario_streams() {
     local name line tokens_before expected
     local -A grown
-    for name in plain $llm; do
+    for name in plain $llm_final; do
         progress "streams: $name"
         run_streams "$name"
         expected=$(($(sent_tokens) - tokens_before))
         grown[$name]=$((($(value_of peak_anon_kb "$line") - $(value_of anon_kb "$line")) * 1024))
         note_value streams "$name" "worker memory per stream" $((grown[$name] / 5000)) bytes ""
-        if [ "$name" = llm ]; then
+        if [ "$name" = llm-final ]; then
             sleep 1.5
-            note_value streams llm "tokens sent" "$expected" tokens ""
-            note_value streams llm "access log differs by" "$(abs $(($(log_tokens streams-llm) - expected)))" tokens 0
-            note_value streams llm "llm_status differs by" "$(abs $(($(status_tokens streams-llm) - expected)))" tokens 0
-            note_value streams llm "module's memory per stream" $(((grown[llm] - grown[plain]) / 5000)) bytes 2048
+            note_value streams llm-final "tokens sent" "$expected" tokens ""
+            note_value streams llm-final "access log differs by" "$(abs $(($(log_tokens streams-llm-final) - expected)))" tokens 0
+            note_value streams llm-final "llm_status differs by" "$(abs $(($(status_tokens streams-llm-final) - expected)))" tokens 0
+            note_value streams llm-final "module's memory per stream" $(((grown[llm-final] - grown[plain]) / 5000)) bytes 2048
         fi
         stop_nginx "streams-$name" TERM
     done
@@ -214,12 +224,17 @@ abs() { echo "${1#-}"; }
 # Not a measurement but a help: where the instructions of the worker go. No targets.
 scenario_profile() {
     local name path what requests out
-    for name in plain map $llm $llm_limits; do
-        for what in json line line-close; do
-            case $what-$name in line*-map | line*-llm-limits) continue ;; esac
+    for name in plain map $llm $llm_limits $llm_final $llm_continuous; do
+        for what in json line line-null line-close; do
+            case $what-$name in
+                line*-map | line*-llm-limits | json-llm-final | json-llm-continuous) continue ;;
+                line-null-llm-final) ;;
+                line-null-*) continue ;;
+            esac
             path=$json_path requests=1000
             [ $what = json ] || path="$json_path?chunks=1000" requests=30
             [ $what != line-close ] || path="$path&frame=close"
+            [ $what != line-null ] || path="$path&usage=null"
             next_port=$((next_port + 1))
             start_under_callgrind "profile-$name-$what" "$name" "$next_port" "$tmp/keys10.json" 64m
             note_value profile "$name" "instructions per request: $what" \

@@ -6,12 +6,14 @@ BEGIN {
     target["json", "llm", "plain"] = 1.10
     target["limits", "llm-limits", "plain"] = 1.10
     target["limits", "llm-limits", "map"] = 1.0
-    target["paced", "llm", "plain"] = 1.05
-    target["line", "llm", "plain"] = 1.5
-    target["line", "llm", "plain4k"] = 1.0
+    target["paced", "llm", "plain"] = target["paced", "llm-final", "plain"] = 1.05
+    target["paced", "llm-continuous", "plain"] = 1.10
+    target["line", "llm", "plain"] = target["line", "llm-final", "plain"] = target["line-null", "llm-final", "plain"] = 1.25
+    target["line", "llm-continuous", "plain"] = 2.0
+    target["line", "llm", "plain4k"] = target["line", "llm-final", "plain4k"] = 1.0
     unit["json"] = unit["limits"] = "us per request"
     unit["paced"] = "us per chunk"
-    unit["line"] = unit["line-close"] = "us per stream"
+    unit["line"] = unit["line-null"] = unit["line-close"] = "us per stream"
     # So many rounds are summed up before they are compared: on a busy machine, chunks run over into the next slot.
     block["paced"] = 8
     print "scenario,contender,what,value,unit,ratio,target,verdict,spread"
@@ -82,7 +84,7 @@ END {
     for (i = 1; i <= n_order; i++) {
         split(order[i], p, SUBSEP)
         row(p[1], p[2], "plain")
-        if (p[2] == "llm" && (p[1], "plain4k") in last) {
+        if ((p[2] == "llm" || p[2] == "llm-final") && (p[1], "plain4k") in last) {
             row(p[1], p[2], "plain4k")
         }
         if (p[2] == "llm-limits") {

@@ -9,14 +9,14 @@ constexpr std::string_view chunk_start =
     R"(data: {"id":"chatcmpl-6f0b1c9d2e3a4f5b8c7d6e5f4a3b2c1d","object":"chat.completion.chunk",)"
     R"("created":1763678400,"model":"bench-model","choices":[)";
 constexpr std::string_view role_choice =
-    R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]})"
-    "\n\n";
+    R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}])";
 constexpr std::string_view content_choice =
-    R"({"index":0,"delta":{"content":" gateway"},"logprobs":null,"finish_reason":null}]})"
-    "\n\n";
+    R"({"index":0,"delta":{"content":" gateway"},"logprobs":null,"finish_reason":null}])";
 constexpr std::string_view finish_choice =
-    R"({"index":0,"delta":{"content":""},"logprobs":null,"finish_reason":"stop","stop_reason":null}]})"
-    "\n\n";
+    R"({"index":0,"delta":{"content":""},"logprobs":null,"finish_reason":"stop","stop_reason":null}])";
+constexpr std::string_view chunk_end = "}\n\n";
+// Tokens in the usage of the nth event are so many more, so that all such events have one size.
+constexpr std::uint64_t first_running = 10000;
 
 std::string number(std::uint64_t value)
 {
@@ -40,9 +40,21 @@ std::string frame(std::string_view event, framing how)
     return length + std::string(event) + "\r\n";
 }
 
-std::string event(std::string_view choice)
+std::string running_usage(usage_form form, std::uint64_t nth)
 {
-    return std::string(chunk_start) + std::string(choice);
+    switch (form) {
+    case usage_form::final_and_null:
+        return R"(,"usage":null)";
+    case usage_form::continuous:
+        return "," + usage_object({10, first_running + nth});
+    default:
+        return {};
+    }
+}
+
+std::string event(std::string_view choice, usage_form form, std::uint64_t nth)
+{
+    return std::string(chunk_start) + std::string(choice) + running_usage(form, nth) + std::string(chunk_end);
 }
 
 std::string expectation(std::size_t bytes, std::size_t events, const tokens& used)
@@ -61,25 +73,25 @@ reply json_reply(std::string body, const tokens& used)
 }
 
 // The middle of every stream, grown to the longest one asked for. Its bytes never move: replies look at them.
-std::string_view repeated_events(std::size_t events, framing how)
+std::string_view repeated_events(std::size_t events, framing how, usage_form form, std::size_t& step)
 {
     constexpr std::size_t room = 64u << 20;
-    static std::string cache[2];
-    static const std::string one[2] = {frame(event(content_choice), framing::chunked),
-                                       frame(event(content_choice), framing::close)};
-    const std::size_t which = how == framing::chunked ? 0 : 1;
-    std::string& all = cache[which];
+    static std::string cache[2][4];
+    static std::size_t grown[2][4];
+    const std::size_t framed = how == framing::chunked ? 0 : 1;
+    std::string& all = cache[framed][static_cast<std::size_t>(form)];
+    std::size_t& have = grown[framed][static_cast<std::size_t>(form)];
     if (all.capacity() < room) {
         all.reserve(room);
     }
-    const std::size_t wanted = events * one[which].size();
-    if (wanted > room) {
+    step = frame(event(content_choice, form, 0), how).size();
+    if (events * step > room) {
         return {};
     }
-    while (all.size() < wanted) {
-        all += one[which];
+    for (; have < events; ++have) {
+        all += frame(event(content_choice, form, have), how);
     }
-    return std::string_view(all).substr(0, wanted);
+    return std::string_view(all).substr(0, events * step);
 }
 
 } // namespace
@@ -110,28 +122,30 @@ reply embeddings_reply(const tokens& used, std::size_t floats)
     return json_reply(std::move(body), used);
 }
 
-reply stream_reply(const tokens& used, std::size_t events, framing how)
+reply stream_reply(const tokens& used, std::size_t events, framing how, usage_form form)
 {
-    const std::string first = event(role_choice);
-    const std::string last[3] = {event(finish_choice),
-                                 std::string(chunk_start) + "]," + usage_object(used) + "}\n\n",
-                                 "data: [DONE]\n\n"};
-    const std::size_t one = chunk_start.size() + content_choice.size();
+    const std::string first = event(role_choice, form, 0);
+    std::string last[] = {event(finish_choice, form, events), {}, "data: [DONE]\n\n"};
+    std::size_t bytes = 0;
+    for (const std::string_view choice : {role_choice, finish_choice}) {
+        bytes += event(choice, usage_form::none, 0).size();
+    }
+    bytes += events * event(content_choice, usage_form::none, 0).size() + last[2].size();
+    if (form != usage_form::none) {
+        last[1] = std::string(chunk_start) + "]," + usage_object(used) + std::string(chunk_end);
+    }
 
     reply r;
-    r.repeated = repeated_events(events, how);
-    r.step = events == 0 ? 0 : r.repeated.size() / events;
+    r.repeated = repeated_events(events, how, form, r.step);
     r.close = how == framing::close;
-    std::size_t bytes = first.size() + events * one;
     for (const std::string& e : last) {
-        bytes += e.size();
-        r.tail += frame(e, how);
+        r.tail += e.empty() ? "" : frame(e, how);
     }
     if (how == framing::chunked) {
         r.tail += "0\r\n\r\n";
     }
     r.head = "HTTP/1.1 200 OK\r\nServer: uvicorn\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-             + expectation(bytes, events + 4, used)
+             + expectation(bytes, events + 3, used)
              + (how == framing::chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "Connection: close\r\n\r\n")
              + frame(first, how);
     return r;

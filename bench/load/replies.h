@@ -10,6 +10,10 @@ namespace bench {
 
 enum class framing { chunked, close };
 
+// What a stream says of usage: nothing, in an event of its own before the end, the same with `"usage":null`
+// in the others, or in every event.
+enum class usage_form { none, final, final_and_null, continuous };
+
 struct tokens {
     std::uint64_t prompt = 0;
     std::uint64_t completion = 0;
@@ -28,9 +32,10 @@ struct reply {
 };
 
 // The header X-Bench of every reply tells the client what to expect: bytes and events of the payload, tokens.
+// Of a stream: as if it had no usage, since the clients here do not ask for it.
 reply chat_reply(const tokens& used);
 reply embeddings_reply(const tokens& used, std::size_t floats);
-reply stream_reply(const tokens& used, std::size_t events, framing how);
+reply stream_reply(const tokens& used, std::size_t events, framing how, usage_form form);
 reply plain_reply(std::string body);
 
 } // namespace bench

@@ -91,7 +91,7 @@ std::string session::next_request()
                                          R"("You are a helpful assistant."},{"role":"user","content":)"
                                          R"("What stands in front of the model servers?"}],"max_tokens":256,)"
                                          R"("temperature":0.7)")
-                             + (stream ? R"(,"stream":true,"stream_options":{"include_usage":true}})" : "}");
+                             + (stream ? R"(,"stream":true})" : "}");
     return "POST " + what_.path + " HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " + bench_key(index)
            + "\r\nUser-Agent: bench\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
              "Content-Length: "

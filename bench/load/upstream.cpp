@@ -56,6 +56,19 @@ std::size_t content_length(std::string_view head)
     return 0;
 }
 
+// What the request wants; only its last bytes are looked at, where the gateway puts it.
+usage_form usage_asked(std::string_view body, std::string_view target)
+{
+    const std::string_view tail = body.substr(body.size() - std::min<std::size_t>(body.size(), 256));
+    if (tail.find(R"("continuous_usage_stats":true)") != tail.npos) {
+        return usage_form::continuous;
+    }
+    if (tail.find(R"("include_usage":true)") == tail.npos) {
+        return usage_form::none;
+    }
+    return target.find("usage=null") != target.npos ? usage_form::final_and_null : usage_form::final;
+}
+
 // When the steps of a paced stream are due, in ms of the monotonic clock.
 struct schedule {
     std::uint64_t pace = 0;
@@ -197,12 +210,13 @@ private:
         }
         const std::size_t space = head.find(' ');
         const std::string target(head.substr(space + 1, head.find(' ', space + 1) - space - 1));
+        const usage_form form = usage_asked(std::string_view(c.in).substr(end + 4, size - end - 4), target);
         c.in.erase(0, size);
-        answer(c, target);
+        answer(c, target, form);
         return pump(c);
     }
 
-    void answer(connection& c, std::string_view target)
+    void answer(connection& c, std::string_view target, usage_form form)
     {
         const std::uint64_t chunks = argument(target, "chunks", 0);
         ++requests_;
@@ -223,9 +237,9 @@ private:
         } else if (chunks == 0) {
             c.out = chat_reply(c.used);
         } else {
-            c.out =
-                stream_reply(c.used, chunks,
-                             target.find("frame=close") != target.npos ? framing::close : framing::chunked);
+            c.out = stream_reply(
+                c.used, chunks, target.find("frame=close") != target.npos ? framing::close : framing::chunked,
+                form);
         }
         c.allowed = c.out.size();
         const std::uint64_t pace =

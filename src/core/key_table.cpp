@@ -43,14 +43,7 @@ private:
     size_t used_ = 0;
 };
 
-uint64_t slot_of(const digest& d)
-{
-    uint64_t slot = 0;
-    memcpy(&slot, d.data(), sizeof slot);
-    return slot;
-}
-
-// Of other bytes than slot_of().
+// Of other bytes than first_slot().
 uint32_t mark_of(const digest& d)
 {
     uint32_t mark = 0;
@@ -125,7 +118,7 @@ void lay_file(layout& to, const key_file& from, key_table::file_info* info)
                    .n_digests = static_cast<uint32_t>(k.digests.size()) & INT32_MAX};
         for (const digest& value : k.digests) {
             memcpy(digests[d++].bytes, value.data(), value.size());
-            uint64_t slot = slot_of(value) & (n_slots - 1);
+            uint64_t slot = key_table::first_slot(value) & (n_slots - 1);
             while (slots[slot].key != 0) {
                 slot = (slot + 1) & (n_slots - 1);
             }
@@ -184,7 +177,7 @@ uint32_t key_table::keys() const
 shared_key* key_table::find(const file_info& file, const digest& d)
 {
     const uint32_t mark = mark_of(d);
-    for (uint64_t at = slot_of(d);; at++) {
+    for (uint64_t at = first_slot(d);; at++) {
         const digest_slot& slot = file.slots[at & file.slot_mask];
         if (slot.key == 0) {
             return nullptr;

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -102,6 +103,14 @@ public:
     };
     std::span<const file_info> files() const { return {files_, n_files_}; }
     uint32_t keys() const;
+
+    // Where a digest's search begins.
+    static uint64_t first_slot(const digest& d)
+    {
+        uint64_t slot = 0;
+        memcpy(&slot, d.data(), sizeof slot);
+        return slot;
+    }
 
 private:
     static shared_key* find(const file_info& file, const digest& d);

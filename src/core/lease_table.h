@@ -12,12 +12,13 @@
 
 namespace llm {
 
-// Tokens of one request so far. Cached is part of prompt, reasoning of completion.
+// Tokens of one request so far.
 struct token_progress {
     uint64_t prompt = 0;
-    uint64_t cached = 0;
+    uint64_t cached = 0; // part of prompt
     uint64_t completion = 0;
-    uint64_t reasoning = 0;
+    uint64_t reasoning = 0;   // part of completion
+    uint64_t cache_write = 0; // part of prompt, beside cached
 };
 
 // Saturating, rounded up.
@@ -67,6 +68,7 @@ struct alignas(64) lease {
     std::atomic<uint64_t> cached;
     std::atomic<uint64_t> completion;
     std::atomic<uint64_t> reasoning;
+    std::atomic<uint64_t> cache_write;
 
     usage_weights weights;
     char model_bytes[max_model]; // the beginning, where it is longer
@@ -83,12 +85,14 @@ struct alignas(64) lease {
         cached.store(p.cached, std::memory_order_relaxed);
         completion.store(p.completion, std::memory_order_relaxed);
         reasoning.store(p.reasoning, std::memory_order_relaxed);
+        cache_write.store(p.cache_write, std::memory_order_relaxed);
     }
 
     token_progress progress() const
     {
         return {prompt.load(std::memory_order_relaxed), cached.load(std::memory_order_relaxed),
-                completion.load(std::memory_order_relaxed), reasoning.load(std::memory_order_relaxed)};
+                completion.load(std::memory_order_relaxed), reasoning.load(std::memory_order_relaxed),
+                cache_write.load(std::memory_order_relaxed)};
     }
 };
 

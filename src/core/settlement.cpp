@@ -42,6 +42,7 @@ void admission::settle(lease& l, const token_progress& used, const moment& now)
         s.totals.cached += used.cached;
         s.totals.completion += used.completion;
         s.totals.reasoning += used.reasoning;
+        s.totals.cache_write += used.cache_write;
         if (hold.windows) {
             s.count(hold.windows, hour, tokens);
         }

@@ -66,6 +66,7 @@ void shared_state::publish(key_table* table)
     active_ ^= 1;
     generation_++;
     keys_ = table;
+    hints_.set(*table);
 }
 
 uint32_t shared_state::claim_owner(const lease_owner& self)

@@ -10,6 +10,7 @@
 
 #include "admission.h"
 #include "estimate.h"
+#include "key_hints.h"
 #include "key_table.h"
 #include "lease_table.h"
 #include "undo_journal.h"
@@ -106,7 +107,15 @@ public:
 
     // Optional, before the lock is taken, so that it is held for a shorter time. Nothing of the request may
     // change afterwards but its estimate.
-    void prepare(admission_request& request) { deciding().prepare(request); }
+    void prepare(admission_request& request)
+    {
+        if (const shared_key* key = hints_.guess(request.file, request.key)) {
+            __builtin_prefetch(key->name.data);
+            prefetch(__atomic_load_n(&key->key_subject, __ATOMIC_RELAXED));
+            prefetch(__atomic_load_n(&key->user_subject, __ATOMIC_RELAXED));
+        }
+        deciding().prepare(request);
+    }
     // The same for settle().
     void prefetch(const lease& l) const
     {
@@ -150,6 +159,13 @@ public:
     void publish(key_table* table);
 
 private:
+    void prefetch(uint32_t subject) const
+    {
+        if (subject < subjects_.capacity()) {
+            subjects_.prefetch(subject);
+        }
+    }
+
     static constexpr uint64_t magic = 0x34006d6c6c78676e; // "ngxllm", layout 4
 
     [[gnu::cold]] void repair();
@@ -167,6 +183,7 @@ private:
     subject_table subjects_;
     lease_table leases_;
     learned_figures learned_;
+    key_hints hints_;
     uint32_t owners_end_;
     lease_owner owners_[max_owners];
 };

@@ -37,6 +37,7 @@ struct usage_totals {
     uint64_t cached = 0;
     uint64_t completion = 0;
     uint64_t reasoning = 0;
+    uint64_t cache_write = 0;
 };
 
 enum rate_kind : uint8_t { rate_of_requests, rate_of_tokens };

@@ -18,6 +18,9 @@ constexpr uint64_t max_index = 1u << 20;
 constexpr uint8_t tries_in_vain = 2;
 constexpr uint8_t events_without_try = 14;
 
+// Where events are not like those before them, no more patterns are made.
+constexpr uint8_t max_unlike = 8;
+
 // Whether Python or JavaScript takes the value that ends with this event for true.
 bool truthy(const json_event& event)
 {
@@ -50,8 +53,8 @@ struct usage_reader::call {
     json_sink sink() { return {take, this}; }
 };
 
-usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip)
-    : form_(form), prompts_(prompts > 1 ? prompts : 1)
+usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, event_pattern* pattern)
+    : form_(form), prompts_(prompts > 1 ? prompts : 1), pattern_(pattern)
 {
     if (form == reply_form::sse) {
         strip_.start(strip);
@@ -138,10 +141,18 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
             }
         }
         if (chunks_ && stream_.at_border()) {
+            if (alike_) {
+                const size_t size = read_alike(piece, cuts);
+                piece.remove_prefix(size);
+                if (size != 0) {
+                    continue;
+                }
+            }
             piece.remove_prefix(pass_over(piece, last));
             if (piece.empty()) {
                 break;
             }
+            drafted_ = pattern_ != nullptr && unlike_ != max_unlike && pattern_->draft(piece);
         }
         sse_item item;
         do {
@@ -169,6 +180,7 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
     const size_t quiet = quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())), null_tells_);
     if (quiet != 0) {
         told_in_a_row_ = 0;
+        alike_ = false;
         stream_.skip(quiet);
         content_end_ = stream_.offset();
     } else if (++told_in_a_row_ == tries_in_vain) {
@@ -176,6 +188,36 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
         tries_off_ = events_without_try;
     }
     return quiet;
+}
+
+// At a border of events: reads the next one if it is like the pattern. Returns its size, or 0.
+size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
+{
+    event_pattern::found event;
+    if (!pattern_->match(piece, event)) {
+        unlike_ = static_cast<uint8_t>(unlike_ < max_unlike ? unlike_ + 1 : unlike_);
+        alike_ = unlike_ < max_unlike;
+        return 0;
+    }
+    unlike_ = 0;
+    const uint64_t begin = stream_.offset();
+    if (strip_.active()) {
+        cuts.cut(cuts.owner, begin + event.cut_begin, begin + event.cut_end);
+    }
+    if (event.has_usage) {
+        event_usage_ = event.usage.counts();
+    }
+    has_choices_ = true;
+    event_choices_ = event.facts->choices;
+    choice_index_ = event.facts->choice_index;
+    event_content_ = event.facts->has_content;
+    count_event(begin, begin + event.size);
+    stream_.skip(event.size);
+    event_usage_ = {};
+    has_choices_ = false;
+    event_choices_ = 0;
+    event_content_ = false;
+    return event.size;
 }
 
 void usage_reader::feed_lines(std::string_view piece)
@@ -244,8 +286,13 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     if (is_done) {
         done_seen_ = true;
     } else if (whole) {
-        count_event();
+        count_event(stream_.event_begin(), stream_.offset());
     }
+    if (drafted_ && whole && has_choices_) {
+        pattern_->learn({reading_, event_choices_, choice_index_, event_content_});
+        alike_ = true;
+    }
+    drafted_ = false;
     if (strip_.active()) {
         lf_goes_too_ =
             strip_.on_end(whole, stream_.event_begin(), stream_.offset(), cuts) && stream_.after_cr();
@@ -253,7 +300,8 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     clear_event();
 }
 
-void usage_reader::count_event()
+// `begin` and `end` are the event's.
+void usage_reader::count_event(uint64_t begin, uint64_t end)
 {
     error_seen_ = error_seen_ || event_error_;
     if (!chunks_) {
@@ -281,7 +329,7 @@ void usage_reader::count_event()
         counted = false;
     }
     if (counted || !event_error_) {
-        note_content(counted, stream_.event_begin(), stream_.offset());
+        note_content(counted, begin, end);
     }
     chunks_ = chunks_ || (event_content_ && has_choices_);
 }
@@ -295,7 +343,8 @@ void usage_reader::note_content(bool counted, uint64_t begin, uint64_t end)
             counted_ = uncounted_bytes();
         }
         content_begin_ = content_end_ = end;
-    } else if (content_seen_) {
+    } else if (content_seen_ && !event_is_last_) {
+        // The last event of the Responses API repeats all that came before.
         content_begin_ = event_content_ && content_end_ <= content_begin_ ? begin : content_begin_;
         content_end_ = end;
     }

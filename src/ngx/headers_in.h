@@ -1,4 +1,4 @@
-// A walk over the headers that the client sent.
+// A walk over headers that came in.
 #pragma once
 
 #include "ngx.hpp"
@@ -6,14 +6,21 @@
 namespace llm {
 
 template <class F>
-void each_header_in(ngx_http_request_t* r, F&& f)
+void each_header(ngx_list_t& list, F&& f)
 {
-    for (ngx_list_part_t* part = &r->headers_in.headers.part; part; part = part->next) {
+    for (ngx_list_part_t* part = &list.part; part; part = part->next) {
         auto* headers = static_cast<ngx_table_elt_t*>(part->elts);
         for (ngx_uint_t i = 0; i < part->nelts; i++) {
             f(headers[i]);
         }
     }
+}
+
+// Those that the client sent.
+template <class F>
+void each_header_in(ngx_http_request_t* r, F&& f)
+{
+    each_header(r->headers_in.headers, f);
 }
 
 inline std::string_view lowcase_name(const ngx_table_elt_t& header)

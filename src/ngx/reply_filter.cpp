@@ -12,6 +12,9 @@ namespace {
 ngx_http_output_header_filter_pt next_header_filter;
 ngx_http_output_body_filter_pt next_body_filter;
 
+// Of all streams of this worker.
+event_pattern pattern;
+
 // The request whose lease is held and whose reply this is.
 request_ctx* held_request(ngx_http_request_t* r)
 {
@@ -37,6 +40,7 @@ bool prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reading_reply = false;
+    ctx.coded = false;
     ctx.edit = nullptr;
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
@@ -52,10 +56,11 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
                       "Accept-Encoding towards the upstream",
                       &coding->value);
+        ctx.coded = true;
         return true;
     }
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
-    new (&ctx.usage) usage_reader(form, ctx.prompts, strip);
+    new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &pattern);
     ctx.reading_reply = true;
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;
@@ -75,8 +80,7 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
     if (!ctx.usage.known()) {
         return;
     }
-    token_counts c = ctx.usage.counts();
-    token_progress progress = {c.prompt, c.cached, c.completion, c.reasoning};
+    token_progress progress = progress_of(ctx.usage.counts());
     ctx.held->set_progress(progress);
     if (ctx.watched && !ctx.complete) {
         uint64_t used = weighted(progress, ctx.held->weights);
@@ -84,6 +88,33 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
             extend_lease(r, ctx, used);
         }
     }
+}
+
+void count_as_sent(ngx_chain_t* chain)
+{
+    for (ngx_chain_t* cl = chain; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+        cl->buf->file_pos = cl->buf->file_last;
+    }
+}
+
+// With "proxy_ignore_client_abort on" the upstream may end what the client does not wait for, and that is
+// charged. nginx itself gives up on the upstream with the first write to the client that fails.
+// Not with HTTP/2 and buffering: frames that are queued then point to buffers that would be filled anew.
+bool begin_drain(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ngx_http_upstream_t* u = r->upstream;
+    if (!r->connection->error || !ctx.reading_reply || ctx.to_cut || !u || !u->conf->ignore_client_abort
+        || (u->buffering && r->stream)) {
+        return false;
+    }
+    ctx.drains = true;
+    // Or else nginx would wait for room in its buffers.
+    count_as_sent(r->out);
+    count_as_sent(u->buffering ? u->pipe->busy : u->busy_bufs);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "llm: the client has left, the upstream is read to its end");
+    return true;
 }
 
 bool has_end(const ngx_chain_t* in)
@@ -146,7 +177,14 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
     }
-    ngx_int_t rc = out || !in ? next_body_filter(r, out) : NGX_OK;
+    ngx_int_t rc = NGX_OK;
+    if (!ctx->drains && (out || !in)) {
+        rc = next_body_filter(r, out);
+    }
+    if (ctx->drains || (rc == NGX_ERROR && begin_drain(r, *ctx))) {
+        count_as_sent(out);
+        rc = ctx->to_cut ? NGX_ERROR : NGX_OK;
+    }
     if (ctx->edit) {
         ctx->edit->passed_on(out);
     }

@@ -37,13 +37,13 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     if (ctx.reading_reply && ctx.usage.error_seen()) {
         return outcome::upstream_error;
     }
-    if (!ctx.complete && (c->error || c->timedout)) {
+    if (ctx.drains || (!ctx.complete && (c->error || c->timedout))) {
         return outcome::client_abort;
     }
     if (!ctx.complete || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
         return outcome::upstream_error;
     }
-    return outcome::ok;
+    return ctx.reading_reply && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;
 }
 
 void settle(void* data)
@@ -55,23 +55,9 @@ void settle(void* data)
     }
 
     ctx->zone->state->prefetch(*ctx->held);
-    if (ctx->reading_reply) {
-        if (!ctx->complete) {
-            ctx->usage.finish();
-        }
-        if (ctx->usage.known()) {
-            token_counts counts = ctx->usage.counts();
-            ctx->used = {counts.prompt, counts.cached, counts.completion, counts.reasoning};
-            ctx->source =
-                ctx->complete || ctx->usage.final() ? usage_source::upstream : usage_source::partial;
-        }
-    }
+    account(r, *ctx);
     ctx->ended = outcome_of(r, *ctx);
-
-    if (ctx->watched && ctx->source == usage_source::upstream && ctx->ended == outcome::ok) {
-        ctx->zone->state->learned().learn(view(ctx->key_name), view(ctx->model), ctx->size, ctx->used.prompt,
-                                          ctx->used.completion);
-    }
+    learn_from(r, *ctx);
 
     // Without limits nothing is given back, and the clock is not asked.
     moment now = ctx->limited ? now_of_both_clocks() : moment{0, wall_clock_ms()};

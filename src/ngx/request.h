@@ -13,9 +13,9 @@
 namespace llm {
 
 // How the request ended, the value of $llm_outcome.
-enum class outcome : uint8_t { unknown, ok, refused, client_abort, upstream_error, cut };
+enum class outcome : uint8_t { unknown, ok, incomplete, refused, client_abort, upstream_error, cut };
 
-enum class usage_source : uint8_t { none, partial, upstream };
+enum class usage_source : uint8_t { none, estimated, partial, upstream };
 
 // Lives as long as the request's pool, and is found again after internal redirects.
 struct request_ctx {
@@ -23,7 +23,7 @@ struct request_ctx {
     lease* held = nullptr; // from admission to settlement
     bool reading_reply = false;
     bool complete = false; // the end of the reply passed
-    bool limited = false;  // its key or its location has limits
+    bool drains = false;   // the client has left, and the upstream is read to its end
     bool watched = false;  // limits of tokens want to see how long the stream gets
     bool to_cut = false;   // a hard limit ends the stream, as soon as an event is whole
     bool is_cut = false;
@@ -46,8 +46,8 @@ struct request_ctx {
     limit_report report;                     // how the key's limits stood then
     request_size size;                       // what the estimate was made from
     union {
-        limit_refusal cut_by = {};
-        ngx_str_t refused_detail; // of a refusal that is left to error_page
+        ngx_str_t refused_detail = ngx_null_string; // of a refusal that is left to error_page
+        limit_refusal cut_by;                       // where is_cut or to_cut
     };
 
     // Who asks. The digest is kept instead of the key, which is taken out of the request.
@@ -61,6 +61,8 @@ struct request_ctx {
     // What is asked.
     bool body_read = false; // `fault` is the verdict on the body, if there is one
     bool has_body = false;
+    bool limited = false; // its key or its location has limits
+    bool coded = false;   // the upstream's reply is compressed, so that nothing of it can be read
     bool reading_body = false;
     bool unread_form = false; // multipart/form-data: nothing of it is known
     body_fault fault = body_fault::none;
@@ -91,6 +93,17 @@ request_ctx* find_or_make_request(ngx_http_request_t* r);
 // Lets the end of the request, however it comes, settle the lease that its context then holds. False if there
 // is no memory.
 bool settle_at_end(ngx_http_request_t* r);
+
+// What the request has used, when it is over: sets `used` and `source`.
+void account(ngx_http_request_t* r, request_ctx& ctx);
+// Takes it as a lesson for later estimates, if the upstream has told all of it. To be called once it is known
+// how the request ended.
+void learn_from(ngx_http_request_t* r, const request_ctx& ctx);
+
+inline token_progress progress_of(const token_counts& counts)
+{
+    return {counts.prompt, counts.cached, counts.completion, counts.reasoning, counts.cache_write};
+}
 
 // Milliseconds since the request began.
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);

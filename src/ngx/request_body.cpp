@@ -3,6 +3,8 @@
 #include "headers_in.h"
 #include "request.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -10,13 +12,13 @@ namespace {
 ngx_http_request_body_filter_pt next_request_body_filter;
 
 // 0 where the request says nothing; what is not clear is taken for the most.
-uint64_t bound_of(const request_bound& bound)
+uint32_t bound_of(const request_bound& bound)
 {
     switch (bound.is) {
     case request_bound::state::absent:
         return 0;
     case request_bound::state::value:
-        return bound.value;
+        return static_cast<uint32_t>(std::min<uint64_t>(bound.value, learned_figures::max_completion));
     case request_bound::state::unbounded:
         break;
     }

@@ -52,6 +52,7 @@ void put_subject(chain_writer& out, const subject_copy& s)
         {"requests", s.totals.requests},
         {"prompt_tokens", s.totals.prompt},
         {"cached_tokens", s.totals.cached},
+        {"cache_write_tokens", s.totals.cache_write},
         {"completion_tokens", s.totals.completion},
         {"reasoning_tokens", s.totals.reasoning},
         {"total_tokens", s.totals.prompt + s.totals.completion},

@@ -64,6 +64,8 @@ std::string_view name_of(outcome o)
         break;
     case outcome::ok:
         return "ok";
+    case outcome::incomplete:
+        return "incomplete";
     case outcome::refused:
         return "refused";
     case outcome::client_abort:
@@ -81,6 +83,8 @@ std::string_view name_of(usage_source s)
     switch (s) {
     case usage_source::none:
         break;
+    case usage_source::estimated:
+        return "estimated";
     case usage_source::partial:
         return "partial";
     case usage_source::upstream:
@@ -103,10 +107,14 @@ enum which : uintptr_t {
     prompt_tokens,
     completion_tokens,
     total_tokens,
+    cached_tokens,
+    cache_write_tokens,
+    reasoning_tokens,
     source,
     ended,
     refused,
-    time_to_first_token
+    time_to_first_token,
+    tokens_per_second
 };
 
 ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, uint64_t tokens)
@@ -117,6 +125,28 @@ ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, ui
 bool is_over(const request_ctx& ctx)
 {
     return ctx.ended != outcome::unknown && !ctx.held;
+}
+
+// Of a stream whose tokens the upstream has counted, from its first content on.
+ngx_int_t say_speed(ngx_http_request_t* r, value* v, const request_ctx& ctx)
+{
+    bool counted = is_over(ctx) && ctx.reading_reply && ctx.first_content_ms >= 0
+                   && ctx.usage.form() != reply_form::json && ctx.usage.known()
+                   && (ctx.source != usage_source::estimated || ctx.usage.final());
+    ngx_msec_int_t ms = counted ? elapsed_ms(r->main) - ctx.first_content_ms : 0;
+    if (ms <= 0) {
+        return say_nothing(v);
+    }
+    auto* text = static_cast<char*>(ngx_pnalloc(r->pool, NGX_INT64_LEN + 2));
+    if (!text) {
+        return NGX_ERROR;
+    }
+    uint64_t tenths =
+        (ctx.used.completion * 10000 + static_cast<uint64_t>(ms) / 2) / static_cast<uint64_t>(ms);
+    char* end = put_number(text, tenths / 10);
+    *end++ = '.';
+    *end++ = static_cast<char>('0' + tenths % 10);
+    return say(v, {text, static_cast<size_t>(end - text)});
 }
 
 // One function for all, which are mostly asked for one after the other.
@@ -141,6 +171,12 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         return say_tokens(r, v, *ctx, ctx->used.completion);
     case total_tokens:
         return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
+    case cached_tokens:
+        return say_tokens(r, v, *ctx, ctx->used.cached);
+    case cache_write_tokens:
+        return say_tokens(r, v, *ctx, ctx->used.cache_write);
+    case reasoning_tokens:
+        return say_tokens(r, v, *ctx, ctx->used.reasoning);
     case source:
         return is_over(*ctx) && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
     case ended:
@@ -155,6 +191,8 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
     case time_to_first_token:
         return ctx->first_content_ms >= 0 ? say_seconds(r, v, ctx->first_content_ms) : say_nothing(v);
+    case tokens_per_second:
+        return say_speed(r, v, *ctx);
     }
     return say_nothing(v);
 }
@@ -172,10 +210,14 @@ const entry entries[] = {
     {ngx_string("llm_prompt_tokens"), prompt_tokens},
     {ngx_string("llm_completion_tokens"), completion_tokens},
     {ngx_string("llm_total_tokens"), total_tokens},
+    {ngx_string("llm_cached_tokens"), cached_tokens},
+    {ngx_string("llm_cache_write_tokens"), cache_write_tokens},
+    {ngx_string("llm_reasoning_tokens"), reasoning_tokens},
     {ngx_string("llm_usage_source"), source},
     {ngx_string("llm_outcome"), ended},
     {ngx_string("llm_refusal"), refused},
     {ngx_string("llm_time_to_first_token"), time_to_first_token},
+    {ngx_string("llm_tokens_per_second"), tokens_per_second},
 };
 
 struct key_header {

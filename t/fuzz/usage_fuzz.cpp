@@ -17,6 +17,7 @@ constexpr std::string_view content = "data: {\"choices\":[{\"index\":0,\"delta\"
 std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t prompts, bool after_content)
 {
     std::string log;
+    static event_pattern pattern; // what one reader has learned, others use
     usage_reader reader;
     const auto note = [&] {
         const token_counts c = reader.counts();
@@ -29,7 +30,7 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
             || (reader.final() && !reader.known()))
             abort();
     };
-    reader.start(form, prompts);
+    reader.start(form, prompts, strip_what::nothing, &pattern);
     if (after_content)
         reader.feed(content);
     in_pieces(text, seed, [&](std::string_view piece) { reader.feed(piece); });

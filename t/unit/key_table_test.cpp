@@ -1,3 +1,4 @@
+#include "core/key_hints.h"
 #include "core/key_table.h"
 
 #include "shared_zone.h"
@@ -40,6 +41,7 @@ public:
 
     shared_key* found = nullptr;
     key_table* operator->() const { return table_; }
+    const key_table& operator*() const { return *table_; }
 
 private:
     std::vector<key_file> files_;
@@ -146,6 +148,28 @@ TEST(key_table, digests_that_begin_alike_are_different_keys)
     EXPECT_NE(keys[3], keys[4]);
     shared_key* found = nullptr;
     EXPECT_EQ(table->check(name_hash("a"), alike(6), v4, 0, found), verdict::unknown);
+}
+
+TEST(key_hints, mostly_guess_the_key_and_never_outside_of_its_file)
+{
+    constexpr size_t keys = 200;
+    key_hints hints;
+    EXPECT_EQ(hints.guess(name_hash("a"), digest_of_number(0)), nullptr);
+    table_of big({file_of("a", keys), file_of("b", 1)});
+    table_of small({file_of("a", 1)});
+    for (const auto* table : {&big, &small, &big}) {
+        hints.set(**table);
+        const key_table::file_info& file = (*table)->files().front();
+        size_t right = 0;
+        for (uint64_t n = 0; n < 2 * keys; n++) {
+            const shared_key* guess = hints.guess(name_hash("a"), digest_of_number(n));
+            EXPECT_TRUE(!guess || (guess >= file.keys && guess < file.keys + file.n_keys));
+            right += n < file.n_keys && guess == &file.keys[n];
+        }
+        EXPECT_GE(right, file.n_keys / 2);
+        EXPECT_EQ(hints.guess(name_hash("c"), digest_of_number(0)), nullptr);
+    }
+    EXPECT_EQ(hints.guess(name_hash("b"), digest_of_number(0)), big->files()[1].keys);
 }
 
 TEST(key_table, disabled_and_expired_keys_are_told_apart)

@@ -154,13 +154,16 @@ TEST(shared_state, a_dead_owner_is_settled_from_its_progress_and_others_are_left
     uint32_t dead = zone->claim_owner({1, 1});
     uint32_t alive = zone->claim_owner({2, 2});
     for (uint64_t i = 0; i < 10; i++) {
-        zone->admit(zone.request(0, "m", dead)).taken->set_progress({7, 0, i, 0});
+        zone->admit(zone.request(0, "m", dead)).taken->set_progress({7, 2, i, 1, 3});
     }
     lease* other = zone->admit(zone.request(1, "m", alive)).taken;
 
     zone->take_back(dead, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     EXPECT_EQ(zone.key("key0").totals.prompt, 70u);
     EXPECT_EQ(zone.key("key0").totals.completion, 45u);
+    EXPECT_EQ(zone.key("key0").totals.cached, 20u);
+    EXPECT_EQ(zone.key("key0").totals.reasoning, 10u);
+    EXPECT_EQ(zone.key("key0").totals.cache_write, 30u);
     EXPECT_EQ(zone.key("key0").totals.requests, 10u);
     EXPECT_EQ(zone.key("key0").in_flight, 0u);
     EXPECT_EQ(zone.key("key1").in_flight, 1u);

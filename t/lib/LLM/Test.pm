@@ -149,7 +149,8 @@ sub expand {
         [ uri       => 'request_uri' ],
         [ upstreams => 'upstream_status' ],
         $self->{module} ? (map { [ $_ => "llm_$_" ] } qw(key user model stream prompt_tokens completion_tokens total_tokens
-            usage_source outcome refusal time_to_first_token)) : (),
+            cached_tokens cache_write_tokens reasoning_tokens usage_source outcome refusal time_to_first_token
+            tokens_per_second)) : (),
     );
     my $load = $self->{module} ? "load_module $module;" : '';
     # Only root may say as whom workers run.
@@ -409,8 +410,8 @@ sub totals {
     my ($self, $name, $kind) = @_;
 
     my ($found) = grep { $_->{name} eq $name } @{ $self->zone->{ $kind // 'keys' } };
-    return $found // { map { $_ => 0 } qw(in_flight requests prompt_tokens cached_tokens completion_tokens reasoning_tokens
-            total_tokens) };
+    return $found // { map { $_ => 0 } qw(in_flight requests prompt_tokens cached_tokens cache_write_tokens completion_tokens
+            reasoning_tokens total_tokens) };
 }
 
 # Waits until nothing runs, and returns the zone as it is then.

@@ -1,0 +1,79 @@
+// Chunks of a stream that differ from one that was read only in text and numbers whose places are known: they
+// are compared instead of read. What the comparison takes, the scanner would read to the same end.
+#pragma once
+
+#include "usage_counts.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+// What a chunk with `choices` and `usage` says.
+struct chunk_facts {
+    usage_fields usage;
+    uint32_t choices = 0;
+    uint32_t choice_index = 0;
+    bool has_content = false;
+};
+
+// The pattern of one event at a time. It belongs to no stream: streams of one server look alike, and with
+// many of them the pattern is in the cache when their events are not. Text is not kept in it.
+class event_pattern {
+public:
+    struct found {
+        size_t size;      // of the event, its empty line included
+        size_t cut_begin; // the member `usage` with the comma before it, from the event's begin
+        size_t cut_end;
+        const chunk_facts* facts; // but for its usage
+        bool has_usage;           // it is not null
+        usage_fields usage;
+    };
+
+    static constexpr size_t max_size = 2048;
+
+    // Whether the event at the front of `piece` is like the pattern; `event` is set only then.
+    bool match(std::string_view piece, found& event) const;
+
+    // Notes the event at the front of `piece`, which is going to be read: reading may change its bytes. False
+    // if it does not lie whole in the piece, or no pattern can be made of it.
+    bool draft(std::string_view piece);
+    // The event that was noted is valid JSON and says this. Makes it the pattern, if it has the usual form.
+    void learn(const chunk_facts& facts);
+
+private:
+    // What differs from event to event: the inside of a string, which is not empty, or a whole number.
+    struct spot {
+        uint16_t begin;
+        uint16_t end;
+        bool is_text;
+        usage_field field; // of a number; `count`: it means nothing
+    };
+
+    static constexpr size_t max_spots = 12;
+
+    struct text_pattern {
+        char text[max_size];
+        uint16_t size = 0; // 0: there is none
+        uint16_t cut_begin = 0;
+        uint16_t cut_end = 0;
+        uint16_t fields = 0; // of usage, a bit each
+        bool usage_is_null = false;
+        uint8_t spots_before_cut = 0;
+        uint8_t spots_before_cut_end = 0;
+        uint8_t spots = 0;
+        spot at[max_spots];
+        chunk_facts facts;
+
+        bool find_spots();
+        bool add_count(usage_field field, size_t value);
+        bool add_number(usage_field field, size_t value);
+        bool add_spot(const spot& s);
+    };
+
+    text_pattern patterns_[2];
+    uint8_t current_ = 0; // the other one is the draft
+};
+
+} // namespace llm

@@ -1,0 +1,324 @@
+# Why: a reply without counts is not free. What is charged then has to be near the truth, and has to say what it is.
+
+use strict;
+use warnings;
+
+use LLM::Test;
+
+my @names = qw(plain limited first second);
+
+my $t = LLM::Test->new(
+    status => [ 0, '/status' ],
+    files  => { 'keys.json' => key_file([ map { { name => $_, secret => "sk-$_", user => "user-$_" } } @names ]) },
+    conf   => <<'EOF');
+%%GLOBALS%%
+http {
+    %%HTTP%%
+    %%PROXY%%
+    llm_zone llm:4m;
+    llm_usage_inject off;
+    llm_api_keys %%DIR%%/keys.json;
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /limited/ {
+            llm_limit per=key tokens=10k/d;
+            proxy_pass http://127.0.0.1:%%PORT_1%%/;
+        }
+        location /down/ { proxy_pass http://127.0.0.1:%%PORT_9%%; }
+        location /slow/ { proxy_read_timeout 100ms; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+        location = /status { llm_api_keys off; llm_status; }
+    }
+}
+EOF
+my $up = $t->upstream(1);
+$t->start;
+
+# Each case has a model of its own, of which nothing is learned yet.
+my $models = 0;
+sub fresh_model { return 'model-' . ++$models }
+
+# Sends a request and answers it. Options: method, uri, key, model, body, bytes (of the body), send (headers), reply => code that gets
+# the upstream's connection, or text; type, cut (the upstream breaks off), headers. Returns the log's line and the client's response.
+sub ask {
+    my (%o) = @_;
+
+    my $id   = $t->new_id;
+    my $c    = $t->client;
+    my @more = (model => $o{model} // fresh_model(), stream => \1);
+    my $body = exists $o{body} ? $o{body} : chat_request_of($o{bytes} // 400, @more);
+    $c->request(
+        $o{method} // 'POST' => $o{uri} // '/v1/chat/completions',
+        headers => [ $t->bearer('sk-' . ($o{key} // 'plain')), @{ $o{send} // [] } ],
+        body    => $body,
+        id      => $id,
+    );
+    if (ref $o{reply}) {
+        $o{reply}->($up->take, $c);
+    } elsif (defined $o{reply}) {
+        my $u = $up->take;
+        $u->head(type => $o{type}, headers => $o{headers}, status => $o{status});
+        $u->piece($o{reply}) if length $o{reply};
+        $o{cut} ? $u->close : $u->finish;
+    }
+    my $r = $c->response;
+    $c->close;
+    return ($t->log_line($id), $r);
+}
+
+sub said { my ($log) = @_; return join '/', map { length $log->{$_} ? $log->{$_} : '-' } qw(prompt_tokens completion_tokens) }
+
+sub is_charged {
+    my ($name, $want, %o) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    case $name => sub {
+        my $key    = $o{key} // 'plain';
+        my $before = $t->totals($key);
+        my ($log)  = ask(%o);
+        is(said($log) . " $log->{usage_source}", $want, 'tokens and their source');
+        is($log->{outcome}, $o{outcome}, 'outcome') if $o{outcome};
+        $t->wait_idle;
+        my $after = $t->totals($key);
+        my @more  = map { $after->{$_} - $before->{$_} } qw(prompt_tokens completion_tokens);
+        is_deeply(\@more, [ map { $_ eq '-' ? 0 : $_ } split m{/}, said($log) ], 'and the key is charged so');
+    };
+    return;
+}
+
+# --- where nothing was learned: four bytes a token of the prompt, 210 a token of a stream, 120 for the APIs with short events
+
+my $word = chunk('word');
+my $n = int(1000 * length($word) / 210 + 0.5);
+is_charged('a stream without usage', "100/$n estimated", reply => $word x 1000 . done(), outcome => 'ok');
+is_charged('of which nothing is content but the middle', "100/$n estimated",
+    reply => chunk('') x 100 . $word x 1000 . done(), outcome => 'ok');
+is_charged('one word', '100/1 estimated', reply => $word . done());
+is_charged('no word', '100/0 estimated', reply => done());
+is_charged('a cut stream', "100/$n estimated", reply => $word x 1000, cut => 1, outcome => 'upstream_error');
+is_charged('cut before any event', '100/0 estimated', reply => '', cut => 1, outcome => 'upstream_error');
+is_charged('12 zero usage, then cut', '100/2 estimated', cut => 1,
+    reply => event('{"choices":[{"index":0,"text":"a","finish_reason":null}],' . usage(0, 0) . '}') x 3);
+is_charged('23 content, then an error', '100/1 estimated', outcome => 'upstream_error',
+    reply => $word . event('{"error": {"message": "x", "code": 400}}') . done());
+is_charged('24 content, then an error line', '100/1 estimated', outcome => 'upstream_error',
+    reply => $word . qq(error: {"code":500}\n\n));
+is_charged('25 cut within a number', '100/0 estimated', cut => 1,
+    reply => substr(final_usage(7, 10), 0, index(final_usage(7, 10), '"completion_tokens":1') + 21));
+is_charged('an error in place of the first word', '-/- none', outcome => 'upstream_error',
+    reply => event('{"error": {"message": "x", "code": 400}}') . done());
+is_charged('lines without counts', '100/10 estimated', type => 'application/x-ndjson', uri => '/api/generate',
+    reply => sprintf(qq({"model":"m","response":"%s","done":false}\n), 'x' x 76) x 10);
+{
+    my $cached = qq({"model":"m","response":"a","done":false}\n{"model":"m","response":"","done":true,"eval_count":10}\n);
+    is_charged('36 a cached prompt', '100/10 estimated', type => 'application/x-ndjson', uri => '/api/generate', reply => $cached);
+    my $whole = '{"model":"m","response":"a","done":true,"eval_count":10}';
+    is_charged('36 not streamed', '100/10 estimated', type => 'application/json', uri => '/api/generate', reply => $whole);
+}
+is_charged('JSON without usage', '100/10 estimated', type => 'application/json', reply => '{"choices":[{"text":"xxxxxxxxxxxxxx"}]}' . ' ');
+is_charged('vectors without usage', '100/0 estimated', type => 'application/json', uri => '/v1/embeddings',
+    reply => '{"data":[{"embedding":[0.1,0.2]}]}');
+is_charged('images are no text', '1048576/1 estimated', bytes => 5_000_000, reply => $word . done());
+
+# --- what costs nothing
+
+is_charged('a list of tokens', '-/- none', type => 'application/json', uri => '/tokenize', reply => '{"count":3,"max_model_len":9,"tokens":[1,2,3]}');
+is_charged('a count of tokens', '-/- none', type => 'application/json', uri => '/v1/messages/count_tokens', reply => '{"input_tokens":14}');
+is_charged('a list of models', '-/- none', method => 'GET', body => undef, uri => '/v1/models', type => 'application/json',
+    reply => '{"object":"list","data":[{"id":"m"}]}');
+is_charged('a stream that nothing was asked for with', '-/- none', method => 'GET', body => undef, reply => $word . done());
+is_charged("the upstream says $_", '-/- none', status => $_, reply => $word . done(), outcome => 'upstream_error') for 400, 429, 500, 503;
+is_charged('an upstream that can not be reached', '-/- none', uri => '/down/', outcome => 'upstream_error');
+is_charged('an upstream that does not answer in time', '-/- none', uri => '/slow/', outcome => 'upstream_error', reply => sub { $_[1]->wait_head });
+is_charged('a form', '-/- none', send => [ 'Content-Type' => 'multipart/form-data; boundary=b' ],
+    body => "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nxxx\r\n--b--\r\n", type => 'application/json', reply => '{"text":"hi"}');
+is_charged('a reply of another type', '-/- none', type => 'audio/mpeg', reply => 'xxx');
+
+# --- what is known in part
+
+sub anthropic {
+    my ($n) = @_;
+
+    return join '',
+        map { "event: $_->[0]\ndata: $_->[1]\n\n" }
+        [ message_start => '{"type":"message_start","message":{"usage":{"input_tokens":7,"cache_read_input_tokens":30,'
+            . '"cache_creation_input_tokens":40,"output_tokens":2}}}' ],
+        ([ content_block_delta => '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"' . 'x' x 8 . '"}}' ]) x $n;
+}
+{
+    my $delta = (length(anthropic(1)) - length anthropic(0)) / 120;
+    is_charged('Anthropic\'s begin, then cut', '77/' . (2 + int(50 * $delta + 0.5)) . ' estimated', uri => '/v1/messages', cut => 1,
+        reply => anthropic(50));
+    is_charged('the same, but it ends in good order', '77/' . (2 + int(50 * $delta + 0.5)) . ' estimated', uri => '/v1/messages',
+        reply => anthropic(50));
+    is_charged('Anthropic\'s begin alone', '77/2 partial', uri => '/v1/messages', cut => 1, reply => anthropic(0));
+}
+is_charged('counts that go on, then cut', '7/4 partial', cut => 1,
+    reply => chunk('a', usage => usage(7, 3)) . chunk('a', usage => usage(7, 4)));
+is_charged('then content without counts', '7/5 estimated', cut => 1, reply => chunk('a', usage => usage(7, 4)) . $word);
+is_charged('timings of each event', '7/4 partial', cut => 1,
+    reply => join '', map { event(qq({"choices":[{"index":0,"delta":{"content":"a"}}],"timings":{"cache_n":4,"prompt_n":3,"predicted_n":$_}})) } 1 .. 4);
+is_charged('counts that begin without the prompt', '100/4 estimated', cut => 1, reply => chunk('a', usage => usage(0, 4)));
+
+is_charged('TGI\'s headers', '14/5 upstream', type => 'application/json', uri => '/generate', reply => '{"generated_text":"hi"}',
+    headers => [ 'x-prompt-tokens' => 14, 'X-Generated-Tokens' => 5 ]);
+is_charged('TGI\'s details say it better', '3/4 upstream', type => 'application/json', uri => '/generate',
+    reply => '{"generated_text":"hi","details":{"generated_tokens":4,"input_length":3}}',
+    headers => [ 'x-prompt-tokens' => 14, 'x-generated-tokens' => 5 ]);
+is_charged("a header that is no count: $_", '100/6 estimated', type => 'application/json', uri => '/generate',
+    reply => '{"generated_text":"hi"}', headers => [ 'x-prompt-tokens' => 14, 'x-generated-tokens' => $_ ])
+    for '-5', 'x', '99999999999999999999', '99999999999';
+
+# --- the Responses API says that it is not whole
+
+sub responses {
+    my (@events) = @_;
+
+    return join '', map { "event: $_->[0]\ndata: {\"type\":\"$_->[0]\",\"sequence_number\":1,$_->[1]}\n\n" } @events;
+}
+{
+    my @begin = (
+        [ 'response.created'           => '"response":{"status":"in_progress","usage":null}' ],
+        [ 'response.output_text.delta' => '"item_id":"msg_1","output_index":0,"content_index":0,"delta":"' . 'x' x 55 . '"' ],
+    );
+    is_charged('34 incomplete, and no usage', '100/1 estimated', uri => '/v1/responses', outcome => 'incomplete',
+        reply => responses(@begin, [ 'response.incomplete' => '"response":{"status":"incomplete","output":["' . 'x' x 5000 . '"],"usage":null}' ]));
+    is_charged('incomplete, with usage', '7/10 upstream', uri => '/v1/responses', outcome => 'incomplete',
+        reply => responses(@begin, [ 'response.incomplete' => '"response":{"status":"incomplete","usage":{"input_tokens":7,"output_tokens":10}}' ]));
+    is_charged('incomplete, not streamed', '7/10 upstream', uri => '/v1/responses', outcome => 'incomplete', type => 'application/json',
+        reply => '{"id":"r","status":"incomplete","output":[],"usage":{"input_tokens":7,"output_tokens":10}}');
+    is_charged('complete', '7/10 upstream', uri => '/v1/responses', outcome => 'ok', type => 'application/json',
+        reply => '{"id":"r","status":"completed","output":[],"usage":{"input_tokens":7,"output_tokens":10}}');
+}
+
+# --- clients that do not wait
+
+case 'a client that leaves before the answer' => sub {
+    my $id = $t->new_id;
+    my $c  = $t->client;
+    $c->request(POST => '/v1/chat/completions', headers => [ $t->bearer('sk-plain') ], body => chat_request_of(400, model => fresh_model()),
+        id => $id);
+    my $u = $up->take;
+    $c->close;
+    ok($u->wait_close, 'the upstream connection ends');
+    my $log = $t->log_line($id);
+    is(said($log) . " $log->{usage_source} $log->{outcome}", '100/0 estimated client_abort', 'is charged with its prompt');
+};
+
+# --- compressed replies
+
+case 'a reply that can not be read' => sub {
+    my $plain = chat_reply(7, 1234);
+    my $path  = $t->write_file('plain', $plain);
+    my $gzip  = `gzip -nc $path`;
+    my $model = fresh_model();
+    my %o = (model => $model, type => 'application/json', reply => $gzip, headers => [ 'Content-Encoding' => 'gzip' ]);
+    my ($log, $r) = ask(%o);
+    ok($r->{body} eq $gzip, 'is passed on');
+    is(said($log) . " $log->{usage_source}", '100/256 estimated', 'where nothing was learned');
+    $t->wait_error_log(qr/\[warn\].*coded as "gzip"/);
+    ask(model => $model, type => 'application/json', reply => chat_reply(50, 1234));
+    ($log) = ask(%o);
+    is(said($log) . " $log->{usage_source}", '50/1234 estimated', 'as the last one of this model');
+};
+
+# --- learning
+
+sub left { my ($r) = @_; return $r->{headers}{'x-ratelimit-remaining-tokens'} }
+
+case 'keys without limits teach as well' => sub {
+    my $model = fresh_model();
+    ask(model => $model, type => 'application/json', reply => chat_reply(40, 60));
+    my ($log, $r) = ask(uri => '/limited/v1/x', key => 'first', model => $model, type => 'application/json', reply => chat_reply(40, 60));
+    is(left($r), 9900, 'what it reserves is what others have used');
+};
+
+case 'an estimate counts against limits' => sub {
+    my $model = fresh_model();
+    my %o = (uri => '/limited/v1/x', key => 'limited', model => $model, reply => $word x 100, cut => 1);
+    my ($log, $r) = ask(%o);
+    my $used = $log->{total_tokens};
+    cmp_ok($used, '>', 150, 'an estimate');
+    is(left($r), 10_000 - 100 - 256, 'what is reserved at first');
+    ($log, $r) = ask(%o);
+    # One more comes back in nine seconds.
+    my $left = 10_000 - $used - 100 - 256;
+    ok(left($r) >= $left && left($r) <= $left + 5, 'the next one has less') or diag(left($r));
+};
+
+case 'embeddings do not reserve for text' => sub {
+    my $model = fresh_model();
+    my %o = (uri => '/limited/v1/embeddings', key => 'second', model => $model, type => 'application/json',
+        reply => '{"data":[{"embedding":[0.1]}],"usage":{"prompt_tokens":80,"total_tokens":80}}');
+    my ($log, $r) = ask(%o);
+    is(said($log), '80/0', 'tokens');
+    is(left($r), 10_000 - 100 - 256, 'at first nothing is known of them');
+    ($log, $r) = ask(%o);
+    is(left($r), 10_000 - 80 - 80, 'then it is known that there is no text');
+};
+
+case 'what is estimated teaches nothing' => sub {
+    my $model = fresh_model();
+    ask(model => $model, reply => $word x 1000 . done());
+    ask(model => $model, reply => $word x 1000 . final_usage(9, 3), cut => 1);
+    ask(model => $model, type => 'application/json', reply => chat_reply(9, 3) =~ s/"usage"/"error":{"message":"x"},"usage"/r);
+    my ($log) = ask(model => $model, reply => $word x 1000 . done());
+    is(said($log), "100/$n", 'the next one is estimated as the first');
+};
+
+case 'a stream is estimated as the last ones of its model were' => sub {
+    my $model = fresh_model();
+    ask(model => $model, reply => $word x 100 . final_usage(50, 300) . done());
+    my ($log) = ask(model => $model, reply => $word x 50, cut => 1);
+    is(said($log), '50/150', 'half of it');
+    ($log) = ask(reply => $word x 50, cut => 1);
+    is(said($log), '100/' . int(50 * length($word) / 210 + 0.5), 'not so another model');
+    ($log) = ask(model => $model, uri => '/v1/messages', cut => 1, reply => anthropic(12));
+    my $delta = (length(anthropic(1)) - length anthropic(0)) / 120;
+    is(said($log), '77/' . (2 + int(12 * $delta + 0.5)), 'nor another API, whose events have another form');
+};
+
+# --- the parts of the counts
+
+case 'cached, written to the cache, reasoning' => sub {
+    my %before = (keys => $t->totals('first'), users => $t->totals('user-first', 'users'));
+    my ($log) = ask(key => 'first', uri => '/v1/messages', reply => anthropic(3)
+            . qq(event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":20,"output_tokens_details":{"thinking_tokens":8}}}\n\n));
+    my @parts = qw(prompt_tokens cached_tokens cache_write_tokens completion_tokens reasoning_tokens);
+    is(join('/', @$log{@parts}), '77/30/40/20/8', 'in the log');
+    is($log->{usage_source}, 'upstream', 'source');
+    $t->wait_idle;
+    for my $kind (qw(keys users)) {
+        my $after = $t->totals($kind eq 'keys' ? 'first' : 'user-first', $kind);
+        is(join('/', map { $after->{$_} - $before{$kind}{$_} } @parts), '77/30/40/20/8', "in the totals of $kind");
+    }
+    ($log) = ask(type => 'application/json', uri => '/tokenize', reply => '{"tokens":[1]}');
+    is(join('/', map { length $log->{$_} ? $log->{$_} : '-' } @parts), '-/-/-/-/-', 'not known where nothing was counted');
+};
+
+case 'tokens per second' => sub {
+    # What is measured is a time, so one has to pass.
+    my $began;
+    my ($log) = ask(reply => sub {
+        my ($u, $c) = @_;
+        $u->head;
+        $u->piece($word);
+        $c->wait_body(length $word);
+        $began = Time::HiRes::time();
+        wait_until('time to pass', sub { Time::HiRes::time() > $began + 0.2 });
+        $u->piece(final_usage(7, 100) . done());
+        $u->finish;
+    });
+    my $seconds = Time::HiRes::time() - $began;
+    like($log->{tokens_per_second}, qr/\A\d+\.\d\z/, 'has one decimal');
+    cmp_ok($log->{tokens_per_second}, '<=', 100 / 0.15, 'not more than they took');
+    cmp_ok($log->{tokens_per_second}, '>=', 100 / ($seconds + 0.1), 'nor less');
+    for ([ 'JSON' => (type => 'application/json', reply => chat_reply(7, 10)) ], [ 'an estimate' => (reply => $word . done()) ],
+        [ 'no content' => (reply => final_usage(7, 10) . done()) ]) {
+        my ($name, %o) = @$_;
+        ($log) = ask(%o);
+        is($log->{tokens_per_second}, '', "not of $name");
+    }
+};
+
+$t->finish;
