@@ -35,6 +35,7 @@ const keys = [
 const logged = {
     test: 'http_x_test', status: 'status', uri: 'uri', authorization: 'http_authorization', key: 'llm_key', user: 'llm_user',
     model: 'llm_model', stream: 'llm_stream', prompt: 'llm_prompt_tokens', completion: 'llm_completion_tokens',
+    cached: 'llm_cached_tokens', cacheWrite: 'llm_cache_write_tokens', reasoning: 'llm_reasoning_tokens',
     total: 'llm_total_tokens', source: 'llm_usage_source', outcome: 'llm_outcome', refusal: 'llm_refusal',
     firstToken: 'llm_time_to_first_token',
 };

@@ -64,11 +64,12 @@ async function check(gateway, one) {
         assert.notEqual(line.source, 'upstream');
         return;
     }
-    assert.deepEqual([line.source, line.prompt, line.completion, line.total],
-                     ['upstream', ...[truth.prompt, truth.completion, truth.total].map(String)]);
-    assert.deepEqual(
-        [counters.prompt_tokens, counters.cached_tokens, counters.completion_tokens, counters.reasoning_tokens, counters.total_tokens],
-        [truth.prompt, truth.cached, truth.completion, truth.reasoning, truth.total]);
+    assert.equal(line.source, 'upstream');
+    assert.deepEqual(Object.fromEntries(Object.keys(truth).map((count) => [count, Number(line[count])])), truth);
+    assert.deepEqual({
+        prompt: counters.prompt_tokens, cached: counters.cached_tokens, cacheWrite: counters.cache_write_tokens,
+        completion: counters.completion_tokens, reasoning: counters.reasoning_tokens, total: counters.total_tokens,
+    }, truth);
 }
 
 // A case:
