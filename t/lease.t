@@ -12,7 +12,7 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file([ { name => 'alice', user => 'ann', secret => 'sk-alice' }, { name => 'other', secret => 'sk-other' } ]),
         'html/file.txt' => "a static file\n",
-        'html/big.txt'  => 'b' x 4_000_000,
+        'html/big.txt'  => 'b' x 64_000_000, # more than sockets take
         'html/page.html' => "before <!--#include virtual=\"/ssi-part\" --> after\n",
     },
     conf => <<'EOF');
@@ -461,6 +461,17 @@ ends 'a static file, HEAD' => { outcome => 'ok' }, sub {
 
 ends 'a static file that is not there' => { status => 404 }, sub {
     return $t->fetch(GET => '/file.txt/nothing', key => 'sk-alice')->{id};
+};
+
+ends 'a client that goes when it has the last word of a stream' => { tokens => '7/10', outcome => 'ok', usage_source => 'upstream' }, sub {
+    my $c = start('/');
+    my $u = $up->take;
+    $u->head;
+    $u->piece(plain_stream(7, 10));
+    $c->wait_body(length plain_stream(7, 10));
+    $c->close;
+    $u->wait_close;
+    return $c->{id};
 };
 
 ends 'a client that goes while a file is sent' => { outcome => 'client_abort' }, sub {

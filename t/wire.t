@@ -62,6 +62,7 @@ sub check_reply {
     }
 
     is($log->{outcome}, $o{outcome} // 'ok', 'outcome');
+    is($log->{stream}, $o{type} && $o{type} =~ /json\z/ && $o{type} !~ /nd/ ? 0 : 1, 'a stream or not');
     if ($o{estimated}) {
         is($log->{usage_source}, 'estimated', 'estimated');
         cmp_ok($log->{prompt_tokens}, '>', 0, 'the prompt is not free');

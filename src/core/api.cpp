@@ -69,4 +69,9 @@ api api_of_path(std::string_view target)
     return after_api != 0 && is_ollama(target.substr(after_api, at - after_api)) ? api::ollama : api::openai;
 }
 
+bool streams_unasked(std::string_view path)
+{
+    return path.ends_with("/api/chat") || path.ends_with("/api/generate");
+}
+
 } // namespace llm

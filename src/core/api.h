@@ -16,4 +16,7 @@ enum class api : uint8_t {
 // By the path that the client asked for. A query may follow it. What is not known is OpenAI's.
 api api_of_path(std::string_view target);
 
+// Whether a request to this path streams unless it says otherwise: Ollama's chat and generate do.
+bool streams_unasked(std::string_view path);
+
 } // namespace llm

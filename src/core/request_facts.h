@@ -84,6 +84,8 @@ public:
     // `stream` has a value that a lenient server may take for true: all but false, null, 0 and the words for
     // them.
     bool may_stream() const { return stream_ == request_flag::yes || stream_ == request_flag::unclear; }
+    // `stream` is not there.
+    bool leaves_stream_open() const { return stream_ == request_flag::absent; }
     // `stream` has a value that every server that takes it at all takes for true.
     bool surely_streams() const { return stream_ == request_flag::yes; }
     // The largest of the API's names for it that are given; of one choice, in tokens.

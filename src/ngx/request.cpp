@@ -27,6 +27,13 @@ request_ctx* search_pool(ngx_http_request_t* r)
     return nullptr;
 }
 
+// A client that has read a stream to its last word need not wait for the end of the connection.
+bool said_all(const request_ctx& ctx)
+{
+    return ctx.reading_reply && ctx.usage.form() != reply_form::json
+           && (ctx.usage.done_seen() || ctx.usage.final());
+}
+
 outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
 {
     ngx_connection_t* c = r->connection;
@@ -37,10 +44,10 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     if (ctx.reading_reply && ctx.usage.error_seen()) {
         return outcome::upstream_error;
     }
-    if (ctx.drains || (!ctx.complete && (c->error || c->timedout))) {
+    if (ctx.drains || (!ctx.complete && (c->error || c->timedout) && !said_all(ctx))) {
         return outcome::client_abort;
     }
-    if (!ctx.complete || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
+    if ((!ctx.complete && !c->error && !c->timedout) || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
         return outcome::upstream_error;
     }
     return ctx.reading_reply && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;

@@ -3,6 +3,8 @@
 #include "headers_in.h"
 #include "request.h"
 
+#include "core/api.h"
+
 #include <algorithm>
 
 namespace llm {
@@ -37,7 +39,7 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     if (ctx.fault != body_fault::none) {
         return;
     }
-    ctx.stream = ctx.facts.may_stream();
+    ctx.stream = ctx.facts.may_stream() || (ctx.facts.leaves_stream_open() && streams_unasked(view(r->uri)));
     ctx.prompts = ctx.facts.prompts();
     ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens()), ctx.facts.choices()};
     if (ctx.facts.has_model()) {

@@ -253,6 +253,15 @@ TEST(status_answer, no_error_is_a_404)
     }
 }
 
+TEST(api, streams_unasked)
+{
+    EXPECT_TRUE(streams_unasked("/api/chat"));
+    EXPECT_TRUE(streams_unasked("/ollama/api/generate"));
+    for (const char* path : {"/api/embed", "/v1/chat/completions", "/api/chat/completions", "/chat", ""}) {
+        EXPECT_FALSE(streams_unasked(path)) << path;
+    }
+}
+
 TEST(api, by_the_path)
 {
     const std::pair<std::string_view, api> paths[] = {
