@@ -108,6 +108,10 @@ uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, cons
         return end;
     }
     if (in_usage_) {
+        // It is cut when it is whole, so that what turns out to be no JSON stays as it is.
+        if (end - cut_from_ <= max_held) {
+            return cut_from_;
+        }
         sink(cut_from_, end);
         cut_from_ = end;
         return end;

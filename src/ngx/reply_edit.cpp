@@ -62,6 +62,7 @@ bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
 {
     out = nullptr;
     last_ = &out;
+    bool flushes = false;
     for (ngx_chain_t* cl = in; cl; cl = cl->next) {
         ngx_buf_t* b = cl->buf;
         bool is_last = b->last_buf;
@@ -72,8 +73,10 @@ bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
         if (is_last ? !end(b, has_bytes) : !has_bytes && !link(b)) {
             return false;
         }
+        flushes = flushes || b->flush;
     }
-    return true;
+    // The reply's header may still wait for that.
+    return out || !flushes || link_flush();
 }
 
 // A buffer with these bytes that may be written to.
@@ -240,6 +243,18 @@ bool reply_edit::link(ngx_buf_t* b)
     *last_ = cl;
     last_ = &cl->next;
     return true;
+}
+
+// A buffer without bytes, which pushes out what is there.
+bool reply_edit::link_flush()
+{
+    ngx_buf_t* b = buffer(0);
+    if (!b) {
+        return false;
+    }
+    b->temporary = 0;
+    b->flush = 1;
+    return link(b);
 }
 
 void reply_edit::passed_on(ngx_chain_t* out)

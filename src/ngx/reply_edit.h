@@ -34,6 +34,7 @@ private:
     bool hold(const u_char* from, size_t size);
     ngx_buf_t* buffer(size_t size);
     bool link(ngx_buf_t* b);
+    bool link_flush();
 
     ngx_pool_t* pool_;
     usage_reader& reader_;

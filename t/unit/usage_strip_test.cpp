@@ -132,6 +132,7 @@ TEST(usage_strip, all_else_stays)
                  chunk("\"x\":{\"usage\":1},\"y\":[{\"usage\":2}],", ""),
                  std::string("data: {\"choices\":[{\"usage\":1}],\"text\":\"\\\"usage\\\":1\"}\n\n"),
                  std::string("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7}\n\n"),
+                 chunk("", ",\"usage\":{\"prompt_tokens\":7,\"x\"y:1}"),
                  std::string("data: not json \"usage\":null\n\n"),
                  std::string("event: x\n\n\n\n\ndata\n\n"),
                  std::string("data: [DONE]"),
