@@ -83,7 +83,7 @@ private:
         uint32_t completion = 0;
     };
 
-    struct call; // what holds during one call of feed() or finish()
+    struct call; // see usage_call.h
 
     static void take(void* of, const json_event& event);
     void on(const json_event& event, const call& in);
