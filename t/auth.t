@@ -35,10 +35,7 @@ my $t = LLM::Test->new(
         'other.json' => key_file([ { name => 'both-other', secret => 'sk-both' }, { name => 'dora', secret => 'sk-dora' } ]),
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:8m;
     llm_api_keys %%DIR%%/keys.json;
     upstream model { server 127.0.0.1:%%PORT_1%%; }

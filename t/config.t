@@ -15,10 +15,7 @@ my $t = LLM::Test->new(
         'more.json'  => key_file([ { name => 'bob',   secret => 'sk-bob' } ]),
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     server {
         listen 127.0.0.1:%%PORT_0%%;
@@ -33,9 +30,7 @@ sub conf_with {
     my ($http, $server, $location) = map { $_ // '' } @_[ 0 .. 2 ];
 
     return <<"EOF";
-%%GLOBALS%%
-http {
-    %%HTTP%%
+%%HTTP_BEGIN%%
     $http
     server {
         listen 127.0.0.1:%%PORT_0%%;
@@ -181,7 +176,7 @@ case 'without a master' => sub {
         workers => 0,
         status  => [ 0, '/status' ],
         files   => { 'keys.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]), 'html/x' => 'x' },
-        conf    => conf_with($zone, 'location = /status { llm_status; }', $keys) =~ s/^http/master_process off;\nhttp/mr,
+        conf    => conf_with($zone, 'location = /status { llm_status; }', $keys),
     );
     $single->start;
     is($single->fetch(GET => '/x')->{status}, 401, 'a key is needed');

@@ -31,10 +31,7 @@ my $t = LLM::Test->new(
         'passwords'  => '',
     },
     conf => <<'EOC');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_zone other:1m;
     llm_api_keys %%DIR%%/keys.json zone=llm;

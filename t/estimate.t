@@ -11,10 +11,7 @@ my $t = LLM::Test->new(
     status => [ 0, '/status' ],
     files  => { 'keys.json' => key_file([ map { { name => $_, secret => "sk-$_", user => "user-$_" } } @names ]) },
     conf   => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_usage_inject off;
     llm_api_keys %%DIR%%/keys.json;

@@ -7,10 +7,7 @@ use warnings;
 use LLM::Test;
 
 my $conf = <<'EOF';
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     server {
         listen 127.0.0.1:%%PORT_0%%;
         location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }

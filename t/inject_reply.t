@@ -12,10 +12,7 @@ my $t = LLM::Test->new(
     status => [ 0, '/status' ],
     files  => { 'keys.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]) },
     conf   => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     proxy_cache_path %%DIR%%/temp/cache keys_zone=cache:1m;

@@ -16,10 +16,7 @@ my $t = LLM::Test->new(
         'other.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]),
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     keepalive_requests 10000;

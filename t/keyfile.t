@@ -10,10 +10,7 @@ use JSON::PP;
 use LLM::Test;
 
 my $conf = <<'EOF';
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     server {

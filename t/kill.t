@@ -14,10 +14,7 @@ my $t = LLM::Test->new(
     alerts  => [ qr/worker process \d+ exited on signal 9/ ],
     files   => { 'keys.json' => key_file([ map { { name => "k$_", user => 'user-' . $_ % 3, secret => "sk-k$_" } } 0 .. $n_keys - 1 ]) },
     conf    => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_usage_inject off;
     llm_zone llm:8m;
     server {

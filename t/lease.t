@@ -16,10 +16,7 @@ my $t = LLM::Test->new(
         'html/page.html' => "before <!--#include virtual=\"/ssi-part\" --> after\n",
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_usage_inject off;
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
@@ -614,10 +611,7 @@ case 'no room for another lease' => sub {
         status => [ 0, '/status' ],
         files  => { 'keys.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]) },
         conf   => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_usage_inject off;
     llm_zone llm:512k;
     server {

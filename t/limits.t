@@ -75,10 +75,7 @@ my $t = LLM::Test->new(
     status  => [ 0, '/status' ],
     files   => { 'keys.json' => key_file(\@keys, plans => \%plans) },
     conf    => <<"EOF");
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:8m;
     llm_api_keys %%DIR%%/keys.json;
     llm_limit concurrency=11;
@@ -173,9 +170,7 @@ sub conf_with {
     my ($http, $server, $location) = map { $_ // '' } @_[ 0 .. 2 ];
 
     return <<"EOF";
-%%GLOBALS%%
-http {
-    %%HTTP%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/check.json;
     $http
@@ -819,10 +814,7 @@ my @few = (
     { name => 'limited', secret => 'sk-limited', limits => { quota => '900/total' } },
 );
 my $conf = <<'EOF';
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     server {

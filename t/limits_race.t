@@ -86,10 +86,7 @@ my $t = LLM::Test->new(
     status  => [ 0, '/status' ],
     files   => { 'keys.json' => key_file(\@keys) },
     conf    => <<"EOF");
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     $zones
     llm_zone all:1m;
     llm_zone failures:1m;
@@ -269,10 +266,7 @@ $t = LLM::Test->new(
     alerts  => [ qr/worker process \d+ exited on signal 9/ ],
     files   => { 'keys.json' => key_file(\@keys) },
     conf    => <<"EOF");
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     llm_usage_weights prompt=0;

@@ -11,10 +11,7 @@ use LLM::Test;
 
 my %keys = map { $_ => { name => $_, user => "user-$_", secret => "sk-$_" } } qw(alice bob carol);
 my $conf = <<'EOF';
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_usage_inject off;
     llm_zone llm:8m;
     server {

@@ -19,10 +19,7 @@ my $t = LLM::Test->new(
         ]),
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     llm_usage_inject off;

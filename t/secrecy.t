@@ -13,10 +13,7 @@ my $t = LLM::Test->new(
                 { name => 'late', secret => 'sk-secret-late', expires => '2020-01-01T00:00:00Z' } ]),
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     log_format headers '$http_x_test|$remote_user|$http_authorization|$http_x_api_key|$http_api_key|$request';

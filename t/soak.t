@@ -47,10 +47,7 @@ my $t = LLM::Test->new(
     alerts => [ qr/worker process \d+ exited on signal 9/, qr/shared memory zone "llm" was locked by/ ],
     files  => { 'keys.json' => key_file(\@keys) },
     conf   => <<"EOF");
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     set_real_ip_from 127.0.0.1;

@@ -26,10 +26,7 @@ my $t = LLM::Test->new(
         'other.json'  => key_file([ { name => 'other', secret => 'sk-other' } ]),
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_usage_inject off;
     llm_zone llm:8m;
     llm_zone other:1m;

@@ -10,10 +10,7 @@ my $t = LLM::Test->new(
     status => [ 0, '/status' ],
     files  => { 'keys.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]) },
     conf   => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_usage_inject off;
     server {

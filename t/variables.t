@@ -15,10 +15,7 @@ my $t = LLM::Test->new(
         ]),
     },
     conf => <<'EOF');
-%%GLOBALS%%
-http {
-    %%HTTP%%
-    %%PROXY%%
+%%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     log_format plain '$http_x_test|$llm_key|$llm_user|$llm_model|$llm_stream|$llm_prompt_tokens|$llm_completion_tokens|$llm_total_tokens|'

@@ -18,7 +18,7 @@ my $t = LLM::Test->new(
         ]),
     },
     conf => join "\n",
-    '%%GLOBALS%%', 'http {', '%%HTTP%%', '%%PROXY%%', 'llm_zone llm:4m; keepalive_requests 100000;', ways_conf(), '}');
+    '%%HTTP_BEGIN%%', 'llm_zone llm:4m; keepalive_requests 100000;', ways_conf(), '}');
 my $up = $t->upstream(1);
 $t->start;
 my $ways = LLM::Ways->new($t, $up, key => 'sk-alice');

@@ -62,7 +62,8 @@ sub case {
     };
 }
 
-# Options: conf => text of nginx.conf with %%GLOBALS%%, %%HTTP%%, %%PROXY%%, %%DIR%%, %%PORT_0%%...; files => { name => text };
+# Options: conf => text of nginx.conf with %%HTTP_BEGIN%% (all up to the inside of http, which the test closes),
+# %%DIR%%, %%PORT_0%%...; files => { name => text };
 # workers => number; status => [ports's number, uri] of an llm_status location; alerts => patterns of alerts that may occur;
 # module => 0 for a run without the module.
 sub new {
@@ -155,18 +156,18 @@ sub expand {
     my $load = $self->{module} ? "load_module $module;" : '';
     # Only root may say as whom workers run.
     my $user = $> == 0 ? 'user nobody nogroup;' : '';
-    my %blocks = (
-        GLOBALS => <<"END",
+    my $master = ($self->{workers} // 1) == 0 ? 'master_process off;' : '';
+    my $begin  = <<"END";
 $load
 $user
 daemon off;
+$master
 worker_processes @{[ $self->{workers} || 1 ]};
 worker_rlimit_core 0;
 pid $dir/nginx.pid;
 error_log $dir/error.log info;
 events { worker_connections 1000; }
-END
-        HTTP => <<"END",
+http {
 log_format llm escape=json '{$log}';
 access_log $dir/access.log llm;
 client_body_temp_path $dir/temp/body;
@@ -176,16 +177,13 @@ uwsgi_temp_path $dir/temp/uwsgi;
 scgi_temp_path $dir/temp/scgi;
 client_max_body_size 64m;
 root $dir/html;
-END
-        PROXY => <<'END',
 proxy_http_version 1.1;
 proxy_set_header Connection "";
 proxy_buffering off;
 proxy_buffer_size 16k;
 proxy_buffers 4 16k;
 END
-    );
-    $text =~ s/%%(GLOBALS|HTTP|PROXY)%%/$blocks{$1}/g;
+    $text =~ s{%%HTTP_BEGIN%%}{$begin};
     $text =~ s/%%DIR%%/$dir/g;
     $text =~ s/%%PORT_(\d+)%%/$self->port($1)/ge;
     return $text;
