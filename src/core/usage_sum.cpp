@@ -4,6 +4,19 @@
 
 namespace llm {
 
+namespace {
+
+// The largest of each, of several events, need not be parts of one whole.
+token_counts parts_within(token_counts c)
+{
+    c.cached = std::min(c.cached, c.prompt);
+    c.cache_write = std::min(c.cache_write, c.prompt - c.cached);
+    c.reasoning = std::min(c.reasoning, c.completion);
+    return c;
+}
+
+} // namespace
+
 void usage_sum::of_choice(uint32_t choice, const usage_counts& counts)
 {
     choice_most_.raise(counts);
@@ -42,11 +55,11 @@ token_counts usage_sum::counts(uint32_t prompts) const
     if (last_words_ != 0) {
         // Choices of one prompt tell the same prompt each.
         const usage_counts& in = prompts <= 1 ? last_most_ : last_sum_;
-        return {.prompt = in.prompt,
-                .completion = last_sum_.completion,
-                .cached = in.cached,
-                .cache_write = in.cache_write,
-                .reasoning = last_sum_.reasoning};
+        return parts_within({.prompt = in.prompt,
+                             .completion = last_sum_.completion,
+                             .cached = in.cached,
+                             .cache_write = in.cache_write,
+                             .reasoning = last_sum_.reasoning});
     }
 
     token_counts total = choices_ != 0 ? of_choices(prompts) : token_counts();
@@ -58,7 +71,7 @@ token_counts usage_sum::counts(uint32_t prompts) const
         total.cache_write = std::max<uint64_t>(total.cache_write, whole.cache_write);
         total.reasoning = std::max<uint64_t>(total.reasoning, whole.reasoning);
     }
-    return total;
+    return parts_within(total);
 }
 
 // Choice i is of prompt i / n, where the request's n is known from how many choices there are.

@@ -336,6 +336,15 @@ TEST(usage, stream_many_choices)
         "7/9");
 }
 
+TEST(usage, parts_stay_within_the_whole)
+{
+    const auto part = [](const char* name) {
+        return choice_event(0, std::string(R"("usage":{"prompt_tokens":7,"completion_tokens":1,")") + name
+                                   + "\":50}");
+    };
+    expect_stream(part("cache_read_input_tokens") + part("cache_creation_input_tokens"), "7/1 cached 7");
+}
+
 TEST(usage, stream_bad_events_do_not_count)
 {
     expect_stream("data: {\"choices\":[]," + usage(7, 10) + "\n\n", "unknown");
