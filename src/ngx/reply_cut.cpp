@@ -2,7 +2,6 @@
 
 #include "clock.h"
 #include "error_reply.h"
-#include "headers_in.h"
 
 #include "core/error_body.h"
 
@@ -18,15 +17,6 @@ constexpr uint64_t extension_step = 64;
 bool can_be_cut(ngx_http_request_t* r)
 {
     return r->upstream && !r->upstream->buffering && r->headers_out.content_length_n < 0;
-}
-
-// Ollama's own API streams a JSON object a line.
-stream_form form_of(ngx_http_request_t* r)
-{
-    constexpr std::string_view json_lines = "application/x-ndjson";
-    return same_without_case(view(r->headers_out.content_type).substr(0, json_lines.size()), json_lines)
-               ? stream_form::json_lines
-               : stream_form::events;
 }
 
 } // namespace
@@ -60,7 +50,9 @@ ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx)
     if (!link || !b) {
         return nullptr;
     }
-    b->last += write_error_event(asked_api(r), form_of(r), error, reinterpret_cast<char*>(b->pos));
+    bool lines = ctx.usage.form() == reply_form::lines;
+    b->last += write_error_event(asked_api(r), lines ? stream_form::json_lines : stream_form::events, error,
+                                 reinterpret_cast<char*>(b->pos));
     b->flush = 1;
     link->buf = b;
     link->next = nullptr;
