@@ -11,13 +11,6 @@ namespace {
 
 constexpr std::string_view front = "data: {";
 constexpr std::string_view back = "}\n\n";
-constexpr size_t max_digits = 9;
-
-// Strings that may differ. They count by being empty or not at most, at whatever place they stand.
-constexpr std::string_view text_names[] = {
-    "content", "text",  "reasoning_content", "reasoning",          "arguments",
-    "id",      "model", "obfuscation",       "system_fingerprint",
-};
 
 // Names that say something in chunks beside usage and choices, where they are not null.
 constexpr std::string_view telling_names[] = {
@@ -36,97 +29,6 @@ bool is_one_of(std::string_view name, const auto& names)
     return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-bool is_hex(char c)
-{
-    const char l = ascii_lower(c);
-    return is_digit(c) || (l >= 'a' && l <= 'f');
-}
-
-template <typename Word>
-bool same_word(const char* a, const char* b)
-{
-    Word x;
-    Word y;
-    std::memcpy(&x, a, sizeof x);
-    std::memcpy(&y, b, sizeof y);
-    return x == y;
-}
-
-template <typename Word>
-bool same_ends(const char* a, const char* b, size_t n)
-{
-    const size_t last = n - sizeof(Word);
-    return same_word<Word>(a, b) && same_word<Word>(a + last, b + last);
-}
-
-// Faster than a call of memcmp for the few bytes between two spots.
-bool same(const char* a, const char* b, size_t n)
-{
-    if (n >= 16) {
-#if defined(__SSE2__)
-        const auto differ = [&](size_t i) {
-            const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i));
-            const __m128i y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i));
-            return _mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) != 0xffff;
-        };
-        for (size_t i = 0; i + 16 < n; i += 16) {
-            if (differ(i)) {
-                return false;
-            }
-        }
-        return !differ(n - 16);
-#else
-        return std::memcmp(a, b, n) == 0;
-#endif
-    }
-    if (n >= 8) {
-        return same_ends<uint64_t>(a, b, n);
-    }
-    if (n >= 4) {
-        return same_ends<uint32_t>(a, b, n);
-    }
-    return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
-}
-
-// The quote that ends the string p lies in; nullptr where the string is not valid, or goes on behind `end`.
-const char* string_end(const char* p, const char* end)
-{
-    for (;;) {
-        p = find_string_stop(p, end);
-        if (p == end || *p == '"') {
-            return p == end ? nullptr : p;
-        }
-        if (*p != '\\' || end - p < 2) {
-            return nullptr;
-        }
-        if (p[1] == 'u') {
-            if (end - p < 6 || !std::all_of(p + 2, p + 6, is_hex)) {
-                return nullptr;
-            }
-            p += 6;
-        } else if (std::string_view("\"\\/bfnrt").find(p[1]) != std::string_view::npos) {
-            p += 2;
-        } else {
-            return nullptr;
-        }
-    }
-}
-
-// The digits of a whole number from p on; 0 where there is none, or a large one.
-size_t number_size(const char* p, const char* end)
-{
-    size_t n = 0;
-    while (p + n != end && is_digit(p[n])) {
-        ++n;
-    }
-    return n > max_digits || (n > 1 && *p == '0') ? 0 : n;
-}
-
 // `count`: no field of usage.
 usage_field field_of(std::string_view name)
 {
@@ -140,65 +42,26 @@ usage_field field_of(std::string_view name)
 
 bool event_pattern::match(std::string_view piece, found& event) const
 {
-    const text_pattern& like = patterns_[current_];
-    const char* const begin = piece.data();
-    const char* const end = begin + piece.size();
-    const char* p = begin;
-    const char* t = like.text;
-    if (like.size == 0) {
-        return false;
-    }
-
+    const pattern& like = patterns_[current_];
     event.facts = &like.facts;
     event.has_usage = !like.usage_is_null;
     if (event.has_usage) {
         event.usage = like.facts.usage;
     }
-    for (const spot* s = like.at;; ++s) {
-        const size_t moved = static_cast<size_t>(p - begin) - static_cast<size_t>(t - like.text);
-        if (s == like.at + like.spots_before_cut) {
+    event.size = like.match(piece, event.usage, [&](size_t spot, size_t moved) {
+        if (spot == like.spots_before_cut) {
             event.cut_begin = like.cut_begin + moved;
         }
-        if (s == like.at + like.spots_before_cut_end) {
+        if (spot == like.spots_before_cut_end) {
             event.cut_end = like.cut_end + moved;
         }
-        const bool last = s == like.at + like.spots;
-        const size_t fixed = static_cast<size_t>(like.text + (last ? like.size : s->begin) - t);
-        if (static_cast<size_t>(end - p) < fixed || !same(p, t, fixed)) {
-            return false;
-        }
-        if (last) {
-            event.size = like.size + moved;
-            return true;
-        }
-        p += fixed;
-        t = like.text + s->end;
-        if (s->is_text) {
-            const char* const from = p;
-            p = find_string_stop(p, end);
-            if (p == end || (*p != '"' && (p = string_end(p, end)) == nullptr) || p == from) {
-                return false;
-            }
-        } else {
-            const char* const from = p;
-            uint32_t value = 0;
-            for (; p != end && is_digit(*p); ++p) {
-                value = value * 10 + static_cast<uint32_t>(*p - '0');
-            }
-            const size_t digits = static_cast<size_t>(p - from);
-            if (digits == 0 || digits > max_digits || (digits > 1 && *from == '0')) {
-                return false;
-            }
-            if (s->field != usage_field::count) {
-                event.usage.put(s->field, value);
-            }
-        }
-    }
+    });
+    return event.size != 0;
 }
 
 bool event_pattern::draft(std::string_view piece)
 {
-    text_pattern& to = patterns_[1 - current_];
+    pattern& to = patterns_[1 - current_];
     to.size = 0;
     if (!piece.starts_with(front)) {
         return false;
@@ -215,7 +78,7 @@ bool event_pattern::draft(std::string_view piece)
 
 void event_pattern::learn(const chunk_facts& facts)
 {
-    text_pattern& from = patterns_[1 - current_];
+    pattern& from = patterns_[1 - current_];
     if (from.size == 0 || facts.choices == 0 || !from.find_spots()) {
         return;
     }
@@ -234,7 +97,7 @@ void event_pattern::learn(const chunk_facts& facts)
 
 // False if the event has not the usual form: one member `usage`, at the top and not its first, and nothing
 // beside that and the choices that says something.
-bool event_pattern::text_pattern::find_spots()
+bool event_pattern::pattern::find_spots()
 {
     const char* const end = text + size - 2;
     spots = 0;
@@ -308,7 +171,7 @@ bool event_pattern::text_pattern::find_spots()
             }
             const spot inside{static_cast<uint16_t>(value + 1), static_cast<uint16_t>(text_end - text), true,
                               usage_field::count};
-            if (is_one_of(name, text_names) && inside.begin != inside.end && !add_spot(inside)) {
+            if (may_differ(name) && inside.begin != inside.end && !add_spot(inside)) {
                 return false;
             }
             p = text_end + 1;
@@ -320,7 +183,7 @@ bool event_pattern::text_pattern::find_spots()
 }
 
 // A count of the usage object. Of two with one name the last would be valid.
-bool event_pattern::text_pattern::add_count(usage_field field, size_t value)
+bool event_pattern::pattern::add_count(usage_field field, size_t value)
 {
     const auto bit = static_cast<uint16_t>(1u << static_cast<unsigned>(field));
     if ((fields & bit) != 0) {
@@ -331,23 +194,13 @@ bool event_pattern::text_pattern::add_count(usage_field field, size_t value)
 }
 
 // False only where there is no room: what is no plain number stays as it is.
-bool event_pattern::text_pattern::add_number(usage_field field, size_t value)
+bool event_pattern::pattern::add_number(usage_field field, size_t value)
 {
-    const size_t digits = number_size(text + value, text + size - 2);
-    const char next = text[value + digits];
-    if (digits == 0 || (next != ',' && next != '}' && next != ' ')) {
+    const size_t digits = plain_number_size(text + value, text + size - 2);
+    if (digits == 0) {
         return true;
     }
     return add_spot({static_cast<uint16_t>(value), static_cast<uint16_t>(value + digits), false, field});
-}
-
-bool event_pattern::text_pattern::add_spot(const spot& s)
-{
-    if (spots == max_spots) {
-        return false;
-    }
-    at[spots++] = s;
-    return true;
 }
 
 } // namespace llm

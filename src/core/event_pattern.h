@@ -2,7 +2,7 @@
 // are compared instead of read. What the comparison takes, the scanner would read to the same end.
 #pragma once
 
-#include "usage_counts.h"
+#include "text_pattern.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +31,7 @@ public:
         usage_fields usage;
     };
 
-    static constexpr size_t max_size = 2048;
+    static constexpr size_t max_size = text_pattern::max_size;
 
     // Whether the event at the front of `piece` is like the pattern; `event` is set only then.
     bool match(std::string_view piece, found& event) const;
@@ -43,36 +43,21 @@ public:
     void learn(const chunk_facts& facts);
 
 private:
-    // What differs from event to event: the inside of a string, which is not empty, or a whole number.
-    struct spot {
-        uint16_t begin;
-        uint16_t end;
-        bool is_text;
-        usage_field field; // of a number; `count`: it means nothing
-    };
-
-    static constexpr size_t max_spots = 12;
-
-    struct text_pattern {
-        char text[max_size];
-        uint16_t size = 0; // 0: there is none
+    struct pattern : text_pattern {
         uint16_t cut_begin = 0;
         uint16_t cut_end = 0;
         uint16_t fields = 0; // of usage, a bit each
         bool usage_is_null = false;
         uint8_t spots_before_cut = 0;
         uint8_t spots_before_cut_end = 0;
-        uint8_t spots = 0;
-        spot at[max_spots];
         chunk_facts facts;
 
         bool find_spots();
         bool add_count(usage_field field, size_t value);
         bool add_number(usage_field field, size_t value);
-        bool add_spot(const spot& s);
     };
 
-    text_pattern patterns_[2];
+    pattern patterns_[2];
     uint8_t current_ = 0; // the other one is the draft
 };
 

@@ -20,8 +20,8 @@ constexpr uint8_t max_unlike = 8;
 
 } // namespace
 
-usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, event_pattern* pattern)
-    : form_(form), prompts_(prompts > 1 ? prompts : 1), pattern_(pattern)
+usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, usage_patterns* patterns)
+    : form_(form), prompts_(prompts > 1 ? prompts : 1), patterns_(patterns)
 {
     if (form == reply_form::sse) {
         strip_.start(strip);
@@ -56,13 +56,9 @@ void usage_reader::feed(std::string_view piece, const cut_sink& cuts)
     switch (form_) {
     case reply_form::none:
         break;
-    case reply_form::json: {
-        call in{*this, reply_paths.parts.data(), piece, scanner_.offset(), cuts};
-        content_seen_ = content_seen_ || !piece.empty();
-        content_end_ += known() ? 0 : piece.size();
-        scanner_.feed(piece, reply_paths.paths.data(), in.sink());
+    case reply_form::json:
+        feed_json(piece, cuts);
         break;
-    }
     case reply_form::sse:
         feed_events(piece, cuts);
         break;
@@ -97,6 +93,44 @@ void usage_reader::finish(const cut_sink& cuts)
     }
 }
 
+void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
+{
+    const bool is_first = !content_seen_ && !piece.empty();
+    content_seen_ = content_seen_ || is_first;
+    content_end_ += known() ? 0 : piece.size();
+    if (alike_) {
+        return;
+    }
+    const bool may_be_whole = is_first && patterns_ != nullptr && piece.front() == '{'
+                              && (piece.back() == '}' || piece.back() == '\n');
+    if (may_be_whole && read_alike(piece)) {
+        alike_ = true;
+        return;
+    }
+
+    reply_notes notes;
+    call in{*this, reply_paths.parts.data(), piece, scanner_.offset(), cuts, may_be_whole ? &notes : nullptr};
+    const size_t size = scanner_.feed(piece, reply_paths.paths.data(), in.sink());
+    if (may_be_whole && scanner_.state() == json_scanner::status::complete && notes.usages == 1
+        && !notes.other && !vectors_ && !error_seen_ && !incomplete_seen_) {
+        patterns_->replies.learn(piece.substr(0, size), {notes.counts.data(), notes.size}, generated_);
+    }
+}
+
+// The first piece of a JSON reply, if it is like one that was read.
+bool usage_reader::read_alike(std::string_view piece)
+{
+    reply_patterns::found reply;
+    if (!patterns_->replies.match(piece, reply)) {
+        return false;
+    }
+    generated_ = reply.generates;
+    if (reply.usage.counts().any()) {
+        sum_.last_word(reply.usage.counts());
+    }
+    return true;
+}
+
 void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
 {
     const char* last = nullptr;
@@ -119,7 +153,7 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
             if (piece.empty()) {
                 break;
             }
-            drafted_ = pattern_ != nullptr && unlike_ != max_unlike && pattern_->draft(piece);
+            drafted_ = patterns_ != nullptr && unlike_ != max_unlike && patterns_->events.draft(piece);
         }
         sse_item item;
         do {
@@ -161,7 +195,7 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
 size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
 {
     event_pattern::found event;
-    if (!pattern_->match(piece, event)) {
+    if (!patterns_->events.match(piece, event)) {
         unlike_ = static_cast<uint8_t>(unlike_ < max_unlike ? unlike_ + 1 : unlike_);
         alike_ = unlike_ < max_unlike;
         return 0;
@@ -256,7 +290,7 @@ void usage_reader::on_event_end(const cut_sink& cuts)
         count_event(stream_.event_begin(), stream_.offset());
     }
     if (drafted_ && whole && has_choices_) {
-        pattern_->learn({reading_, event_choices_, choice_index_, event_content_});
+        patterns_->events.learn({reading_, event_choices_, choice_index_, event_content_});
         alike_ = true;
     }
     drafted_ = false;

@@ -4,6 +4,7 @@
 #include "event_pattern.h"
 #include "json_scan.h"
 #include "reply_form.h"
+#include "reply_pattern.h"
 #include "sse.h"
 #include "usage_strip.h"
 #include "usage_sum.h"
@@ -14,6 +15,12 @@
 
 namespace llm {
 
+// What readers share, and keep from one reply to the next: it makes those that look alike faster.
+struct usage_patterns {
+    event_pattern events;
+    reply_patterns replies;
+};
+
 // Reads the replies of OpenAI's chat, completions, responses and embeddings, Anthropic's messages, Ollama's
 // and llama.cpp's own APIs, TGI's and SGLang's generate, rerank and score, as hosted and self-hosted servers
 // send them. Which of them it is, the reply shows: names of one mean nothing else in another. All zero bytes
@@ -22,14 +29,13 @@ class usage_reader {
 public:
     usage_reader() = default;
     // `prompts` as request_facts::prompts(): with more than one, the prompt counts of several last words are
-    // added. Only of a stream of events something can be stripped. `pattern`, which readers share and which
-    // outlives them, makes streams faster that have usage in each event.
+    // added. Only of a stream of events something can be stripped. `patterns` outlive the reader.
     usage_reader(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
-                 event_pattern* pattern = nullptr);
+                 usage_patterns* patterns = nullptr);
     void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
-               event_pattern* pattern = nullptr)
+               usage_patterns* patterns = nullptr)
     {
-        *this = usage_reader(form, prompts, strip, pattern);
+        *this = usage_reader(form, prompts, strip, patterns);
     }
     void feed(std::string_view piece) { feed(piece, {}); }
     // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
@@ -96,6 +102,8 @@ private:
     void on_content(const json_event& event, bool parts_count);
     void on_timing(usage_field field, const json_event& event);
     void on_json_end(const json_event& event);
+    void feed_json(std::string_view piece, const cut_sink& cuts);
+    bool read_alike(std::string_view piece);
     void feed_events(std::string_view piece, const cut_sink& cuts);
     void feed_lines(std::string_view piece);
     size_t pass_over(std::string_view piece, const char*& last);
@@ -124,16 +132,16 @@ private:
     uint8_t told_in_a_row_ = 0; // events that were tried to be passed over and could not be
     uint8_t tries_off_ = 0;     // events to be read before that is tried again
     bool at_line_ = true;       // of lines: between two of them
-    bool alike_ = false;        // the last event had usage: the next may be like the pattern
-    bool drafted_ = false;      // the event that is being read may become the pattern
-    uint8_t unlike_ = 0;        // events that were not like it, one after the other
+    bool alike_ = false;   // the last event had usage: the next may be like the pattern. JSON: all is read
+    bool drafted_ = false; // the event that is being read may become the pattern
+    uint8_t unlike_ = 0;   // events that were not like it, one after the other
     uint32_t prompts_ = 1;
     uint32_t usages_ = 0; // after content
     uint64_t settled_ = 0;
     uint64_t content_begin_ = 0; // of what no usage has counted
     uint64_t content_end_ = 0;
     uint64_t counted_ = 0;
-    event_pattern* pattern_ = nullptr;
+    usage_patterns* patterns_ = nullptr;
     sse_reader stream_;
 
     // Of the event that is being read.

@@ -4,7 +4,7 @@
 #include "ngx.hpp"
 #include "zone.h"
 
-#include "core/event_pattern.h"
+#include "core/usage.h"
 #include "core/usage_inject.h"
 
 namespace llm {
@@ -13,7 +13,7 @@ struct main_conf {
     ngx_array_t zones;   // zone_conf*
     ngx_array_t sources; // key_source*
     ngx_event_t sweep;   // timer, see worker.cpp
-    event_pattern pattern; // of all streams of this worker
+    usage_patterns patterns; // of all replies in this worker
 };
 
 // How errors are answered: the value of llm_errors.

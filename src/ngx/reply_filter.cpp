@@ -57,7 +57,7 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
         return true;
     }
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
-    new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &main_conf_of(r)->pattern);
+    new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &main_conf_of(r)->patterns);
     ctx.reading_reply = true;
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;

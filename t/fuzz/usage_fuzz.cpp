@@ -17,20 +17,21 @@ constexpr std::string_view content = "data: {\"choices\":[{\"index\":0,\"delta\"
 std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t prompts, bool after_content)
 {
     std::string log;
-    static event_pattern pattern; // what one reader has learned, others use
+    static usage_patterns patterns; // what one reader has learned, others use
     usage_reader reader;
     const auto note = [&] {
         const token_counts c = reader.counts();
         for (const uint64_t n :
              {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning, uint64_t{reader.known()},
               uint64_t{reader.incomplete_seen()}, uint64_t{reader.final()}, uint64_t{reader.content_seen()},
-              uint64_t{reader.error_seen()}, uint64_t{reader.done_seen()}})
+              uint64_t{reader.error_seen()}, uint64_t{reader.done_seen()}, uint64_t{reader.generates()},
+              uint64_t{reader.has_vectors()}})
             log += std::to_string(n) + ' ';
         if (c.cached + c.cache_write > c.prompt || c.reasoning > c.completion
             || (reader.final() && !reader.known()))
             abort();
     };
-    reader.start(form, prompts, strip_what::nothing, &pattern);
+    reader.start(form, prompts, strip_what::nothing, &patterns);
     if (after_content)
         reader.feed(content);
     in_pieces(text, seed, [&](std::string_view piece) { reader.feed(piece); });

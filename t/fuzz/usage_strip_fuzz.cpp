@@ -113,10 +113,10 @@ struct output {
 
 std::string stripped(std::string_view text, strip_what what, uint32_t seed)
 {
-    static event_pattern pattern; // what one reader has learned, others use
+    static usage_patterns patterns; // what one reader has learned, others use
     output o;
     usage_reader reader;
-    reader.start(reply_form::sse, 1, what, &pattern);
+    reader.start(reply_form::sse, 1, what, &patterns);
     in_pieces(text, seed, [&](std::string_view piece) {
         o.all += piece;
         reader.feed(piece, {output::cut, &o});

@@ -125,11 +125,11 @@ struct seen {
     }
 };
 
-seen read(const std::vector<std::string>& events, strip_what strip, event_pattern* pattern)
+seen read(const std::vector<std::string>& events, strip_what strip, usage_patterns* patterns)
 {
     seen all;
     usage_reader reader;
-    reader.start(reply_form::sse, 1, strip, pattern);
+    reader.start(reply_form::sse, 1, strip, patterns);
     const cut_sink cuts{seen::cut, &all};
     for (const std::string& event : events) {
         all.text += event;
@@ -161,7 +161,7 @@ TEST(event_pattern, changes_nothing_that_is_told)
         "data: {\"choices\":[{\"index\":0,\"usage\":" + counts(1, 1) + "}],\"usage\":" + counts(7, 5)
             + "}\n\n",
     };
-    event_pattern shared;
+    usage_patterns shared;
     uint32_t random = 1;
     for (int round = 0; round < 300; ++round) {
         std::vector<std::string> events = {chunk("first", "null")};

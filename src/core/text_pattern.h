@@ -1,0 +1,156 @@
+// Text that differs from other text only in strings and whole numbers whose places are known. What the
+// comparison takes, json_scanner would read to the same end. Internal to event_pattern and reply_pattern.
+#pragma once
+
+#include "bytes.h"
+#include "usage_counts.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace llm {
+
+class text_pattern {
+public:
+    // What differs: the inside of a string, which is not empty, or a whole number. `begin` and `end` are
+    // places in the pattern's text; what stands between them means nothing.
+    struct spot {
+        uint16_t begin;
+        uint16_t end;
+        bool is_text;
+        usage_field field; // of a number; `count`: it means nothing
+    };
+
+    static constexpr size_t max_size = 2048;
+    static constexpr size_t max_spots = 12;
+    static constexpr size_t max_digits = 9;
+
+    char text[max_size];
+    uint16_t size = 0; // 0: there is none
+    uint8_t spots = 0;
+    spot at[max_spots];
+
+    bool add_spot(const spot& s)
+    {
+        if (spots == max_spots) {
+            return false;
+        }
+        at[spots++] = s;
+        return true;
+    }
+
+    // How many bytes of the front of `piece` are like the pattern; 0 if it is not. The numbers found are put
+    // into `counts`. `on_spot` is called with each index, from 0 to `spots`, before what stands in front of
+    // that spot is compared, and by how much `piece` is longer than the pattern there (modulo 2^64).
+    template <typename OnSpot>
+    size_t match(std::string_view piece, usage_fields& counts, OnSpot on_spot) const;
+};
+
+// The strings that may differ. They count by being empty or not at most, at whatever place they stand.
+bool may_differ(std::string_view name_of_string);
+
+// The quote that ends the string p lies in; nullptr where the string is not valid, or goes on behind `end`.
+const char* string_end(const char* p, const char* end);
+
+// The digits of the whole number that starts at p and that a comma, a brace or a blank follows. 0 where
+// another value stands, or a large one. p[0, the number's size] can be read.
+size_t plain_number_size(const char* p, const char* end);
+
+namespace detail {
+
+template <typename Word>
+bool same_word(const char* a, const char* b)
+{
+    Word x;
+    Word y;
+    std::memcpy(&x, a, sizeof x);
+    std::memcpy(&y, b, sizeof y);
+    return x == y;
+}
+
+template <typename Word>
+bool same_ends(const char* a, const char* b, size_t n)
+{
+    const size_t last = n - sizeof(Word);
+    return same_word<Word>(a, b) && same_word<Word>(a + last, b + last);
+}
+
+// Faster than a call of memcmp for the few bytes between two spots.
+inline bool same(const char* a, const char* b, size_t n)
+{
+    if (n >= 16) {
+#if defined(__SSE2__)
+        const auto differ = [&](size_t i) {
+            const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i));
+            const __m128i y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i));
+            return _mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) != 0xffff;
+        };
+        for (size_t i = 0; i + 16 < n; i += 16) {
+            if (differ(i)) {
+                return false;
+            }
+        }
+        return !differ(n - 16);
+#else
+        return std::memcmp(a, b, n) == 0;
+#endif
+    }
+    if (n >= 8) {
+        return same_ends<uint64_t>(a, b, n);
+    }
+    if (n >= 4) {
+        return same_ends<uint32_t>(a, b, n);
+    }
+    return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+}
+
+} // namespace detail
+
+template <typename OnSpot>
+size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot on_spot) const
+{
+    const char* const begin = piece.data();
+    const char* const end = begin + piece.size();
+    const char* p = begin;
+    const char* t = text;
+    if (size == 0) {
+        return 0;
+    }
+    for (size_t i = 0;; ++i) {
+        const size_t moved = static_cast<size_t>(p - begin) - static_cast<size_t>(t - text);
+        on_spot(i, moved);
+        const size_t fixed = static_cast<size_t>(text + (i == spots ? size : at[i].begin) - t);
+        if (static_cast<size_t>(end - p) < fixed || !detail::same(p, t, fixed)) {
+            return 0;
+        }
+        if (i == spots) {
+            return size + moved;
+        }
+        p += fixed;
+        t = text + at[i].end;
+        const char* const from = p;
+        if (at[i].is_text) {
+            p = find_string_stop(p, end);
+            if (p == end || (*p != '"' && (p = string_end(p, end)) == nullptr) || p == from) {
+                return 0;
+            }
+        } else {
+            uint32_t value = 0;
+            for (; p != end && *p >= '0' && *p <= '9'; ++p) {
+                value = value * 10 + static_cast<uint32_t>(*p - '0');
+            }
+            const size_t digits = static_cast<size_t>(p - from);
+            if (digits == 0 || digits > max_digits || (digits > 1 && *from == '0')) {
+                return 0;
+            }
+            if (at[i].field != usage_field::count) {
+                counts.put(at[i].field, value);
+            }
+        }
+    }
+}
+
+} // namespace llm
