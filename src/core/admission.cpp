@@ -49,9 +49,8 @@ std::string_view model_name(const subject_table& subjects, std::string_view mode
 
 } // namespace
 
-static_assert(undo_journal::max_blocks >= 1 + max_scopes);
+static_assert(undo_journal::max_blocks >= 1 + 2 * max_scopes);
 static_assert(undo_journal::max_bytes >= sizeof(lease::holds));
-static_assert(undo_journal::max_bytes >= sizeof(subject) - offsetof(subject, windows));
 
 std::string_view address_name(std::span<const uint8_t> address)
 {
@@ -78,6 +77,7 @@ struct admission::decision {
     const subject* who[max_scopes] = {&nobody, &nobody, &nobody, &nobody, &nobody};
     std::string_view name[max_scopes] = {};
     uint8_t states_taken[max_scopes] = {}; // of requests: bits
+    uint8_t kept = 0;                      // places whose rates are in the journal: bits
     uint32_t hour = hour_of(request.now_ms);
 
     void add(const subject_table& subjects, subject_kind scope, std::string_view its_name, uint32_t known)
@@ -116,24 +116,37 @@ struct admission::decision {
     void report_requests(const gcra& shape, const gcra::view& seen)
     {
         uint64_t taken = as_it_stands ? 0 : 1;
-        uint64_t remaining = less(seen.remaining, taken);
-        if (!report.has_requests || remaining < report.requests_remaining) {
+        if (!report.has_requests
+            || (report.requests_remaining != 0
+                && shape.remain_fewer(seen.used_ns, report.requests_remaining + taken))) {
             report.has_requests = true;
             report.requests_limit = shape.capacity;
-            report.requests_remaining = remaining;
-            report.requests_reset_ms = ms_of(add_up(seen.full_in_ns, taken * shape.interval_ns));
+            report.requests_remaining = less(shape.remaining(seen.used_ns), taken);
+            report.requests_reset_ms = ms_of(add_up(seen.used_ns, taken * shape.interval_ns));
         }
     }
 
-    // `reset_ms` is a function: most limits are not the tightest.
-    template <class F>
-    void report_tokens(uint64_t limit, uint64_t remaining, F&& reset_ms)
+    void report_tokens(const gcra& shape, const gcra::view& seen, uint64_t units)
     {
+        uint64_t taken = as_it_stands ? 0 : units;
+        if (!report.has_tokens
+            || (report.tokens_remaining != 0
+                && shape.remain_fewer(seen.used_ns, add_up(report.tokens_remaining, taken)))) {
+            report.has_tokens = true;
+            report.tokens_limit = shape.capacity;
+            report.tokens_remaining = less(shape.remaining(seen.used_ns), taken);
+            report.tokens_reset_ms = ms_of(add_up(seen.used_ns, multiply_up(taken, shape.interval_ns)));
+        }
+    }
+
+    void report_quota(const limits& what, uint64_t taken, uint32_t at)
+    {
+        uint64_t remaining = less(what.quota, add_up(taken, as_it_stands ? 0 : tokens));
         if (!report.has_tokens || remaining < report.tokens_remaining) {
             report.has_tokens = true;
-            report.tokens_limit = limit;
+            report.tokens_limit = what.quota;
             report.tokens_remaining = remaining;
-            report.tokens_reset_ms = reset_ms();
+            report.tokens_reset_ms = ms_to_end(what.window, at);
         }
     }
 };
@@ -146,7 +159,7 @@ void admission::judge(decision& d, size_t place, const limit_rule& rule) const
 
     if (what.requests.amount && !d.extending) {
         gcra shape = shape_of_requests(what);
-        gcra::view seen = shape.look(s.tat_of(rate_of_requests, shape.interval_ns), now, 1);
+        gcra::view seen = shape.look(s.rates.tat_of(rate_of_requests, shape.interval_ns), now, 1);
         if (!seen.allowed) {
             d.refuse(rule, limit_kind::requests, shape.capacity, ms_of(seen.wait_ns));
         }
@@ -163,21 +176,18 @@ void admission::judge(decision& d, size_t place, const limit_rule& rule) const
     if (what.tokens.amount) {
         gcra shape = shape_of_tokens(what);
         uint64_t units = std::min(d.tokens, shape.capacity);
-        gcra::view seen = shape.look(s.tat_of(rate_of_tokens, shape.interval_ns), now, units);
+        gcra::view seen = shape.look(s.rates.tat_of(rate_of_tokens, shape.interval_ns), now, units);
         if (!seen.allowed) {
             d.refuse(rule, limit_kind::tokens, shape.capacity, ms_of(seen.wait_ns));
         }
         if (!rule.dry_run) {
-            uint64_t taken = d.as_it_stands ? 0 : units;
-            d.report_tokens(shape.capacity, less(seen.remaining, taken), [&] {
-                return ms_of(add_up(seen.full_in_ns, multiply_up(taken, shape.interval_ns)));
-            });
+            d.report_tokens(shape, seen, units);
         }
     }
 
     if (what.window != quota_window::none) {
-        uint32_t hour = std::max(d.hour, s.hour);
-        uint64_t used = s.used_in(what.window, hour);
+        uint32_t hour = std::max(d.hour, s.counts.hour);
+        uint64_t used = s.counts.used_in(what.window, hour);
         uint64_t taken = add_up(used, s.reserved);
         if (rule.hard && !rule.dry_run) {
             d.hard_left = std::min(d.hard_left, less(what.quota, taken));
@@ -188,8 +198,7 @@ void admission::judge(decision& d, size_t place, const limit_rule& rule) const
                      used >= what.quota ? d.ms_to_end(what.window, hour) : limit_refusal::wait_unknown);
         }
         if (!rule.dry_run) {
-            d.report_tokens(what.quota, less(what.quota, add_up(taken, d.as_it_stands ? 0 : d.tokens)),
-                            [&] { return d.ms_to_end(what.window, hour); });
+            d.report_quota(what, taken, hour);
         }
     }
 }
@@ -202,14 +211,19 @@ void admission::take(decision& d, size_t place, const limit_rule& rule)
     const limits& what = rule.what;
     const uint64_t now = d.request.now_ns;
 
+    if ((what.requests.amount | what.tokens.amount) != 0 && !(d.kept >> place & 1)) {
+        d.kept |= static_cast<uint8_t>(1u << place);
+        keep_rates(s);
+    }
+
     if (what.requests.amount) {
         const uint64_t interval_ns = what.requests.interval_ns;
         if (!rule.dry_run
-            || shape_of_requests(what).allows(s.tat_of(rate_of_requests, interval_ns), now, 1)) {
-            unsigned state = s.claim_state(rate_of_requests, interval_ns, now);
-            if (state == subject::own_states || !(d.states_taken[place] >> state & 1)) {
+            || shape_of_requests(what).allows(s.rates.tat_of(rate_of_requests, interval_ns), now, 1)) {
+            unsigned state = s.rates.claim_state(rate_of_requests, interval_ns, now);
+            if (state == subject_rates::own_states || !(d.states_taken[place] >> state & 1)) {
                 d.states_taken[place] |= static_cast<uint8_t>(1u << state);
-                s.take(rate_of_requests, state, interval_ns, now, 1);
+                s.rates.take(rate_of_requests, state, interval_ns, now, 1);
             }
         }
     }
@@ -217,7 +231,8 @@ void admission::take(decision& d, size_t place, const limit_rule& rule)
     if (what.tokens.amount) {
         gcra shape = shape_of_tokens(what);
         uint64_t units = std::min(d.tokens, shape.capacity);
-        bool allowed = !rule.dry_run || shape.allows(s.tat_of(rate_of_tokens, shape.interval_ns), now, units);
+        bool allowed =
+            !rule.dry_run || shape.allows(s.rates.tat_of(rate_of_tokens, shape.interval_ns), now, units);
         lease_hold::rate_hold* held = hold.rates;
         while (held != std::end(hold.rates) && held->interval_ns != 0
                && held->interval_ns != shape.interval_ns) {
@@ -225,10 +240,10 @@ void admission::take(decision& d, size_t place, const limit_rule& rule)
         }
         bool again = held != std::end(hold.rates) && held->interval_ns != 0;
         if (allowed && !again) {
-            unsigned state = s.claim_state(rate_of_tokens, shape.interval_ns, now);
-            s.take(rate_of_tokens, state, shape.interval_ns, now, units);
+            unsigned state = s.rates.claim_state(rate_of_tokens, shape.interval_ns, now);
+            s.rates.take(rate_of_tokens, state, shape.interval_ns, now, units);
             if (held != std::end(hold.rates)) {
-                *held = {shape.interval_ns, static_cast<uint32_t>(units), s.epoch[state],
+                *held = {shape.interval_ns, static_cast<uint32_t>(units), s.rates.epoch[state],
                          static_cast<uint8_t>(state)};
             }
         }
@@ -273,9 +288,19 @@ bool admission::find_or_make_all(decision& d)
     return d.l;
 }
 
-void admission::keep(subject& s)
+void admission::keep_counts(subject& s, bool and_rates)
 {
-    journal_.keep(&s.windows, sizeof s - offsetof(subject, windows));
+    static_assert(offsetof(subject, counts) == offsetof(subject, rates) + sizeof s.rates);
+    if (and_rates) {
+        journal_.keep(&s.rates, sizeof s.rates + sizeof s.counts);
+    } else {
+        journal_.keep(&s.counts, sizeof s.counts);
+    }
+}
+
+void admission::keep_rates(subject& s)
+{
+    journal_.keep(&s.rates, sizeof s.rates);
 }
 
 void admission::prepare(admission_request& request) const
@@ -377,7 +402,6 @@ admission_result admission::admit(const admission_request& request, shared_key& 
             for (lease_hold::rate_hold& held : hold.rates) {
                 held.interval_ns = 0;
             }
-            keep(subjects_.at(hold.who));
         }
     }
     each_rule(request.rules, own, d.places,
@@ -411,7 +435,9 @@ extension_result admission::extend(lease& l, const admission_request& request, c
             continue;
         }
         subject& s = subjects_.at(hold.who);
-        keep(s);
+        if (hold.rates[0].interval_ns != 0) {
+            keep_rates(s);
+        }
         if (hold.windows) {
             hold.reserved = add_up(hold.reserved, d.tokens);
             s.reserved = add_up(s.reserved, d.tokens);
@@ -420,10 +446,10 @@ extension_result admission::extend(lease& l, const admission_request& request, c
             if (held.interval_ns == 0) {
                 continue;
             }
-            unsigned state = s.claim_state(rate_of_tokens, held.interval_ns, request.now_ns);
-            s.take(rate_of_tokens, state, held.interval_ns, request.now_ns, d.tokens);
+            unsigned state = s.rates.claim_state(rate_of_tokens, held.interval_ns, request.now_ns);
+            s.rates.take(rate_of_tokens, state, held.interval_ns, request.now_ns, d.tokens);
             held.tokens = static_cast<uint32_t>(std::min<uint64_t>(held.tokens + d.tokens, UINT32_MAX));
-            held.epoch = s.epoch[state];
+            held.epoch = s.rates.epoch[state];
             held.state = static_cast<uint8_t>(state);
         }
     }

@@ -129,7 +129,8 @@ private:
     void judge(decision& d, size_t place, const limit_rule& rule) const;
     void take(decision& d, size_t place, const limit_rule& rule);
     bool find_or_make_all(decision& d);
-    void keep(subject& s);
+    void keep_counts(subject& s, bool and_rates);
+    void keep_rates(subject& s);
 
     subject_table& subjects_;
     lease_table& leases_;

@@ -6,6 +6,8 @@ namespace llm {
 
 namespace {
 
+constexpr std::string_view usual_target = "/v1/chat/completions";
+
 constexpr std::string_view ollama_names[] = {"chat", "generate", "embed",  "embeddings", "tags",
                                              "show", "ps",       "create", "copy",       "pull",
                                              "push", "delete",   "version"};
@@ -31,6 +33,9 @@ bool is_ollama(std::string_view rest)
 api api_of_path(std::string_view target)
 {
     constexpr std::string_view api_segment = "/api/";
+    if (target == usual_target) {
+        return api::openai;
+    }
     bool has_responses = false;
     size_t after_api = 0;
     size_t at = 0;

@@ -33,9 +33,8 @@ struct gcra {
 
     struct view {
         bool allowed;
-        uint64_t wait_ns;    // until as much would be allowed, if nobody else takes; forever if never
-        uint64_t remaining;  // units that could be taken now
-        uint64_t full_in_ns; // until all of the capacity is there
+        uint64_t wait_ns; // until as much would be allowed, if nobody else takes; forever if never
+        uint64_t used_ns; // until all of the capacity is there
     };
 
     view look(uint64_t tat, uint64_t now, uint64_t units) const
@@ -43,16 +42,25 @@ struct gcra {
         uint64_t used = tat > now ? tat - now : 0;
         uint64_t room = multiply_up(capacity, interval_ns);
         uint64_t cost = multiply_up(units, interval_ns);
-        // Mostly nothing is used, and there is nothing to divide.
-        uint64_t remaining = capacity;
-        if (used != 0 || room == forever) {
-            remaining = used < room ? (room - used) / interval_ns : 0;
-        }
         if (cost > room) {
-            return {false, forever, remaining, used};
+            return {false, forever, used};
         }
         uint64_t allowed_use = room - cost;
-        return {used <= allowed_use, used <= allowed_use ? 0 : used - allowed_use, remaining, used};
+        return {used <= allowed_use, used <= allowed_use ? 0 : used - allowed_use, used};
+    }
+
+    // Units that could be taken now.
+    uint64_t remaining(uint64_t used_ns) const
+    {
+        uint64_t room = multiply_up(capacity, interval_ns);
+        return used_ns < room ? (room - used_ns) / interval_ns : 0;
+    }
+
+    // Whether they are fewer than `units`, which needs no division.
+    bool remain_fewer(uint64_t used_ns, uint64_t units) const
+    {
+        uint64_t room = multiply_up(capacity, interval_ns);
+        return used_ns < room ? room - used_ns < multiply_up(units, interval_ns) : units != 0;
     }
 };
 

@@ -9,14 +9,14 @@ namespace {
 // Replaces what was taken from a rate by what was used.
 void set_right(subject& s, const lease_hold::rate_hold& held, uint64_t used, uint64_t now_ns)
 {
-    unsigned state = s.state_of(rate_of_tokens, held.interval_ns);
-    uint64_t& tat = s.tat[rate_of_tokens][state];
+    unsigned state = s.rates.state_of(rate_of_tokens, held.interval_ns);
+    uint64_t& tat = s.rates.tat[rate_of_tokens][state];
     bool same = state == held.state;
     if (used > held.tokens) {
         // Where its state is another limit's by now, the debt begins now.
-        tat = gcra_owe(same || state != subject::own_states ? tat : std::max(tat, now_ns), held.interval_ns,
-                       used - held.tokens);
-    } else if (same && s.epoch[state] == held.epoch) {
+        tat = gcra_owe(same || state != subject_rates::own_states ? tat : std::max(tat, now_ns),
+                       held.interval_ns, used - held.tokens);
+    } else if (same && s.rates.epoch[state] == held.epoch) {
         tat = gcra_give(tat, held.interval_ns, held.tokens - used);
     }
 }
@@ -34,17 +34,19 @@ void admission::settle(lease& l, const token_progress& used, const moment& now)
             continue;
         }
         subject& s = subjects_.at(hold.who);
-        keep(s);
+        // Those in use come first.
+        const bool has_rates = hold.rates[0].interval_ns != 0;
+        keep_counts(s, has_rates);
         s.in_flight--;
         s.reserved -= hold.reserved;
-        s.totals.requests++;
-        s.totals.prompt += used.prompt;
-        s.totals.cached += used.cached;
-        s.totals.completion += used.completion;
-        s.totals.reasoning += used.reasoning;
-        s.totals.cache_write += used.cache_write;
+        s.counts.totals.requests++;
+        s.counts.totals.prompt += used.prompt;
+        s.counts.totals.cached += used.cached;
+        s.counts.totals.completion += used.completion;
+        s.counts.totals.reasoning += used.reasoning;
+        s.counts.totals.cache_write += used.cache_write;
         if (hold.windows) {
-            s.count(hold.windows, hour, tokens);
+            s.counts.count(hold.windows, hour, tokens);
         }
         for (const lease_hold::rate_hold& held : hold.rates) {
             if (held.interval_ns != 0) {
@@ -81,7 +83,7 @@ admission_result admission::count_failure(const admission_request& request)
         }
         gcra shape = gcra::of(r, r.amount);
         uint64_t tat =
-            number == no_index ? 0 : subjects_.at(number).tat_of(rate_of_requests, shape.interval_ns);
+            number == no_index ? 0 : subjects_.at(number).rates.tat_of(rate_of_requests, shape.interval_ns);
         gcra::view seen = shape.look(tat, request.now_ns, 1);
         if (!seen.allowed && rule.dry_run) {
             result.dry_run_refusals |= dry_run_bit(limit_kind::failures, subject_kind::address);
@@ -112,14 +114,14 @@ admission_result admission::count_failure(const admission_request& request)
         }
         subject& s = subjects_.at(number);
         if (states_taken == 0) {
-            keep(s);
+            keep_rates(s);
         }
         gcra shape = gcra::of(r, r.amount);
-        unsigned state = s.claim_state(rate_of_requests, shape.interval_ns, request.now_ns);
+        unsigned state = s.rates.claim_state(rate_of_requests, shape.interval_ns, request.now_ns);
         if (!(states_taken >> state & 1)) {
             states_taken |= static_cast<uint8_t>(1u << state);
-            if (!rule.dry_run || shape.allows(s.tat[rate_of_requests][state], request.now_ns, 1)) {
-                s.take(rate_of_requests, state, shape.interval_ns, request.now_ns, 1);
+            if (!rule.dry_run || shape.allows(s.rates.tat[rate_of_requests][state], request.now_ns, 1)) {
+                s.rates.take(rate_of_requests, state, shape.interval_ns, request.now_ns, 1);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 namespace llm {
 
-unsigned subject::claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns)
+unsigned subject_rates::claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns)
 {
     for (unsigned i = 0; i < own_states; i++) {
         if (tat[kind][i] > now_ns) {
@@ -20,7 +20,7 @@ unsigned subject::claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t
 }
 
 // Drops what was counted in windows that have ended.
-void subject::begin_hour(uint32_t at)
+void subject_counts::begin_hour(uint32_t at)
 {
     for (size_t i = 0; i < quota_windows; i++) {
         auto w = static_cast<quota_window>(i + 1);
@@ -36,7 +36,7 @@ bool subject::at_rest(const moment& now) const
     if (in_flight != 0) {
         return false;
     }
-    for (const auto& states : tat) {
+    for (const auto& states : rates.tat) {
         for (uint64_t t : states) {
             if (t > now.ns) {
                 return false;
@@ -44,9 +44,9 @@ bool subject::at_rest(const moment& now) const
         }
     }
     uint32_t at = hour_of(now.unix_ms);
-    for (size_t i = 0; windows >> i != 0; i++) {
+    for (size_t i = 0; counts.windows >> i != 0; i++) {
         auto w = static_cast<quota_window>(i + 1);
-        if (used_in(w, at) != 0) {
+        if (counts.used_in(w, at) != 0) {
             return false;
         }
     }

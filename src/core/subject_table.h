@@ -42,32 +42,15 @@ struct usage_totals {
 
 enum rate_kind : uint8_t { rate_of_requests, rate_of_tokens };
 
-struct alignas(64) subject {
-    uint32_t next;      // in its bucket, or in the list of free records
-    uint32_t in_flight; // leases that name it: derived from the leases, recounted by shared_state::repair
-    uint32_t hash;
-    uint32_t ring;                  // the next of those that clients name
-    std::atomic<subject_kind> kind; // none = free; stored last when a record is made
-    uint8_t name_len;
-    char name_bytes[max_name];
-    uint8_t windows; // quota windows in which tokens count: bits
-    uint32_t hour;   // up to which `used` is right
-
-    uint64_t reserved; // tokens that its leases hold against quotas: derived, as in_flight
-    usage_totals totals;
-
-    // Rates. Limits of one interval share one state, whichever location they stand in; limits of different
-    // intervals are different limits and have a state each, up to two that are in use at a time (as after a
-    // reload that changes one). Further ones share the last state, which makes them stricter, never weaker.
+// The rates that a subject is held to. Limits of one interval share one state, whichever location they stand
+// in; limits of different intervals are different limits and have a state each, up to two that are in use at
+// a time (as after a reload that changes one). Further ones share the last state, which makes them stricter,
+// never weaker.
+struct subject_rates {
     static constexpr unsigned own_states = 4;
     uint64_t tat[2][own_states + 1];
     uint16_t label[2][own_states];  // of their intervals
     uint16_t epoch[own_states + 1]; // of tokens: counts the times that the state was found wholly unused
-    uint16_t unused;
-
-    uint64_t used[quota_windows]; // weighted tokens
-
-    std::string_view name() const { return {name_bytes, name_len}; }
 
     // Never 0, which is the label of a state that has none. Should two intervals have the same label, they
     // share a state.
@@ -105,6 +88,17 @@ struct alignas(64) subject {
         t = gcra_take(t, now_ns, interval_ns, units);
     }
 
+private:
+    unsigned claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns);
+};
+
+// What requests of a subject have used, once they ended.
+struct subject_counts {
+    usage_totals totals;
+    uint64_t used[quota_windows]; // weighted tokens
+    uint32_t hour;                // up to which `used` is right
+    uint8_t windows;              // quota windows in which tokens count: bits
+
     // Tokens used in the window that `hour` lies in. A clock that steps back resets nothing.
     uint64_t used_in(quota_window w, uint32_t at) const
     {
@@ -125,12 +119,26 @@ struct alignas(64) subject {
         windows |= in_windows;
     }
 
+private:
+    void begin_hour(uint32_t at);
+};
+
+struct alignas(64) subject {
+    uint32_t next;      // in its bucket, or in the list of free records
+    uint32_t in_flight; // leases that name it: derived from the leases, recounted by shared_state::repair
+    uint32_t hash;
+    uint32_t ring;                  // the next of those that clients name
+    std::atomic<subject_kind> kind; // none = free; stored last when a record is made
+    uint8_t name_len;
+    char name_bytes[max_name];
+    uint64_t reserved; // tokens that its leases hold against quotas: derived, as in_flight
+    subject_rates rates;
+    subject_counts counts;
+
+    std::string_view name() const { return {name_bytes, name_len}; }
+
     // Nothing would be different if the record were made anew, but for its totals.
     bool at_rest(const moment& now) const;
-
-private:
-    unsigned claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns);
-    void begin_hour(uint32_t at);
 };
 
 static_assert(sizeof(subject) == 320);

@@ -75,7 +75,7 @@ size_t copy_subjects(const zone_conf& zone, subject_kind kind, uint32_t& at, sub
         if (s.kind == kind) {
             to[n].name_len = s.name().copy(to[n].name, sizeof to[n].name);
             to[n].in_flight = s.in_flight;
-            to[n].totals = s.totals;
+            to[n].totals = s.counts.totals;
             n++;
         }
     }

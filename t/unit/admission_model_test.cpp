@@ -60,19 +60,19 @@ public:
             const subject& s = zone_->subjects().at(number);
             ASSERT_EQ(s.in_flight, gate_.in_flight(who)) << who.second;
             ASSERT_EQ(s.reserved, gate_.reserved(who)) << who.second;
-            ASSERT_EQ(s.totals.requests, account.totals.requests);
-            ASSERT_EQ(s.totals.prompt, account.totals.prompt);
-            ASSERT_EQ(s.totals.completion, account.totals.completion);
-            for (size_t i = 0; i <= subject::own_states; i++) {
-                auto& requests = i < subject::own_states ? account.requests.own[i] : account.requests.shared;
-                auto& tokens = i < subject::own_states ? account.tokens.own[i] : account.tokens.shared;
-                ASSERT_EQ(s.tat[rate_of_requests][i], static_cast<uint64_t>(requests.full_at));
-                ASSERT_EQ(s.tat[rate_of_tokens][i], static_cast<uint64_t>(tokens.full_at));
+            ASSERT_EQ(s.counts.totals.requests, account.totals.requests);
+            ASSERT_EQ(s.counts.totals.prompt, account.totals.prompt);
+            ASSERT_EQ(s.counts.totals.completion, account.totals.completion);
+            for (size_t i = 0; i <= subject_rates::own_states; i++) {
+                auto& requests = i < subject_rates::own_states ? account.requests.own[i] : account.requests.shared;
+                auto& tokens = i < subject_rates::own_states ? account.tokens.own[i] : account.tokens.shared;
+                ASSERT_EQ(s.rates.tat[rate_of_requests][i], static_cast<uint64_t>(requests.full_at));
+                ASSERT_EQ(s.rates.tat[rate_of_tokens][i], static_cast<uint64_t>(tokens.full_at));
             }
             for (int w = 1; w <= 5; w++) {
                 auto window = static_cast<quota_window>(w);
-                uint32_t hour = std::max(hour_of(unix_ms_), s.hour);
-                ASSERT_EQ(s.used_in(window, hour), gate_.used(who, window, unix_ms_ / 1000));
+                uint32_t hour = std::max(hour_of(unix_ms_), s.counts.hour);
+                ASSERT_EQ(s.counts.used_in(window, hour), gate_.used(who, window, unix_ms_ / 1000));
             }
         }
         ASSERT_EQ(zone_->leases().running(), gate_.leases.size());

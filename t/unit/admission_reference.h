@@ -60,7 +60,7 @@ struct shape {
 };
 
 struct bucket_set {
-    bucket own[llm::subject::own_states];
+    bucket own[llm::subject_rates::own_states];
     bucket shared;
 
     bucket& find(wide interval)
@@ -76,7 +76,7 @@ struct bucket_set {
     bucket& take(wide interval, wide now, wide units)
     {
         bucket* b = &find(interval);
-        for (int i = 0; b == &shared && i < static_cast<int>(llm::subject::own_states); i++) {
+        for (int i = 0; b == &shared && i < static_cast<int>(llm::subject_rates::own_states); i++) {
             if (own[i].full_at <= now) {
                 own[i] = {interval, shared.full_at, own[i].busy_period + 1};
                 b = &own[i];

@@ -204,7 +204,7 @@ TEST_F(gate, weights)
     admission_request r = request(0, 10);
     r.weights = {1000, 100, 4000};
     zone->settle(*zone->admit(r).taken, {200, 100, 50, 0}, now);
-    EXPECT_EQ(zone.key("key0").used[index_of(quota_window::total)], 100u + 10 + 200);
+    EXPECT_EQ(zone.key("key0").counts.used[index_of(quota_window::total)], 100u + 10 + 200);
     EXPECT_EQ(weighted({1, 0, 0, 0}, {1, 1, 1}), 1u);
     EXPECT_EQ(weighted({1, 5, 0, 0}, {1000, 0, 0}), 0u);
     EXPECT_EQ(weighted({UINT64_MAX, 0, UINT64_MAX, 0}, {}), UINT64_MAX);
@@ -398,7 +398,7 @@ TEST_F(gate, a_stream_that_outgrows_what_it_holds_takes_more)
     EXPECT_TRUE(r.cut);
     EXPECT_EQ(r.refused_by.kind, limit_kind::quota);
     settle(l, 1200);
-    EXPECT_EQ(zone.key("key0").used[index_of(quota_window::day)], 1200u);
+    EXPECT_EQ(zone.key("key0").counts.used[index_of(quota_window::day)], 1200u);
     EXPECT_EQ(zone.key("key0").reserved, 0u);
     // The rate has 1200 less, not more.
     rules = {{subject_kind::zone, tokens(5000)}};

@@ -30,7 +30,7 @@ TEST(gcra, lets_in_its_capacity_at_once_and_then_its_rate)
     EXPECT_EQ(take_all(), 21);
     EXPECT_EQ(g.look(tat, now, 1).wait_ns, second / 10);
     EXPECT_EQ(g.look(tat, now, 5).wait_ns, second / 2);
-    EXPECT_EQ(g.look(tat, now, 1).full_in_ns, 21 * second / 10);
+    EXPECT_EQ(g.look(tat, now, 1).used_ns, 21 * second / 10);
     now += second / 10 - 1;
     EXPECT_EQ(take_all(), 0);
     now += 1;
@@ -64,11 +64,11 @@ TEST(gcra, gives_back_and_owes_exactly)
     gcra g = gcra::of({1000, 1000}, 1000);
     uint64_t now = 9 * second;
     uint64_t tat = gcra_take(0, now, g.interval_ns, 600);
-    EXPECT_EQ(g.look(tat, now, 0).remaining, 400u);
+    EXPECT_EQ(g.remaining(g.look(tat, now, 0).used_ns), 400u);
     tat = gcra_give(tat, g.interval_ns, 500);
-    EXPECT_EQ(g.look(tat, now, 0).remaining, 900u);
+    EXPECT_EQ(g.remaining(g.look(tat, now, 0).used_ns), 900u);
     tat = gcra_owe(tat, g.interval_ns, 2900);
-    EXPECT_EQ(g.look(tat, now, 0).remaining, 0u);
+    EXPECT_EQ(g.remaining(g.look(tat, now, 0).used_ns), 0u);
     EXPECT_EQ(g.look(tat, now, 1).wait_ns, 2 * second + g.interval_ns);
     EXPECT_FALSE(g.look(tat, now + 2 * second, 1).allowed);
     EXPECT_TRUE(g.look(tat, now + 2 * second + g.interval_ns, 1).allowed);

@@ -72,13 +72,13 @@ TEST(shared_state, a_request_is_charged_to_its_key_and_its_user)
     zone->settle(*a.taken, {7, 1, 10, 2}, {});
     zone->settle(*b.taken, {1, 0, 2, 0}, {});
 
-    EXPECT_EQ(zone.key("key0").totals.requests, 1u);
-    EXPECT_EQ(zone.key("key0").totals.prompt, 7u);
-    EXPECT_EQ(zone.key("key0").totals.cached, 1u);
-    EXPECT_EQ(zone.key("key0").totals.completion, 10u);
-    EXPECT_EQ(zone.key("key0").totals.reasoning, 2u);
-    EXPECT_EQ(zone.user("user0").totals.prompt, 8u);
-    EXPECT_EQ(zone.user("user0").totals.requests, 2u);
+    EXPECT_EQ(zone.key("key0").counts.totals.requests, 1u);
+    EXPECT_EQ(zone.key("key0").counts.totals.prompt, 7u);
+    EXPECT_EQ(zone.key("key0").counts.totals.cached, 1u);
+    EXPECT_EQ(zone.key("key0").counts.totals.completion, 10u);
+    EXPECT_EQ(zone.key("key0").counts.totals.reasoning, 2u);
+    EXPECT_EQ(zone.user("user0").counts.totals.prompt, 8u);
+    EXPECT_EQ(zone.user("user0").counts.totals.requests, 2u);
     EXPECT_EQ(zone.user("user0").in_flight, 0u);
     EXPECT_EQ(zone->leases().running(), 0u);
 }
@@ -111,13 +111,13 @@ TEST(shared_state, counters_outlive_a_new_key_file_and_a_removed_key_is_refused)
     zone.publish(file_of("keys.json", 2));
     EXPECT_EQ(zone->admit(zone.request(2)).said, verdict::unknown);
     zone->settle(*running.taken, {1, 0, 1, 0}, {});
-    EXPECT_EQ(zone.key("key2").totals.prompt, 1u);
+    EXPECT_EQ(zone.key("key2").counts.totals.prompt, 1u);
     zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0}, {});
-    EXPECT_EQ(zone.key("key0").totals.prompt, 10u);
+    EXPECT_EQ(zone.key("key0").counts.totals.prompt, 10u);
 
     zone.publish(file_of("keys.json", 3));
     zone->settle(*zone->admit(zone.request(2)).taken, {1, 0, 1, 0}, {});
-    EXPECT_EQ(zone.key("key2").totals.prompt, 2u);
+    EXPECT_EQ(zone.key("key2").counts.totals.prompt, 2u);
 }
 
 TEST(shared_state, a_full_zone_refuses_and_recovers)
@@ -159,12 +159,12 @@ TEST(shared_state, a_dead_owner_is_settled_from_its_progress_and_others_are_left
     lease* other = zone->admit(zone.request(1, "m", alive)).taken;
 
     zone->take_back(dead, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
-    EXPECT_EQ(zone.key("key0").totals.prompt, 70u);
-    EXPECT_EQ(zone.key("key0").totals.completion, 45u);
-    EXPECT_EQ(zone.key("key0").totals.cached, 20u);
-    EXPECT_EQ(zone.key("key0").totals.reasoning, 10u);
-    EXPECT_EQ(zone.key("key0").totals.cache_write, 30u);
-    EXPECT_EQ(zone.key("key0").totals.requests, 10u);
+    EXPECT_EQ(zone.key("key0").counts.totals.prompt, 70u);
+    EXPECT_EQ(zone.key("key0").counts.totals.completion, 45u);
+    EXPECT_EQ(zone.key("key0").counts.totals.cached, 20u);
+    EXPECT_EQ(zone.key("key0").counts.totals.reasoning, 10u);
+    EXPECT_EQ(zone.key("key0").counts.totals.cache_write, 30u);
+    EXPECT_EQ(zone.key("key0").counts.totals.requests, 10u);
     EXPECT_EQ(zone.key("key0").in_flight, 0u);
     EXPECT_EQ(zone.key("key1").in_flight, 1u);
     EXPECT_EQ(zone->leases().running(), 1u);
@@ -192,7 +192,7 @@ TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
         }
         locked(zone, change);
     });
-    EXPECT_EQ(zone.key("key0").totals.requests, 4u);
+    EXPECT_EQ(zone.key("key0").counts.totals.requests, 4u);
     EXPECT_EQ(zone->leases().running(), 1u);
     EXPECT_EQ(zone->owners()[dead].pid, 3u);
 }
@@ -210,7 +210,7 @@ TEST(shared_state, who_was_found_dead_before_another_took_it_back_is_not_mistake
     EXPECT_EQ(zone->leases().running(), 1u);
     EXPECT_EQ(zone->owners()[number].pid, 2u);
     zone->settle(*l, {}, {});
-    EXPECT_EQ(zone.key("key0").totals.requests, 1u);
+    EXPECT_EQ(zone.key("key0").counts.totals.requests, 1u);
 }
 
 // A process is killed at a random instruction while it takes, extends and settles leases, again and again.
@@ -281,11 +281,11 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
             const subject& s = zone->subjects().at(i);
             ASSERT_EQ(s.in_flight, 0u);
             ASSERT_EQ(s.reserved, 0u);
-            const usage_totals& t = s.totals;
+            const usage_totals& t = s.counts.totals;
             if (t.requests != 0) {
-                ASSERT_EQ(s.tat_of(rate_of_requests, 1000), now.ns + t.requests * 1000);
-                ASSERT_EQ(s.tat_of(rate_of_tokens, 1000), now.ns + (t.prompt + t.completion) * 1000);
-                ASSERT_EQ(s.used[index_of(quota_window::total)], t.prompt + t.completion);
+                ASSERT_EQ(s.rates.tat_of(rate_of_requests, 1000), now.ns + t.requests * 1000);
+                ASSERT_EQ(s.rates.tat_of(rate_of_tokens, 1000), now.ns + (t.prompt + t.completion) * 1000);
+                ASSERT_EQ(s.counts.used[index_of(quota_window::total)], t.prompt + t.completion);
             }
             usage_totals& sum = sums[static_cast<size_t>(s.kind.load())];
             sum.requests += t.requests;
