@@ -93,7 +93,6 @@ bool take_headers(ngx_http_request_t* r, request_ctx& ctx)
 // The upstream has told something.
 void take_known(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.used = progress_of(ctx.usage.counts());
     bool whole = ctx.usage.final();
     uint64_t untold = 0;
     if (ctx.usage.form() == reply_form::json) {
@@ -121,6 +120,10 @@ void take_estimate(request_ctx& ctx, uint64_t completion)
 
 void account(ngx_http_request_t* r, request_ctx& ctx)
 {
+    // Of a reply that is complete the last progress is all.
+    if (!ctx.reading_reply || !ctx.complete || !ctx.usage.known()) {
+        ctx.used = {};
+    }
     if (!ctx.reading_reply) {
         if (has_prompt(ctx) && (ctx.coded || left_unanswered(r))) {
             take_estimate(ctx, ctx.coded ? likely(ctx).completion : 0);
@@ -129,6 +132,7 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
     }
     if (!ctx.complete) {
         ctx.usage.finish();
+        ctx.used = progress_of(ctx.usage.counts());
     }
     if (ctx.usage.known()) {
         take_known(r, ctx);

@@ -53,6 +53,16 @@ bool push(ngx_array_t& array, T value)
     return slot != nullptr;
 }
 
+void free_spare_room(void* data)
+{
+    auto& spare = *static_cast<spare_room*>(data);
+    while (spare.first) {
+        spare_room::piece* piece = spare.first;
+        spare.first = piece->next;
+        ngx_free(piece);
+    }
+}
+
 char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
 {
     auto& mcf = *static_cast<main_conf*>(conf);
@@ -278,7 +288,12 @@ ngx_command_t commands[] = {
 void* create_main_conf(ngx_conf_t* cf)
 {
     auto* conf = make<main_conf>(cf->pool);
-    if (!conf || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(zone_conf*)) != NGX_OK
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
+    if (conf && cleanup) {
+        cleanup->handler = free_spare_room;
+        cleanup->data = &conf->requests;
+    }
+    if (!conf || !cleanup || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(zone_conf*)) != NGX_OK
         || ngx_array_init(&conf->sources, cf->pool, 4, sizeof(key_source*)) != NGX_OK) {
         return nullptr;
     }

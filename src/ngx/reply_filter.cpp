@@ -77,10 +77,10 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
     if (!ctx.usage.known()) {
         return;
     }
-    token_progress progress = progress_of(ctx.usage.counts());
-    ctx.held->set_progress(progress);
+    ctx.used = progress_of(ctx.usage.counts());
+    ctx.held->set_progress(ctx.used);
     if (ctx.watched && !ctx.complete) {
-        uint64_t used = weighted(progress, ctx.held->weights);
+        uint64_t used = weighted(ctx.used, ctx.held->weights);
         if (used > ctx.granted) {
             extend_lease(r, ctx, used);
         }

@@ -6,15 +6,40 @@ namespace llm {
 
 namespace {
 
-// With glibc, larger ones come from a list that all sizes share, which is slower.
-static_assert(sizeof(request_ctx) <= 1032, "the largest size of glibc's per-thread cache");
+// A request's room is not from its pool: it would not fit into what most requests leave free of the pool's
+// block, and a second block is four times as large. malloc would be slow with many requests at once: glibc
+// keeps seven pieces of a size at hand.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr ngx_uint_t max_spare = 0; // or else what is used after its end would not be found
+#else
+constexpr ngx_uint_t max_spare = 64;
+#endif
+
 static_assert(sizeof(request_facts) <= sizeof(usage_reader), "what is read of the body costs no room");
 
 // The pool's cleanup record in which the context lies is also how it is found again: it survives internal
 // redirects, which clear the request's own pointer to the context.
 void free_context(void* data)
 {
-    ngx_free(data);
+    spare_room& spare = static_cast<request_ctx*>(data)->home->requests;
+    if (spare.pieces == max_spare) {
+        ngx_free(data);
+        return;
+    }
+    spare.first = new (data) spare_room::piece{spare.first};
+    spare.pieces++;
+}
+
+void* take_room(main_conf& home, ngx_log_t* log)
+{
+    spare_room& spare = home.requests;
+    if (!spare.first) {
+        return ngx_alloc(sizeof(request_ctx), log);
+    }
+    void* room = spare.first;
+    spare.first = spare.first->next;
+    spare.pieces--;
+    return room;
 }
 
 request_ctx* search_pool(ngx_http_request_t* r)
@@ -66,8 +91,9 @@ void settle(void* data)
     ctx->ended = outcome_of(r, *ctx);
     learn_from(r, *ctx);
 
-    // Without limits nothing is given back, and the clock is not asked.
-    moment now = ctx->limited ? now_of_both_clocks() : moment{0, wall_clock_ms()};
+    // The clock is asked only where something is owed.
+    bool owes = ctx->held->holds_less_than(weighted(ctx->used, ctx->held->weights));
+    moment now = owes ? now_of_both_clocks() : moment{0, wall_clock_ms()};
     zone_session session(*ctx->zone);
     session->settle(*ctx->held, ctx->used, now);
     ctx->held = nullptr;
@@ -95,13 +121,12 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     if (!cleanup) {
         return nullptr;
     }
-    // Not from the pool: it would not fit into what most requests leave free of their pool's block, and a
-    // second block is four times as large.
-    void* memory = ngx_alloc(sizeof(request_ctx), r->connection->log);
+    main_conf* home = main_conf_of(r);
+    void* memory = take_room(*home, r->connection->log);
     if (!memory) {
         return nullptr;
     }
-    auto* ctx = new (memory) request_ctx;
+    auto* ctx = new (memory) request_ctx(home);
     ctx->errors = location_conf_of(r)->errors;
     cleanup->handler = free_context;
     cleanup->data = ctx;

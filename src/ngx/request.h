@@ -72,8 +72,10 @@ struct request_ctx {
     uint32_t prompts = 1;
     ngx_str_t model = ngx_null_string;
 
+    main_conf* home; // where its room came from, and goes
+
     // Not facts(), which would clear its texts.
-    request_ctx() { new (&facts) request_facts; }
+    explicit request_ctx(main_conf* home) : home(home) { new (&facts) request_facts; }
 };
 
 // Of a main request whose own pointer to the context was cleared; also sets that again.
