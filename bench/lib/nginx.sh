@@ -34,10 +34,13 @@ write_all_limits() {
     done
 }
 
+# What nginx's own modules have of these limits: they see no model and no tokens.
+nginx_scopes=('key $http_authorization' 'user $bench_user' 'address $binary_remote_addr' 'zone $server_addr')
+
 # $1: kind of contender, $2: key file and $3: zone size where the module is used
 write_http_part() {
     case $1 in
-        map)
+        map*)
             echo 'map $http_authorization $bench_user {'
             echo '    default "";'
             local i
@@ -45,8 +48,12 @@ write_http_part() {
                 echo "    \"Bearer sk-bench-0000000$i-0123456789abcdef\" u000$i;"
             done
             echo '}'
-            echo 'limit_req_zone $bench_user zone=requests:10m rate=1000000r/s;'
-            echo 'limit_conn_zone $bench_user zone=connections:10m;'
+            local scope
+            for scope in "${nginx_scopes[@]}"; do
+                [ "$1" = map-limits ] || [ "${scope% *}" = user ] || continue
+                echo "limit_req_zone ${scope#* } zone=requests_${scope% *}:10m rate=1000000r/s;"
+                echo "limit_conn_zone ${scope#* } zone=connections_${scope% *}:10m;"
+            done
             ;;
         llm*)
             echo "llm_zone bench:$3;"
@@ -67,7 +74,7 @@ write_http_part() {
     own=$own',"requests":"$connection_requests","upstream_status":"$upstream_status"'
     own=$own',"header_seconds":"$upstream_header_time","port":"$server_port"'
     case $1 in
-        map) own=${own/'"port":"$server_port"'/'"user":"$bench_user"'} ;;
+        map*) own=${own/'"port":"$server_port"'/'"user":"$bench_user"'} ;;
         llm*)
             own=',"key":"$llm_key","user":"$llm_user","model":"$llm_model","stream":"$llm_stream"'
             own=$own',"prompt_tokens":"$llm_prompt_tokens","completion_tokens":"$llm_completion_tokens"'
@@ -80,10 +87,14 @@ write_http_part() {
 
 write_location_part() {
     case $1 in
-        map)
+        map*)
             echo 'if ($bench_user = "") { return 401; }'
-            echo 'limit_req zone=requests burst=1000000 nodelay;'
-            echo 'limit_conn connections 60000;'
+            local scope
+            for scope in "${nginx_scopes[@]}"; do
+                [ "$1" = map-limits ] || [ "${scope% *}" = user ] || continue
+                echo "limit_req zone=requests_${scope% *} burst=1000000 nodelay;"
+                echo "limit_conn connections_${scope% *} 60000;"
+            done
             ;;
     esac
     if [ "$1" = plain4k ]; then

@@ -30,7 +30,7 @@ measure() {
 
 start_contenders() {
     local name
-    for name in plain plain4k map $llm $llm_limits $llm_final $llm_continuous; do
+    for name in plain plain4k map map-limits $llm $llm_limits $llm_final $llm_continuous; do
         [ -z "${port_of[$name]:-}" ] || continue
         next_port=$((next_port + 1))
         write_conf "$name" "$name" "$next_port" "$tmp/keys10.json" 64m
@@ -45,7 +45,7 @@ scenario_json() {
 
 scenario_limits() {
     start_contenders
-    measure limits turns "plain map $llm_limits" path=$json_path connections=32 requests=400 rounds="$json_rounds"
+    measure limits turns "plain map map-limits $llm_limits" path=$json_path connections=32 requests=400 rounds="$json_rounds"
 }
 
 scenario_paced() {
@@ -224,10 +224,10 @@ abs() { echo "${1#-}"; }
 # Not a measurement but a help: where the instructions of the worker go. No targets.
 scenario_profile() {
     local name path what requests out
-    for name in plain map $llm $llm_limits $llm_final $llm_continuous; do
+    for name in plain map map-limits $llm $llm_limits $llm_final $llm_continuous; do
         for what in json line line-null line-close; do
             case $what-$name in
-                line*-map | line*-llm-limits | json-llm-final | json-llm-continuous) continue ;;
+                line*-map | line*-map-limits | line*-llm-limits | json-llm-final | json-llm-continuous) continue ;;
                 line-null-llm-final) ;;
                 line-null-*) continue ;;
             esac
