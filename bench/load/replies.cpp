@@ -96,16 +96,26 @@ std::string_view repeated_events(std::size_t events, framing how, usage_form for
 
 } // namespace
 
-reply chat_reply(const tokens& used)
+reply chat_reply(const tokens& used, std::uint64_t nth)
 {
+    constexpr std::string_view text =
+        "A gateway stands in front of the model servers and knows who asks for what. It counts what "
+        "each of them uses, and says no to whom it does not know.";
+    char id[33];
+    std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(nth * 0x9e3779b97f4a7c15u),
+                  static_cast<unsigned long long>(nth * 0xc2b2ae3d27d4eb4fu));
+    // 74 characters on average.
+    const std::string_view content = text.substr(0, 1 + nth * 37 % text.size());
     return json_reply(
-        R"({"id":"chatcmpl-6f0b1c9d2e3a4f5b8c7d6e5f4a3b2c1d","object":"chat.completion",)"
-        R"("created":1763678400,"model":"bench-model","choices":[{"index":0,"message":)"
-        R"({"role":"assistant","content":"A gateway stands in front of the model servers and knows )"
-        R"(who asks for what.","refusal":null,"annotations":null,"audio":null,"function_call":null,)"
-        R"("tool_calls":[],"reasoning":null},"logprobs":null,"finish_reason":"stop","stop_reason":)"
-        R"(null}],"service_tier":null,"system_fingerprint":null,)"
-            + usage_object(used) + R"(,"prompt_logprobs":null})",
+        std::string(R"({"id":"chatcmpl-)") + id + R"(","object":"chat.completion","created":)"
+            + number(1763678400 + nth / 1000)
+            + R"(,"model":"bench-model","choices":[{"index":0,"message":{"role":"assistant","content":")"
+            + std::string(content)
+            + R"(","refusal":null,"annotations":null,"audio":null,"function_call":null,)"
+              R"("tool_calls":[],"reasoning":null},"logprobs":null,"finish_reason":")"
+            + (nth % 4 == 0 ? "length" : "stop")
+            + R"(","stop_reason":null}],"service_tier":null,"system_fingerprint":null,)" + usage_object(used)
+            + R"(,"prompt_logprobs":null})",
         used);
 }
 

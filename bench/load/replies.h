@@ -33,7 +33,8 @@ struct reply {
 
 // The header X-Bench of every reply tells the client what to expect: bytes and events of the payload, tokens.
 // Of a stream: as if it had no usage, since the clients here do not ask for it.
-reply chat_reply(const tokens& used);
+// The nth: they differ in what replies of one server differ in.
+reply chat_reply(const tokens& used, std::uint64_t nth);
 reply embeddings_reply(const tokens& used, std::size_t floats);
 reply stream_reply(const tokens& used, std::size_t events, framing how, usage_form form);
 reply plain_reply(std::string body);

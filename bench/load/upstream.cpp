@@ -235,7 +235,7 @@ private:
             c.used.completion = 0;
             c.out = embeddings_reply(c.used, argument(target, "floats", 1536));
         } else if (chunks == 0) {
-            c.out = chat_reply(c.used);
+            c.out = chat_reply(c.used, requests_);
         } else {
             c.out = stream_reply(
                 c.used, chunks, target.find("frame=close") != target.npos ? framing::close : framing::chunked,
