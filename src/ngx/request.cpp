@@ -92,7 +92,7 @@ void settle(void* data)
     learn_from(r, *ctx);
 
     // The clock is asked only where something is owed.
-    bool owes = ctx->held->holds_less_than(weighted(ctx->used, ctx->held->weights));
+    bool owes = ctx->limited && ctx->held->holds_less_than(weighted(ctx->used, ctx->held->weights));
     moment now = owes ? now_of_both_clocks() : moment{0, wall_clock_ms()};
     zone_session session(*ctx->zone);
     session->settle(*ctx->held, ctx->used, now);
