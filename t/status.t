@@ -64,8 +64,10 @@ case 'before any request' => sub {
     like($s->{version}, qr/\A\d+\.\d+\.\d+\z/, 'version');
     is_deeply([ map { $_->{name} } @{ $s->{zones} } ], [qw(llm other)], 'zones in the order of the configuration');
     my $zone = $s->{zones}[0];
-    is_deeply([ sort keys %$zone ], [qw(files generation keys leases name running size subjects users)], 'members of a zone');
+    is_deeply([ sort keys %$zone ], [qw(bytes files generation keys leases name running size subjects users)], 'members of a zone');
     is($zone->{size}, 8 * 1024 * 1024, 'size');
+    is($zone->{bytes}{used} + $zone->{bytes}{free}, $zone->{size}, 'bytes in use and free are all');
+    cmp_ok($zone->{bytes}{used}, '>', 304 * 64, 'keys are among those in use');
     is($zone->{generation}, 1, 'generation');
     is_deeply({ map { $_->{path} => $_->{keys} } @{ $zone->{files} } }, { "$t->{dir}/keys.json" => 304, "$t->{dir}/second.json" => 1 },
         'files and their keys');
@@ -95,6 +97,7 @@ case 'numbers' => sub {
 };
 
 case 'what runs' => sub {
+    my $before = $t->zone;
     my $streams = LLM::Streams->open($t, $up, count => 3, key_of => sub { (qw(sk-alice sk-nobody sk-odd))[ $_[0] ] });
     $streams->start_replies;
     $streams->progress(sub { 3 + $_[0]{n} });
@@ -104,6 +107,8 @@ case 'what runs' => sub {
 
     my $zone = $t->zone;
     is($zone->{leases}{running}, 4, 'leases');
+    my $counters = $zone->{subjects}{used} - $before->{subjects}{used};
+    is($before->{bytes}{free} - $zone->{bytes}{free}, 4 * 512 + $counters * 320, 'bytes that they and their counters take');
     my @running = sort { $a->{completion_tokens} <=> $b->{completion_tokens} } @{ $zone->{running} };
     is_deeply([ sort keys %{ $running[0] } ], [qw(age_ms completion_tokens key model pid prompt_tokens stream user)], 'members');
     my ($worker) = @{ $t->wait_workers };

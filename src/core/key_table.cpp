@@ -161,6 +161,7 @@ key_table* key_table::write(void* memory, std::span<const key_file* const> files
     for (size_t i = 0; i < files.size(); i++) {
         lay_file(to, *files[i], &table->files_[i]);
     }
+    table->size_ = to.used();
     return table;
 }
 

@@ -103,6 +103,8 @@ public:
     };
     std::span<const file_info> files() const { return {files_, n_files_}; }
     uint32_t keys() const;
+    // Bytes that it takes.
+    size_t size() const { return size_; }
 
     // Where a digest's search begins.
     static uint64_t first_slot(const digest& d)
@@ -117,6 +119,7 @@ private:
 
     file_info* files_;
     uint32_t n_files_;
+    size_t size_;
 };
 
 // True if `text` is the pattern, in which each `*` stands for any run of characters.

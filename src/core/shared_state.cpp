@@ -69,6 +69,13 @@ void shared_state::publish(key_table* table)
     hints_.set(*table);
 }
 
+size_t shared_state::free_bytes() const
+{
+    return key_area_bytes_ - (keys_ ? keys_->size() : 0)
+           + lease_table::bytes(leases_.capacity() - leases_.running())
+           + size_t{subjects_.capacity() - subjects_.used()} * sizeof(subject);
+}
+
 uint32_t shared_state::claim_owner(const lease_owner& self)
 {
     uint32_t vacant = no_index;

@@ -151,6 +151,10 @@ public:
     void enter();
     void leave() { busy_.store(0, std::memory_order_release); }
 
+    // Bytes of the zone that keys, requests and counters may still take. What is set aside for the next key
+    // table is not among them. Needs the lock.
+    size_t free_bytes() const;
+
     const subject_table& subjects() const { return subjects_; }
     const lease_table& leases() const { return leases_; }
 
@@ -166,7 +170,7 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x34006d6c6c78676e; // "ngxllm", layout 4
+    static constexpr uint64_t magic = 0x35006d6c6c78676e; // "ngxllm", layout 5
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
