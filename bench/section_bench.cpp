@@ -77,17 +77,17 @@ std::vector<limit_rule> all_limits()
     std::vector<limit_rule> rules;
     for (subject_kind scope : {subject_kind::key, subject_kind::user, subject_kind::model,
                                subject_kind::address, subject_kind::zone}) {
-        limit_rule& rule = rules.emplace_back();
-        rule.scope = scope;
-        rule.what.requests = {1000000, 1000};
-        rule.what.burst = 1000000;
-        rule.what.concurrency = 60000;
-        rule.what.tokens = {1000000000, 60000};
-        rule.what.quota = uint64_t{1} << 40;
-        rule.what.window = quota_window::month;
+        limits what;
+        what.requests = {1000000, 1000};
+        what.burst = 1000000;
+        what.concurrency = 60000;
+        what.tokens = {1000000000, 60000};
+        what.quota = uint64_t{1} << 40;
+        what.window = quota_window::month;
         if (scope == subject_kind::address) {
-            rule.what.failures = {1000, 1000};
+            what.failures = {1000, 1000};
         }
+        rules.emplace_back(scope, what);
     }
     return rules;
 }

@@ -27,7 +27,7 @@ uint8_t scopes_of(std::span<const limit_rule> rules)
 {
     uint8_t scopes = 0;
     for (const limit_rule& rule : rules) {
-        scopes |= bit_of(rule.scope);
+        scopes |= bit_of(rule.scope());
     }
     return scopes;
 }
@@ -60,9 +60,16 @@ std::string_view address_name(std::span<const uint8_t> address)
 }
 
 struct admission::decision {
+    decision(const admission_request& its_request, uint64_t units, bool is_extension, own_limits* key_limits)
+        : request(its_request), tokens(std::min<uint64_t>(units, UINT32_MAX)), extending(is_extension),
+          own(key_limits)
+    {
+    }
+
     const admission_request& request;
     uint64_t tokens; // to be taken
     bool extending;
+    own_limits* own; // the key's, or nullptr
 
     lease* l = nullptr;
     bool as_it_stands = false; // what is reported is the state without this request
@@ -70,26 +77,42 @@ struct admission::decision {
     uint64_t hard_left = UINT64_MAX;
     limit_refusal refused_by = {};
     uint64_t dry_run_refusals = 0;
-    limit_report report = {};
+    limit_report report = {}; // without the moments of rates, see whole_report()
+    uint64_t requests_reset_ns = 0;
+    uint64_t tokens_reset_ns = 0;
+    bool tokens_by_quota = false;
 
+    // Whom the request is for, at the places that are set; nothing is set at others.
+    struct party {
+        const subject* who; // nobody, if it has no record
+        uint32_t number;    // no_index, if it has no record
+        uint32_t name_size;
+        const char* name;
+        uint8_t states_taken; // of requests: bits
+
+        std::string_view its_name() const { return {name, name_size}; }
+    };
     uint8_t places = 0;
-    uint32_t number[max_scopes] = {no_index, no_index, no_index, no_index, no_index};
-    const subject* who[max_scopes] = {&nobody, &nobody, &nobody, &nobody, &nobody};
-    std::string_view name[max_scopes] = {};
-    uint8_t states_taken[max_scopes] = {}; // of requests: bits
-    uint8_t kept = 0;                      // places whose rates are in the journal: bits
+    uint8_t missing = 0; // places whose records are to be made
+    uint8_t rated = 0;   // places that rates are in force for
     uint32_t hour = hour_of(request.now_ms);
+    party parties[max_scopes];
 
-    void add(const subject_table& subjects, subject_kind scope, std::string_view its_name, uint32_t known)
+    void add(const subject_table& subjects, subject_kind scope, std::string_view name, uint32_t number)
     {
-        size_t place = place_of(scope);
-        places |= static_cast<uint8_t>(1u << place);
-        name[place] = its_name;
-        number[place] = known;
-        if (known != no_index) {
-            who[place] = &subjects.at(known);
+        const size_t place = place_of(scope);
+        const auto bit = static_cast<uint8_t>(1u << place);
+        places |= bit;
+        const subject* who = &nobody;
+        if (number != no_index) {
+            who = &subjects.at(number);
+        } else {
+            missing |= bit;
         }
+        parties[place] = {who, number, static_cast<uint32_t>(name.size()), name.data(), 0};
     }
+
+    bool has(size_t place) const { return (places >> place & 1) != 0; }
 
     uint64_t ms_to_end(quota_window window, uint32_t at) const
     {
@@ -100,42 +123,40 @@ struct admission::decision {
                     static_cast<uint64_t>(std::max<int64_t>(request.now_ms, 0)));
     }
 
-    void refuse(const limit_rule& rule, limit_kind kind, uint64_t limit, uint64_t wait_ms)
+    // Apart, so that the way of those who are let in stays short.
+    [[gnu::noinline]] void refuse(const limit_rule& rule, limit_kind kind, uint64_t limit, uint64_t wait_ms)
     {
-        if (rule.dry_run) {
-            dry_run_refusals |= dry_run_bit(kind, rule.scope);
+        if (rule.dry_run()) {
+            dry_run_refusals |= dry_run_bit(kind, rule.scope());
             return;
         }
-        cut |= rule.hard && kind == limit_kind::quota;
+        cut |= rule.hard() && kind == limit_kind::quota;
         if (refused_by.kind == limit_kind::none || wait_ms > refused_by.wait_ms) {
-            refused_by = {kind, rule.scope, kind == limit_kind::quota ? rule.what.window : quota_window::none,
-                          limit, wait_ms};
+            refused_by = {kind, rule.scope(),
+                          kind == limit_kind::quota ? rule.what().window : quota_window::none, limit,
+                          wait_ms};
         }
     }
 
-    void report_requests(const gcra& shape, const gcra::view& seen)
+    // `after_ns` is what is in use of it with the request.
+    void report_requests(const gcra& shape, uint64_t after_ns)
     {
-        uint64_t taken = as_it_stands ? 0 : 1;
-        if (!report.has_requests
-            || (report.requests_remaining != 0
-                && shape.remain_fewer(seen.used_ns, report.requests_remaining + taken))) {
+        if (!report.has_requests || shape.remain_fewer(after_ns, report.requests_remaining)) {
             report.has_requests = true;
             report.requests_limit = shape.capacity;
-            report.requests_remaining = less(shape.remaining(seen.used_ns), taken);
-            report.requests_reset_ms = ms_of(add_up(seen.used_ns, taken * shape.interval_ns));
+            report.requests_remaining = shape.remaining(after_ns);
+            requests_reset_ns = after_ns;
         }
     }
 
-    void report_tokens(const gcra& shape, const gcra::view& seen, uint64_t units)
+    void report_tokens(const gcra& shape, uint64_t after_ns)
     {
-        uint64_t taken = as_it_stands ? 0 : units;
-        if (!report.has_tokens
-            || (report.tokens_remaining != 0
-                && shape.remain_fewer(seen.used_ns, add_up(report.tokens_remaining, taken)))) {
+        if (!report.has_tokens || shape.remain_fewer(after_ns, report.tokens_remaining)) {
             report.has_tokens = true;
             report.tokens_limit = shape.capacity;
-            report.tokens_remaining = less(shape.remaining(seen.used_ns), taken);
-            report.tokens_reset_ms = ms_of(add_up(seen.used_ns, multiply_up(taken, shape.interval_ns)));
+            report.tokens_remaining = shape.remaining(after_ns);
+            tokens_reset_ns = after_ns;
+            tokens_by_quota = false;
         }
     }
 
@@ -147,160 +168,158 @@ struct admission::decision {
             report.tokens_limit = what.quota;
             report.tokens_remaining = remaining;
             report.tokens_reset_ms = ms_to_end(what.window, at);
+            tokens_by_quota = true;
         }
+    }
+
+    // Turning nanoseconds into milliseconds is left for those that it has come to.
+    const limit_report& whole_report()
+    {
+        if (report.has_requests) {
+            report.requests_reset_ms = ms_of(requests_reset_ns);
+        }
+        if (report.has_tokens && !tokens_by_quota) {
+            report.tokens_reset_ms = ms_of(tokens_reset_ns);
+        }
+        return report;
     }
 };
 
-void admission::judge(decision& d, size_t place, const limit_rule& rule) const
+void admission::judge(decision& d) const
 {
-    const subject& s = *d.who[place];
-    const limits& what = rule.what;
-    const uint64_t now = d.request.now_ns;
+    each_rule(d.request.rules, d.own, d.places, [&](const limit_rule& rule) {
+        const subject& s = *d.parties[rule.place()].who;
+        const limits& what = rule.what();
+        const uint64_t now = d.request.now_ns;
+        d.rated |= rule.rated_bit();
 
-    if (what.requests.amount && !d.extending) {
-        gcra shape = shape_of_requests(what);
-        gcra::view seen = shape.look(s.rates.tat_of(rate_of_requests, shape.interval_ns), now, 1);
-        if (!seen.allowed) {
-            d.refuse(rule, limit_kind::requests, shape.capacity, ms_of(seen.wait_ns));
+        if (rule.requests().limits() && !d.extending) {
+            const gcra& shape = rule.requests();
+            gcra::view seen = shape.look(s.rates.tat_of(rate_of_requests, shape.label), now, 1);
+            if (!seen.allowed) [[unlikely]] {
+                d.refuse(rule, limit_kind::requests, shape.capacity, ms_of(seen.wait_ns));
+            }
+            if (!rule.dry_run()) {
+                d.report_requests(shape, d.as_it_stands ? seen.used_ns : seen.after_ns);
+            }
         }
-        if (!rule.dry_run) {
-            d.report_requests(shape, seen);
-        }
-    }
 
-    if (what.concurrency >= 0 && !d.extending && s.in_flight >= static_cast<uint64_t>(what.concurrency)) {
-        d.refuse(rule, limit_kind::concurrency, static_cast<uint64_t>(what.concurrency),
-                 limit_refusal::wait_unknown);
-    }
+        // Where none is given, -1 becomes more than there ever are.
+        if (s.in_flight >= static_cast<uint64_t>(what.concurrency) && !d.extending) [[unlikely]] {
+            d.refuse(rule, limit_kind::concurrency, static_cast<uint64_t>(what.concurrency),
+                     limit_refusal::wait_unknown);
+        }
 
-    if (what.tokens.amount) {
-        gcra shape = shape_of_tokens(what);
-        uint64_t units = std::min(d.tokens, shape.capacity);
-        gcra::view seen = shape.look(s.rates.tat_of(rate_of_tokens, shape.interval_ns), now, units);
-        if (!seen.allowed) {
-            d.refuse(rule, limit_kind::tokens, shape.capacity, ms_of(seen.wait_ns));
+        if (rule.tokens().limits()) {
+            const gcra& shape = rule.tokens();
+            uint64_t units = std::min(d.tokens, shape.capacity);
+            gcra::view seen = shape.look(s.rates.tat_of(rate_of_tokens, shape.label), now, units);
+            if (!seen.allowed) [[unlikely]] {
+                d.refuse(rule, limit_kind::tokens, shape.capacity, ms_of(seen.wait_ns));
+            }
+            if (!rule.dry_run()) {
+                d.report_tokens(shape, d.as_it_stands ? seen.used_ns : seen.after_ns);
+            }
         }
-        if (!rule.dry_run) {
-            d.report_tokens(shape, seen, units);
-        }
-    }
 
-    if (what.window != quota_window::none) {
-        uint32_t hour = std::max(d.hour, s.counts.hour);
-        uint64_t used = s.counts.used_in(what.window, hour);
-        uint64_t taken = add_up(used, s.reserved);
-        if (rule.hard && !rule.dry_run) {
-            d.hard_left = std::min(d.hard_left, less(what.quota, taken));
+        if (what.window != quota_window::none) {
+            uint32_t hour = std::max(d.hour, s.counts.hour);
+            uint64_t used = s.counts.used_in(what.window, hour);
+            uint64_t taken = add_up(used, s.reserved);
+            if (rule.hard() && !rule.dry_run()) {
+                d.hard_left = std::min(d.hard_left, less(what.quota, taken));
+            }
+            if (taken >= what.quota) [[unlikely]] {
+                // What is only reserved may come back at any moment.
+                d.refuse(rule, limit_kind::quota, what.quota,
+                         used >= what.quota ? d.ms_to_end(what.window, hour) : limit_refusal::wait_unknown);
+            }
+            if (!rule.dry_run()) {
+                d.report_quota(what, taken, hour);
+            }
         }
-        if (taken >= what.quota) {
-            // What is only reserved may come back at any moment.
-            d.refuse(rule, limit_kind::quota, what.quota,
-                     used >= what.quota ? d.ms_to_end(what.window, hour) : limit_refusal::wait_unknown);
-        }
-        if (!rule.dry_run) {
-            d.report_quota(what, taken, hour);
-        }
-    }
+    });
 }
 
 // Limits that are the same state (of one interval) are taken from once.
-void admission::take(decision& d, size_t place, const limit_rule& rule)
+void admission::take(decision& d)
 {
-    subject& s = subjects_.at(d.number[place]);
-    lease_hold& hold = d.l->holds[place];
-    const limits& what = rule.what;
-    const uint64_t now = d.request.now_ns;
+    each_rule(d.request.rules, d.own, d.places, [&](const limit_rule& rule) {
+        decision::party& party = d.parties[rule.place()];
+        subject& s = subjects_.at(party.number);
+        lease_hold& hold = d.l->holds[rule.place()];
+        const uint64_t now = d.request.now_ns;
 
-    if ((what.requests.amount | what.tokens.amount) != 0 && !(d.kept >> place & 1)) {
-        d.kept |= static_cast<uint8_t>(1u << place);
-        keep_rates(s);
-    }
-
-    if (what.requests.amount) {
-        const uint64_t interval_ns = what.requests.interval_ns;
-        if (!rule.dry_run
-            || shape_of_requests(what).allows(s.rates.tat_of(rate_of_requests, interval_ns), now, 1)) {
-            unsigned state = s.rates.claim_state(rate_of_requests, interval_ns, now);
-            if (state == subject_rates::own_states || !(d.states_taken[place] >> state & 1)) {
-                d.states_taken[place] |= static_cast<uint8_t>(1u << state);
-                s.rates.take(rate_of_requests, state, interval_ns, now, 1);
+        if (rule.requests().limits()) {
+            const gcra& shape = rule.requests();
+            if (!rule.dry_run() || shape.allows(s.rates.tat_of(rate_of_requests, shape.label), now, 1)) {
+                unsigned state = s.rates.claim_state(rate_of_requests, shape.label, now);
+                if (state == subject_rates::own_states || !(party.states_taken >> state & 1)) {
+                    party.states_taken |= static_cast<uint8_t>(1u << state);
+                    s.rates.take(rate_of_requests, state, shape.interval_ns, now, 1);
+                }
             }
         }
-    }
 
-    if (what.tokens.amount) {
-        gcra shape = shape_of_tokens(what);
-        uint64_t units = std::min(d.tokens, shape.capacity);
-        bool allowed =
-            !rule.dry_run || shape.allows(s.rates.tat_of(rate_of_tokens, shape.interval_ns), now, units);
-        lease_hold::rate_hold* held = hold.rates;
-        while (held != std::end(hold.rates) && held->interval_ns != 0
-               && held->interval_ns != shape.interval_ns) {
-            held++;
-        }
-        bool again = held != std::end(hold.rates) && held->interval_ns != 0;
-        if (allowed && !again) {
-            unsigned state = s.rates.claim_state(rate_of_tokens, shape.interval_ns, now);
-            s.rates.take(rate_of_tokens, state, shape.interval_ns, now, units);
-            if (held != std::end(hold.rates)) {
-                *held = {shape.interval_ns, static_cast<uint32_t>(units), s.rates.epoch[state],
-                         static_cast<uint8_t>(state)};
+        if (rule.tokens().limits()) {
+            const gcra& shape = rule.tokens();
+            uint64_t units = std::min(d.tokens, shape.capacity);
+            bool allowed =
+                !rule.dry_run() || shape.allows(s.rates.tat_of(rate_of_tokens, shape.label), now, units);
+            lease_hold::rate_hold* held = hold.rates;
+            while (held != std::end(hold.rates) && held->interval_ns != 0
+                   && held->interval_ns != shape.interval_ns) {
+                held++;
+            }
+            bool again = held != std::end(hold.rates) && held->interval_ns != 0;
+            if (allowed && !again) {
+                unsigned state = s.rates.claim_state(rate_of_tokens, shape.label, now);
+                s.rates.take(rate_of_tokens, state, shape.interval_ns, now, units);
+                if (held != std::end(hold.rates)) {
+                    *held = {shape.interval_ns, static_cast<uint32_t>(units), s.rates.epoch[state],
+                             static_cast<uint8_t>(state)};
+                }
             }
         }
-    }
 
-    if (what.window != quota_window::none) {
-        hold.windows |= bit_of(what.window);
-        hold.reserved = d.tokens;
-    }
+        if (rule.what().window != quota_window::none) {
+            if (hold.windows == 0) {
+                hold.reserved = d.tokens;
+                s.reserved += d.tokens;
+            }
+            hold.windows |= bit_of(rule.what().window);
+        }
+    });
 }
 
-// Counts the lease-to-be at its subjects as it goes, so that none of them is used again for another.
-bool admission::find_or_make_all(decision& d)
+// Counts the lease-to-be at its subjects while it makes others, so that none of them is used again for these.
+bool admission::make_missing(decision& d)
 {
-    for (size_t place = 0; place < max_scopes; place++) {
-        if (!(d.places >> place & 1)) {
-            continue;
-        }
-        if (d.number[place] != no_index) {
-            subjects_.at(d.number[place]).in_flight++;
-        }
-    }
+    uint8_t counted = 0;
     bool all = true;
-    for (size_t place = 0; place < max_scopes && all; place++) {
-        if ((d.places >> place & 1) && d.number[place] == no_index) {
-            auto kind = static_cast<subject_kind>(place + static_cast<size_t>(subject_kind::key));
-            d.number[place] = subjects_.find_or_make(kind, d.name[place], d.request.now());
-            all = d.number[place] != no_index;
+    for (bool making : {false, true}) {
+        for (size_t place = 0; place < max_scopes && all; place++) {
+            decision::party& party = d.parties[place];
+            if (!d.has(place) || (d.missing >> place & 1) != making) {
+                continue;
+            }
+            if (making) {
+                auto kind = static_cast<subject_kind>(place + static_cast<size_t>(subject_kind::key));
+                party.number = subjects_.find_or_make(kind, party.its_name(), d.request.now());
+                all = party.number != no_index;
+            }
             if (all) {
-                subjects_.at(d.number[place]).in_flight++;
+                subjects_.at(party.number).in_flight++;
+                counted |= static_cast<uint8_t>(1u << place);
             }
         }
     }
-    d.l = all ? leases_.take() : nullptr;
-    if (!d.l) {
-        for (uint32_t n : d.number) {
-            if (n != no_index) {
-                subjects_.at(n).in_flight--;
-            }
+    for (size_t place = 0; place < max_scopes; place++) {
+        if (counted >> place & 1) {
+            subjects_.at(d.parties[place].number).in_flight--;
         }
     }
-    return d.l;
-}
-
-void admission::keep_counts(subject& s, bool and_rates)
-{
-    static_assert(offsetof(subject, counts) == offsetof(subject, rates) + sizeof s.rates);
-    if (and_rates) {
-        journal_.keep(&s.rates, sizeof s.rates + sizeof s.counts);
-    } else {
-        journal_.keep(&s.counts, sizeof s.counts);
-    }
-}
-
-void admission::keep_rates(subject& s)
-{
-    journal_.keep(&s.rates, sizeof s.rates);
+    return all;
 }
 
 void admission::prepare(admission_request& request) const
@@ -328,7 +347,16 @@ void admission::prefetch(const shared_key& key) const
 
 admission_result admission::admit(const admission_request& request, shared_key& key)
 {
-    decision d{request, std::min<uint64_t>(request.estimate, UINT32_MAX), false};
+    if (key.policy->limited) {
+        own_limits own(key.policy->limit, request.rules);
+        return admit(request, key, &own);
+    }
+    return admit(request, key, nullptr);
+}
+
+admission_result admission::admit(const admission_request& request, shared_key& key, own_limits* own)
+{
+    decision d(request, request.estimate, false, own);
     const uint8_t scopes = request.prepared ? request.scopes : scopes_of(request.rules);
     auto wanted = [scopes](subject_kind kind) { return (scopes & bit_of(kind)) != 0; };
     auto find = [&](subject_kind kind, std::string_view name, uint64_t hash) {
@@ -363,23 +391,24 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         d.add(subjects_, subject_kind::zone, {}, subjects_.find(subject_kind::zone, {}));
     }
 
-    const limits* own = key.policy->limited ? &key.policy->limit : nullptr;
-    auto judge_all = [&] {
-        each_rule(request.rules, own, d.places,
-                  [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
-    };
-    judge_all();
+    judge(d);
     if (d.refused_by.kind != limit_kind::none) {
         d.as_it_stands = true;
         d.report = {};
-        judge_all();
-        return {verdict::limited, nullptr, d.refused_by, d.dry_run_refusals, d.report};
+        judge(d);
+        return {verdict::limited, nullptr, d.refused_by, d.dry_run_refusals, d.whole_report()};
     }
-    if (!find_or_make_all(d)) {
+    if (d.missing != 0 && !make_missing(d)) {
         return {verdict::zone_full};
     }
-    key.key_subject = d.number[place_of(subject_kind::key)];
-    key.user_subject = d.number[place_of(subject_kind::user)];
+    d.l = leases_.take();
+    if (!d.l) {
+        return {verdict::zone_full};
+    }
+    key.key_subject = d.parties[place_of(subject_kind::key)].number;
+    if (d.has(place_of(subject_kind::user))) {
+        key.user_subject = d.parties[place_of(subject_kind::user)].number;
+    }
 
     lease& l = *d.l;
     journal_.keep(&l.is, sizeof l.is);
@@ -395,39 +424,48 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     l.set_progress({});
     for (size_t place = 0; place < max_scopes; place++) {
         lease_hold& hold = l.holds[place];
-        hold.who = d.number[place];
-        if (hold.who != no_index) {
-            hold.windows = 0;
-            hold.reserved = 0;
-            for (lease_hold::rate_hold& held : hold.rates) {
-                held.interval_ns = 0;
-            }
+        if (!d.has(place)) {
+            hold.who = no_index;
+            continue;
+        }
+        hold.who = d.parties[place].number;
+        hold.windows = 0;
+        hold.reserved = 0;
+        for (lease_hold::rate_hold& held : hold.rates) {
+            held.interval_ns = 0;
+        }
+        subject& s = subjects_.at(hold.who);
+        s.in_flight++;
+        if (d.rated >> place & 1) {
+            keep_rates(s);
         }
     }
-    each_rule(request.rules, own, d.places,
-              [&](size_t place, const limit_rule& rule) { take(d, place, rule); });
-    for (const lease_hold& hold : l.holds) {
-        if (hold.who != no_index) {
-            subjects_.at(hold.who).reserved += hold.reserved;
-        }
-    }
+    take(d);
     l.is.store(lease::state::running, std::memory_order_release);
     journal_.commit();
-    return {verdict::ok, &l, {}, d.dry_run_refusals, d.report, d.hard_left};
+    return {verdict::ok, &l, {}, d.dry_run_refusals, d.whole_report(), d.hard_left};
 }
 
 extension_result admission::extend(lease& l, const admission_request& request, const shared_key* key,
                                    uint64_t more)
 {
-    decision d{request, std::min<uint64_t>(more, UINT32_MAX), true};
+    if (key && key->policy->limited) {
+        own_limits own(key->policy->limit, request.rules);
+        return extend(l, request, &own, more);
+    }
+    return extend(l, request, static_cast<own_limits*>(nullptr), more);
+}
+
+extension_result admission::extend(lease& l, const admission_request& request, own_limits* own, uint64_t more)
+{
+    decision d(request, more, true, own);
     for (size_t place = 0; place < max_scopes; place++) {
         if (l.holds[place].who != no_index) {
-            d.places |= static_cast<uint8_t>(1u << place);
-            d.who[place] = &subjects_.at(l.holds[place].who);
+            d.add(subjects_, static_cast<subject_kind>(place + static_cast<size_t>(subject_kind::key)), {},
+                  l.holds[place].who);
         }
     }
-    each_rule(request.rules, key && key->policy->limited ? &key->policy->limit : nullptr, d.places,
-              [&](size_t place, const limit_rule& rule) { judge(d, place, rule); });
+    judge(d);
 
     journal_.keep(l.holds, sizeof l.holds);
     for (lease_hold& hold : l.holds) {
@@ -446,7 +484,7 @@ extension_result admission::extend(lease& l, const admission_request& request, c
             if (held.interval_ns == 0) {
                 continue;
             }
-            unsigned state = s.rates.claim_state(rate_of_tokens, held.interval_ns, request.now_ns);
+            unsigned state = s.rates.claim_state(rate_of_tokens, label_of(held.interval_ns), request.now_ns);
             s.rates.take(rate_of_tokens, state, held.interval_ns, request.now_ns, d.tokens);
             held.tokens = static_cast<uint32_t>(std::min<uint64_t>(held.tokens + d.tokens, UINT32_MAX));
             held.epoch = s.rates.epoch[state];

@@ -127,11 +127,13 @@ public:
 private:
     struct decision;
 
-    void judge(decision& d, size_t place, const limit_rule& rule) const;
-    void take(decision& d, size_t place, const limit_rule& rule);
-    bool find_or_make_all(decision& d);
-    void keep_counts(subject& s, bool and_rates);
-    void keep_rates(subject& s);
+    admission_result admit(const admission_request& request, shared_key& key, own_limits* own);
+    extension_result extend(lease& l, const admission_request& request, own_limits* own, uint64_t more);
+
+    void judge(decision& d) const;
+    void take(decision& d);
+    bool make_missing(decision& d);
+    void keep_rates(subject& s) { journal_.keep(&s.rates, sizeof s.rates); }
 
     subject_table& subjects_;
     lease_table& leases_;

@@ -13,54 +13,65 @@
 
 namespace llm {
 
-struct gcra {
-    uint64_t interval_ns; // of one unit
-    uint64_t capacity;    // units that may be taken at once
+// A short name of an interval, never `none`. Two intervals may have the same.
+enum class interval_label : uint16_t { none };
 
-    // `rate` and a capacity of at least one.
+inline interval_label label_of(uint64_t interval_ns)
+{
+    return interval_label{static_cast<uint16_t>((interval_ns * 0x9e3779b97f4a7c15u) >> 48 | 1)};
+}
+
+// A limit. All that follows from it alone is here, so that no request reckons it again.
+struct gcra {
+    uint64_t interval_ns = 0; // of one unit; 0 = no limit
+    uint64_t capacity = 0;    // units that may be taken at once
+    uint64_t room_ns = 0;     // of all of them
+    interval_label label = interval_label::none;
+
+    // No limit where the rate is not given; else a capacity of at least one.
     static gcra of(const rate& r, uint64_t capacity)
     {
-        return {r.interval_ns, std::max<uint64_t>(capacity, 1)};
+        if (r.amount == 0) {
+            return {};
+        }
+        capacity = std::max<uint64_t>(capacity, 1);
+        return {r.interval_ns, capacity, multiply_up(capacity, r.interval_ns), label_of(r.interval_ns)};
     }
 
-    bool allows(uint64_t tat, uint64_t now, uint64_t units) const
-    {
-        uint64_t used = tat > now ? tat - now : 0;
-        uint64_t room = multiply_up(capacity, interval_ns);
-        uint64_t cost = multiply_up(units, interval_ns);
-        return cost <= room && used <= room - cost;
-    }
+    bool limits() const { return interval_ns != 0; }
 
     struct view {
         bool allowed;
-        uint64_t wait_ns; // until as much would be allowed, if nobody else takes; forever if never
-        uint64_t used_ns; // until all of the capacity is there
+        uint64_t wait_ns;  // until as much would be allowed, if nobody else takes; forever if never
+        uint64_t used_ns;  // until all of the capacity is there
+        uint64_t after_ns; // the same, once so much is taken
     };
 
     view look(uint64_t tat, uint64_t now, uint64_t units) const
     {
         uint64_t used = tat > now ? tat - now : 0;
-        uint64_t room = multiply_up(capacity, interval_ns);
         uint64_t cost = multiply_up(units, interval_ns);
-        if (cost > room) {
-            return {false, forever, used};
+        uint64_t after = 0;
+        // What does not fit into the sum is not allowed either, be there room for ever.
+        bool fits = !__builtin_add_overflow(used, cost, &after);
+        if (fits && after <= room_ns) [[likely]] {
+            return {true, 0, used, after};
         }
-        uint64_t allowed_use = room - cost;
-        return {used <= allowed_use, used <= allowed_use ? 0 : used - allowed_use, used};
+        return {false, cost > room_ns ? forever : used - (room_ns - cost), used, fits ? after : forever};
     }
+
+    bool allows(uint64_t tat, uint64_t now, uint64_t units) const { return look(tat, now, units).allowed; }
 
     // Units that could be taken now.
     uint64_t remaining(uint64_t used_ns) const
     {
-        uint64_t room = multiply_up(capacity, interval_ns);
-        return used_ns < room ? (room - used_ns) / interval_ns : 0;
+        return used_ns < room_ns ? (room_ns - used_ns) / interval_ns : 0;
     }
 
     // Whether they are fewer than `units`, which needs no division.
     bool remain_fewer(uint64_t used_ns, uint64_t units) const
     {
-        uint64_t room = multiply_up(capacity, interval_ns);
-        return used_ns < room ? room - used_ns < multiply_up(units, interval_ns) : units != 0;
+        return used_ns < room_ns ? room_ns - used_ns < multiply_up(units, interval_ns) : units != 0;
     }
 };
 

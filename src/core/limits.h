@@ -11,13 +11,19 @@ inline constexpr uint64_t forever = UINT64_MAX;
 inline constexpr uint64_t add_up(uint64_t a, uint64_t b)
 {
     uint64_t sum = 0;
-    return __builtin_add_overflow(a, b, &sum) ? forever : sum;
+    if (__builtin_add_overflow(a, b, &sum)) [[unlikely]] {
+        return forever;
+    }
+    return sum;
 }
 
 inline constexpr uint64_t multiply_up(uint64_t a, uint64_t b)
 {
     uint64_t product = 0;
-    return __builtin_mul_overflow(a, b, &product) ? forever : product;
+    if (__builtin_mul_overflow(a, b, &product)) [[unlikely]] {
+        return forever;
+    }
+    return product;
 }
 
 // `amount` events every `period_ms` milliseconds; amount 0 = not given.

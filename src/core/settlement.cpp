@@ -9,7 +9,7 @@ namespace {
 // Replaces what was taken from a rate by what was used.
 void set_right(subject& s, const lease_hold::rate_hold& held, uint64_t used, uint64_t now_ns)
 {
-    unsigned state = s.rates.state_of(rate_of_tokens, held.interval_ns);
+    unsigned state = s.rates.state_of(rate_of_tokens, label_of(held.interval_ns));
     uint64_t& tat = s.rates.tat[rate_of_tokens][state];
     bool same = state == held.state;
     if (used > held.tokens) {
@@ -35,8 +35,11 @@ void admission::settle(lease& l, const token_progress& used, const moment& now)
         }
         subject& s = subjects_.at(hold.who);
         // Those in use come first.
-        const bool has_rates = hold.rates[0].interval_ns != 0;
-        keep_counts(s, has_rates);
+        if (hold.rates[0].interval_ns != 0) {
+            journal_.keep(&s.rates.tat[rate_of_tokens], sizeof s.rates.tat[rate_of_tokens] + sizeof s.counts);
+        } else {
+            journal_.keep(&s.counts, sizeof s.counts);
+        }
         s.in_flight--;
         s.reserved -= hold.reserved;
         s.counts.totals.requests++;
@@ -49,9 +52,10 @@ void admission::settle(lease& l, const token_progress& used, const moment& now)
             s.counts.count(hold.windows, hour, tokens);
         }
         for (const lease_hold::rate_hold& held : hold.rates) {
-            if (held.interval_ns != 0) {
-                set_right(s, held, tokens, now.ns);
+            if (held.interval_ns == 0) {
+                break;
             }
+            set_right(s, held, tokens, now.ns);
         }
     }
     leases_.give(l);
@@ -77,15 +81,14 @@ admission_result admission::count_failure(const admission_request& request)
     uint8_t states_taken = 0;
 
     for (const limit_rule& rule : request.rules) {
-        const rate& r = rule.what.failures;
-        if (r.amount == 0) {
+        const gcra shape = shape_of_failures(rule.what());
+        if (!shape.limits()) {
             continue;
         }
-        gcra shape = gcra::of(r, r.amount);
         uint64_t tat =
-            number == no_index ? 0 : subjects_.at(number).rates.tat_of(rate_of_requests, shape.interval_ns);
+            number == no_index ? 0 : subjects_.at(number).rates.tat_of(rate_of_requests, shape.label);
         gcra::view seen = shape.look(tat, request.now_ns, 1);
-        if (!seen.allowed && rule.dry_run) {
+        if (!seen.allowed && rule.dry_run()) {
             result.dry_run_refusals |= dry_run_bit(limit_kind::failures, subject_kind::address);
         } else if (!seen.allowed) {
             result.said = verdict::limited;
@@ -101,8 +104,8 @@ admission_result admission::count_failure(const admission_request& request)
     }
 
     for (const limit_rule& rule : request.rules) {
-        const rate& r = rule.what.failures;
-        if (r.amount == 0) {
+        const gcra shape = shape_of_failures(rule.what());
+        if (!shape.limits()) {
             continue;
         }
         if (number == no_index) {
@@ -116,11 +119,10 @@ admission_result admission::count_failure(const admission_request& request)
         if (states_taken == 0) {
             keep_rates(s);
         }
-        gcra shape = gcra::of(r, r.amount);
-        unsigned state = s.rates.claim_state(rate_of_requests, shape.interval_ns, request.now_ns);
+        unsigned state = s.rates.claim_state(rate_of_requests, shape.label, request.now_ns);
         if (!(states_taken >> state & 1)) {
             states_taken |= static_cast<uint8_t>(1u << state);
-            if (!rule.dry_run || shape.allows(s.rates.tat[rate_of_requests][state], request.now_ns, 1)) {
+            if (!rule.dry_run() || shape.allows(s.rates.tat[rate_of_requests][state], request.now_ns, 1)) {
                 s.rates.take(rate_of_requests, state, shape.interval_ns, request.now_ns, 1);
             }
         }

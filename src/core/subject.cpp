@@ -2,14 +2,14 @@
 
 namespace llm {
 
-unsigned subject_rates::claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns)
+unsigned subject_rates::claim_new_state(rate_kind kind, interval_label wanted, uint64_t now_ns)
 {
     for (unsigned i = 0; i < own_states; i++) {
         if (tat[kind][i] > now_ns) {
             continue;
         }
         // What it may have taken from the shared state goes with it.
-        label[kind][i] = label_of(interval_ns);
+        label[kind][i] = wanted;
         tat[kind][i] = tat[kind][own_states];
         if (kind == rate_of_tokens) {
             epoch[i]++;

@@ -48,35 +48,25 @@ enum rate_kind : uint8_t { rate_of_requests, rate_of_tokens };
 // never weaker.
 struct subject_rates {
     static constexpr unsigned own_states = 4;
+    interval_label label[2][own_states]; // of their intervals; two of the same label share a state
+    uint16_t epoch[own_states + 1];      // of tokens: counts the times that the state was found wholly unused
     uint64_t tat[2][own_states + 1];
-    uint16_t label[2][own_states];  // of their intervals
-    uint16_t epoch[own_states + 1]; // of tokens: counts the times that the state was found wholly unused
 
-    // Never 0, which is the label of a state that has none. Should two intervals have the same label, they
-    // share a state.
-    static uint16_t label_of(uint64_t interval_ns)
-    {
-        return static_cast<uint16_t>((interval_ns * 0x9e3779b97f4a7c15u) >> 48 | 1);
-    }
     // The state of limits with this interval, for looking. Mostly it is the first.
-    unsigned state_of(rate_kind kind, uint64_t interval_ns) const
+    unsigned state_of(rate_kind kind, interval_label wanted) const
     {
-        uint16_t wanted = label_of(interval_ns);
         unsigned i = 0;
         while (i < own_states && label[kind][i] != wanted) {
             i++;
         }
         return i;
     }
-    uint64_t tat_of(rate_kind kind, uint64_t interval_ns) const
-    {
-        return tat[kind][state_of(kind, interval_ns)];
-    }
+    uint64_t tat_of(rate_kind kind, interval_label wanted) const { return tat[kind][state_of(kind, wanted)]; }
     // The same for taking: one of its own, if one is free.
-    unsigned claim_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns)
+    unsigned claim_state(rate_kind kind, interval_label wanted, uint64_t now_ns)
     {
-        unsigned state = state_of(kind, interval_ns);
-        return state != own_states ? state : claim_new_state(kind, interval_ns, now_ns);
+        unsigned state = state_of(kind, wanted);
+        return state != own_states ? state : claim_new_state(kind, wanted, now_ns);
     }
     // Takes from a state that was claimed.
     void take(rate_kind kind, unsigned state, uint64_t interval_ns, uint64_t now_ns, uint64_t units)
@@ -89,7 +79,7 @@ struct subject_rates {
     }
 
 private:
-    unsigned claim_new_state(rate_kind kind, uint64_t interval_ns, uint64_t now_ns);
+    unsigned claim_new_state(rate_kind kind, interval_label wanted, uint64_t now_ns);
 };
 
 // What requests of a subject have used, once they ended.
@@ -142,6 +132,9 @@ struct alignas(64) subject {
 };
 
 static_assert(sizeof(subject) == 320);
+// What the end of a request changes is one piece: settle() keeps it in the journal at once.
+static_assert(offsetof(subject, counts) == offsetof(subject, rates) + sizeof(subject_rates));
+static_assert(offsetof(subject_rates, tat) + sizeof(subject_rates::tat) == sizeof(subject_rates));
 static_assert(std::atomic<subject_kind>::is_always_lock_free);
 
 class subject_table {
@@ -174,6 +167,7 @@ public:
     void prefetch(uint32_t index) const
     {
         const char* record = reinterpret_cast<const char*>(&records_[index]);
+#pragma GCC unroll 5
         for (size_t at = 0; at < sizeof(subject); at += 64) {
             __builtin_prefetch(record + at, 1);
         }

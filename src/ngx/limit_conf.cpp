@@ -16,7 +16,15 @@ char* conf_error()
     return static_cast<char*>(NGX_CONF_ERROR);
 }
 
-bool read_scope(std::string_view text, limit_rule& rule)
+// What one llm_limit says, as it is read.
+struct limit_options {
+    subject_kind scope = subject_kind::key;
+    limits what;
+    bool dry_run = false;
+    bool hard = false;
+};
+
+bool read_scope(std::string_view text, limit_options& rule)
 {
     for (const scope_name& s : scope_names) {
         if (s.name == text) {
@@ -57,7 +65,7 @@ bool read_quota(std::string_view text, limits& to)
 }
 
 // One `name=value`. What was expected, for a message; empty if the value is good.
-std::string_view read_option(std::string_view name, std::string_view value, limit_rule& rule)
+std::string_view read_option(std::string_view name, std::string_view value, limit_options& rule)
 {
     limits& what = rule.what;
     if (name == "per") {
@@ -88,7 +96,7 @@ std::string_view read_option(std::string_view name, std::string_view value, limi
 }
 
 // What is wrong with the parameters together; empty if nothing.
-std::string_view contradiction(const limit_rule& rule)
+std::string_view contradiction(const limit_options& rule)
 {
     if (!rule.what.any()) {
         return "limits nothing";
@@ -122,14 +130,14 @@ bool stands_before(ngx_conf_t* cf, ngx_uint_t i)
 }
 
 // A lease keeps account of so many rates for each of those that it names.
-bool too_many(const location_conf& lcf, const limit_rule& rule)
+bool too_many(const location_conf& lcf, const limit_options& rule)
 {
     size_t requests = rule.what.requests.amount != 0;
     size_t tokens = rule.what.tokens.amount != 0;
     for (const limit_rule& other : rules_of(lcf)) {
-        if (other.scope == rule.scope) {
-            requests += other.what.requests.amount != 0;
-            tokens += other.what.tokens.amount != 0;
+        if (other.scope() == rule.scope) {
+            requests += other.requests().limits();
+            tokens += other.tokens().limits();
         }
     }
     return requests > lease_hold::max_rates || tokens > lease_hold::max_rates;
@@ -141,7 +149,7 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
 {
     auto& lcf = *static_cast<location_conf*>(conf);
     auto* value = static_cast<ngx_str_t*>(cf->args->elts);
-    limit_rule rule;
+    limit_options rule;
 
     for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
         std::string_view text = view(value[i]);
@@ -187,7 +195,7 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
     if (!slot) {
         return conf_error();
     }
-    new (slot) limit_rule(rule);
+    new (slot) limit_rule(rule.scope, rule.what, rule.dry_run, rule.hard);
     return NGX_CONF_OK;
 }
 

@@ -194,7 +194,7 @@ private:
         reference::ask& a = r.simple;
         const key_record& k = file_.keys[key];
         auto has = [&](subject_kind scope) {
-            return std::any_of(rules.begin(), rules.end(), [&](auto& rule) { return rule.scope == scope; });
+            return std::any_of(rules.begin(), rules.end(), [&](auto& rule) { return rule.scope() == scope; });
         };
         a.who.push_back({subject_kind::key, k.name});
         if (!k.user.empty()) {

@@ -277,12 +277,12 @@ struct gate {
         limits merged = own;
         bool own_hard = false;
         for (const limit_rule& r : a.rules) {
-            if (!names(a, r.scope)) {
+            if (!names(a, r.scope())) {
                 continue;
             }
-            limits l = r.what;
-            if (r.scope == subject_kind::key) {
-                own_hard |= r.hard && !r.dry_run;
+            limits l = r.what();
+            if (r.scope() == subject_kind::key) {
+                own_hard |= r.hard() && !r.dry_run();
                 // A burst goes with whichever rate is in force.
                 if (own.requests.amount && merged.burst < 0) {
                     merged.burst = l.burst;
@@ -297,7 +297,7 @@ struct gate {
                 l.concurrency = own.concurrency >= 0 ? -1 : l.concurrency;
                 l.window = own.window != quota_window::none ? quota_window::none : l.window;
             }
-            add(r.scope, l, r.dry_run, r.hard);
+            add(r.scope(), l, r.dry_run(), r.hard());
         }
         add(subject_kind::key, merged, false, own_hard);
         return all;

@@ -417,7 +417,7 @@ TEST_F(gate, only_a_hard_quota_cuts)
     limit_keys(quota(50, quota_window::day));
     rules = {{subject_kind::key, quota(1000000, quota_window::day), false, true}};
     EXPECT_TRUE(zone->extend(*l, request(), 1).cut);
-    rules[0].dry_run = true;
+    rules = {{subject_kind::key, quota(1000000, quota_window::day), true, true}};
     EXPECT_FALSE(zone->extend(*l, request(), 1).cut);
 }
 

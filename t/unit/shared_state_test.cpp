@@ -283,8 +283,8 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
             ASSERT_EQ(s.reserved, 0u);
             const usage_totals& t = s.counts.totals;
             if (t.requests != 0) {
-                ASSERT_EQ(s.rates.tat_of(rate_of_requests, 1000), now.ns + t.requests * 1000);
-                ASSERT_EQ(s.rates.tat_of(rate_of_tokens, 1000), now.ns + (t.prompt + t.completion) * 1000);
+                ASSERT_EQ(s.rates.tat_of(rate_of_requests, label_of(1000)), now.ns + t.requests * 1000);
+                ASSERT_EQ(s.rates.tat_of(rate_of_tokens, label_of(1000)), now.ns + (t.prompt + t.completion) * 1000);
                 ASSERT_EQ(s.counts.used[index_of(quota_window::total)], t.prompt + t.completion);
             }
             usage_totals& sum = sums[static_cast<size_t>(s.kind.load())];
