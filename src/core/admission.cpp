@@ -88,7 +88,6 @@ struct admission::decision {
         uint32_t number;    // no_index, if it has no record
         uint32_t name_size;
         const char* name;
-        uint8_t states_taken; // of requests: bits
 
         std::string_view its_name() const { return {name, name_size}; }
     };
@@ -109,7 +108,7 @@ struct admission::decision {
         } else {
             missing |= bit;
         }
-        parties[place] = {who, number, static_cast<uint32_t>(name.size()), name.data(), 0};
+        parties[place] = {who, number, static_cast<uint32_t>(name.size()), name.data()};
     }
 
     bool has(size_t place) const { return (places >> place & 1) != 0; }
@@ -187,14 +186,14 @@ struct admission::decision {
 
 void admission::judge(decision& d) const
 {
+    const uint64_t now = d.request.now_ns;
+
     each_rule(d.request.rules, d.own, d.places, [&](const limit_rule& rule) {
         const subject& s = *d.parties[rule.place()].who;
         const limits& what = rule.what();
-        const uint64_t now = d.request.now_ns;
         d.rated |= rule.rated_bit();
 
-        if (rule.requests().limits() && !d.extending) {
-            const gcra& shape = rule.requests();
+        if (const gcra& shape = rule.requests(); shape.limits() && !d.extending) {
             gcra::view seen = shape.look(s.rates.tat_of(rate_of_requests, shape.label), now, 1);
             if (!seen.allowed) [[unlikely]] {
                 d.refuse(rule, limit_kind::requests, shape.capacity, ms_of(seen.wait_ns));
@@ -210,8 +209,7 @@ void admission::judge(decision& d) const
                      limit_refusal::wait_unknown);
         }
 
-        if (rule.tokens().limits()) {
-            const gcra& shape = rule.tokens();
+        if (const gcra& shape = rule.tokens(); shape.limits()) {
             uint64_t units = std::min(d.tokens, shape.capacity);
             gcra::view seen = shape.look(s.rates.tat_of(rate_of_tokens, shape.label), now, units);
             if (!seen.allowed) [[unlikely]] {
@@ -244,48 +242,49 @@ void admission::judge(decision& d) const
 // Limits that are the same state (of one interval) are taken from once.
 void admission::take(decision& d)
 {
-    each_rule(d.request.rules, d.own, d.places, [&](const limit_rule& rule) {
-        decision::party& party = d.parties[rule.place()];
-        subject& s = subjects_.at(party.number);
-        lease_hold& hold = d.l->holds[rule.place()];
-        const uint64_t now = d.request.now_ns;
+    lease& l = *d.l;
+    const uint64_t now = d.request.now_ns;
+    const uint64_t tokens = d.tokens;
+    uint8_t states_taken[max_scopes] = {}; // of requests: bits
 
-        if (rule.requests().limits()) {
-            const gcra& shape = rule.requests();
+    each_rule(d.request.rules, d.own, d.places, [&](const limit_rule& rule) {
+        const size_t place = rule.place();
+        subject& s = subjects_.at(d.parties[place].number);
+        lease_hold& hold = l.holds[place];
+
+        if (const gcra& shape = rule.requests(); shape.limits()) {
             if (!rule.dry_run() || shape.allows(s.rates.tat_of(rate_of_requests, shape.label), now, 1)) {
                 unsigned state = s.rates.claim_state(rate_of_requests, shape.label, now);
-                if (state == subject_rates::own_states || !(party.states_taken >> state & 1)) {
-                    party.states_taken |= static_cast<uint8_t>(1u << state);
+                if (state == subject_rates::own_states || !(states_taken[place] >> state & 1)) {
+                    states_taken[place] |= static_cast<uint8_t>(1u << state);
                     s.rates.take(rate_of_requests, state, shape.interval_ns, now, 1);
                 }
             }
         }
 
-        if (rule.tokens().limits()) {
-            const gcra& shape = rule.tokens();
-            uint64_t units = std::min(d.tokens, shape.capacity);
-            bool allowed =
-                !rule.dry_run() || shape.allows(s.rates.tat_of(rate_of_tokens, shape.label), now, units);
-            lease_hold::rate_hold* held = hold.rates;
-            while (held != std::end(hold.rates) && held->interval_ns != 0
-                   && held->interval_ns != shape.interval_ns) {
-                held++;
-            }
-            bool again = held != std::end(hold.rates) && held->interval_ns != 0;
-            if (allowed && !again) {
-                unsigned state = s.rates.claim_state(rate_of_tokens, shape.label, now);
-                s.rates.take(rate_of_tokens, state, shape.interval_ns, now, units);
-                if (held != std::end(hold.rates)) {
-                    *held = {shape.interval_ns, static_cast<uint32_t>(units), s.rates.epoch[state],
-                             static_cast<uint8_t>(state)};
+        if (const gcra& shape = rule.tokens(); shape.limits()) {
+            uint64_t units = std::min(tokens, shape.capacity);
+            if (!rule.dry_run() || shape.allows(s.rates.tat_of(rate_of_tokens, shape.label), now, units)) {
+                lease_hold::rate_hold* held = hold.rates;
+                lease_hold::rate_hold* const end = std::end(hold.rates);
+                while (held != end && held->interval_ns != 0 && held->interval_ns != shape.interval_ns) {
+                    held++;
+                }
+                if (held == end || held->interval_ns == 0) {
+                    unsigned state = s.rates.claim_state(rate_of_tokens, shape.label, now);
+                    s.rates.take(rate_of_tokens, state, shape.interval_ns, now, units);
+                    if (held != end) {
+                        *held = {shape.interval_ns, static_cast<uint32_t>(units), s.rates.epoch[state],
+                                 static_cast<uint8_t>(state)};
+                    }
                 }
             }
         }
 
         if (rule.what().window != quota_window::none) {
             if (hold.windows == 0) {
-                hold.reserved = d.tokens;
-                s.reserved += d.tokens;
+                hold.reserved = tokens;
+                s.reserved += tokens;
             }
             hold.windows |= bit_of(rule.what().window);
         }
@@ -338,10 +337,11 @@ void admission::prepare(admission_request& request) const
 
 void admission::prefetch(const shared_key& key) const
 {
-    for (uint32_t subject : {key.key_subject, key.user_subject}) {
-        if (subject != no_index) {
-            subjects_.prefetch(subject);
-        }
+    if (key.key_subject != no_index) {
+        subjects_.prefetch(key.key_subject);
+    }
+    if (key.user_subject != no_index) {
+        subjects_.prefetch(key.user_subject);
     }
 }
 
@@ -388,7 +388,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
               find(subject_kind::address, name, request.address_hash));
     }
     if (wanted(subject_kind::zone)) {
-        d.add(subjects_, subject_kind::zone, {}, subjects_.find(subject_kind::zone, {}));
+        d.add(subjects_, subject_kind::zone, {}, subjects_.zone());
     }
 
     judge(d);

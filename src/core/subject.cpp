@@ -31,6 +31,14 @@ void subject_counts::begin_hour(uint32_t at)
     hour = at;
 }
 
+void subject_counts::begin_windows(unsigned bits)
+{
+    for (unsigned left = bits; left != 0; left &= left - 1) {
+        used[__builtin_ctz(left)] = 0;
+    }
+    windows |= static_cast<uint8_t>(bits);
+}
+
 bool subject::at_rest(const moment& now) const
 {
     if (in_flight != 0) {

@@ -101,16 +101,18 @@ struct subject_counts {
         if (at > hour) {
             begin_hour(at);
         }
+        if (unsigned begun = in_windows & ~windows; begun != 0) [[unlikely]] {
+            begin_windows(begun);
+        }
         for (unsigned left = in_windows; left != 0; left &= left - 1) {
             uint64_t& u = used[__builtin_ctz(left)];
-            unsigned bit = left & -left;
-            u = add_up(windows & bit ? u : 0, tokens);
+            u = add_up(u, tokens);
         }
-        windows |= in_windows;
     }
 
 private:
     void begin_hour(uint32_t at);
+    void begin_windows(unsigned bits);
 };
 
 struct alignas(64) subject {
@@ -153,7 +155,9 @@ public:
     // `name` is at most max_name.
     uint32_t find_or_make(subject_kind kind, std::string_view name, const moment& now);
     uint32_t find(subject_kind kind, std::string_view name) const;
-    // The same, with the name's keyed_hash().
+    // The zone's, or no_index.
+    uint32_t zone() const { return zone_; }
+    // The same as above, with the name's keyed_hash().
     uint32_t find(subject_kind kind, std::string_view name, uint64_t hash) const;
     // Needs no lock: nothing is done with what is read but to have a record on its way into the cache.
     void prefetch(subject_kind kind, uint64_t hash) const
