@@ -262,31 +262,31 @@ void admission::take(decision& d)
             }
         }
 
-        if (const gcra& shape = rule.tokens(); shape.limits()) {
-            uint64_t units = std::min(tokens, shape.capacity);
-            if (!rule.dry_run() || shape.allows(s.rates.tat_of(rate_of_tokens, shape.label), now, units)) {
-                lease_hold::rate_hold* held = hold.rates;
-                lease_hold::rate_hold* const end = std::end(hold.rates);
-                while (held != end && held->interval_ns != 0 && held->interval_ns != shape.interval_ns) {
-                    held++;
-                }
-                if (held == end || held->interval_ns == 0) {
-                    unsigned state = s.rates.claim_state(rate_of_tokens, shape.label, now);
-                    s.rates.take(rate_of_tokens, state, shape.interval_ns, now, units);
-                    if (held != end) {
-                        *held = {shape.interval_ns, static_cast<uint32_t>(units), s.rates.epoch[state],
-                                 static_cast<uint8_t>(state)};
-                    }
-                }
-            }
-        }
-
         if (rule.what().window != quota_window::none) {
             if (hold.windows == 0) {
                 hold.reserved = tokens;
                 s.reserved += tokens;
             }
             hold.windows |= bit_of(rule.what().window);
+        }
+
+        const gcra& shape = rule.tokens();
+        const uint64_t units = std::min(tokens, shape.capacity);
+        if (!shape.limits()
+            || (rule.dry_run() && !shape.allows(s.rates.tat_of(rate_of_tokens, shape.label), now, units))) {
+            return;
+        }
+        lease_hold::rate_hold* held = hold.rates;
+        for (; held != std::end(hold.rates) && held->interval_ns != 0; held++) {
+            if (held->interval_ns == shape.interval_ns) {
+                return;
+            }
+        }
+        unsigned state = s.rates.claim_state(rate_of_tokens, shape.label, now);
+        s.rates.take(rate_of_tokens, state, shape.interval_ns, now, units);
+        if (held != std::end(hold.rates)) {
+            *held = {shape.interval_ns, static_cast<uint32_t>(units), s.rates.epoch[state],
+                     static_cast<uint8_t>(state)};
         }
     });
 }
@@ -343,15 +343,6 @@ void admission::prefetch(const shared_key& key) const
     if (key.user_subject != no_index) {
         subjects_.prefetch(key.user_subject);
     }
-}
-
-admission_result admission::admit(const admission_request& request, shared_key& key)
-{
-    if (key.policy->limited) {
-        own_limits own(key.policy->limit, request.rules);
-        return admit(request, key, &own);
-    }
-    return admit(request, key, nullptr);
 }
 
 admission_result admission::admit(const admission_request& request, shared_key& key, own_limits* own)

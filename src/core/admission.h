@@ -109,7 +109,14 @@ public:
     // Optional: has the subjects of this key on their way into the cache, see subject_table.
     void prefetch(const shared_key& key) const;
     // `key` is the request's, and may be used.
-    admission_result admit(const admission_request& request, shared_key& key);
+    admission_result admit(const admission_request& request, shared_key& key)
+    {
+        if (key.policy->limited) {
+            own_limits own(key.policy->limit, request.rules);
+            return admit(request, key, &own);
+        }
+        return admit(request, key, nullptr);
+    }
     // Counts a wrong key against the request's address. Says `limited` if there were too many, else
     // `unknown`.
     admission_result count_failure(const admission_request& request);

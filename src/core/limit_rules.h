@@ -88,23 +88,26 @@ template <class F>
 void each_rule(std::span<const limit_rule> rules, own_limits* own, uint8_t places, F&& f)
 {
     // f is called in one place, so that it becomes part of the loop.
-    const limit_rule* const end = rules.data() + rules.size();
-    for (const limit_rule* next = rules.data();; next++) {
+    const limit_rule* next = rules.data();
+    const limit_rule* const end = next + rules.size();
+    for (;;) {
         const limit_rule* rule = next;
         if (next == end) {
             if (!own) {
                 return;
             }
             rule = &own->rule();
-        } else if (!(rule->place_bit() & places)) {
-            continue;
-        } else if (own && rule->scope() == subject_kind::key) {
-            rule = &own->left_of(*rule);
+            own = nullptr;
+        } else {
+            next++;
+            if (!(rule->place_bit() & places)) {
+                continue;
+            }
+            if (own && rule->scope() == subject_kind::key) {
+                rule = &own->left_of(*rule);
+            }
         }
         f(*rule);
-        if (next == end) {
-            return;
-        }
     }
 }
 

@@ -142,12 +142,13 @@ admission_result shared_state::check_and_admit(admission_request& request, const
     if (said != verdict::ok) {
         return admission_result{said};
     }
-    deciding().prefetch(*key);
+    admission decides = deciding();
+    decides.prefetch(*key);
     if (request.asks_model && (!request.rules.empty() || key->policy->limited)) {
         request.estimate =
             weighted(learned_.estimate(key->name.view(), request.model, size), request.weights);
     }
-    return deciding().admit(request, *key);
+    return decides.admit(request, *key);
 }
 
 extension_result shared_state::extend(lease& l, const admission_request& request, uint64_t more)

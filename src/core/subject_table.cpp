@@ -5,6 +5,39 @@
 
 namespace llm {
 
+namespace {
+
+// A call of memcmp would cost more than most names.
+bool same_bytes(const char* a, const char* b, size_t size)
+{
+    auto differ = [&]<class Word>(Word, size_t at) {
+        Word of_a;
+        Word of_b;
+        memcpy(&of_a, a + at, sizeof of_a);
+        memcpy(&of_b, b + at, sizeof of_b);
+        return of_a != of_b;
+    };
+    if (size >= 8) {
+        for (size_t at = 0; at < size - 8; at += 8) {
+            if (differ(uint64_t{}, at)) {
+                return false;
+            }
+        }
+        return !differ(uint64_t{}, size - 8);
+    }
+    if (size >= 4) {
+        return !differ(uint32_t{}, 0) && !differ(uint32_t{}, size - 4);
+    }
+    for (size_t at = 0; at < size; at++) {
+        if (a[at] != b[at]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+} // namespace
+
 size_t subject_table::bytes(uint32_t capacity)
 {
     return size_t{capacity} * sizeof(subject) + size_t{std::bit_ceil(capacity | 1)} * sizeof(uint32_t);
@@ -31,7 +64,8 @@ uint32_t subject_table::find(subject_kind kind, std::string_view name, uint64_t 
     uint32_t hash = mixed(kind, name_hash);
     for (uint32_t i = buckets_[hash & bucket_mask_]; i != no_index; i = records_[i].next) {
         const subject& s = records_[i];
-        if (s.hash == hash && s.kind.load(std::memory_order_relaxed) == kind && s.name() == name) {
+        if (s.hash == hash && s.kind.load(std::memory_order_relaxed) == kind && s.name_len == name.size()
+            && same_bytes(s.name_bytes, name.data(), name.size())) {
             return i;
         }
     }

@@ -50,7 +50,8 @@ public:
 private:
     static void fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
-    struct block {
+    // Each begins a cache line, so that a small one touches few.
+    struct alignas(64) block {
         void* at;
         size_t bytes;
         alignas(16) uint8_t old[max_bytes];
