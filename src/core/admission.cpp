@@ -111,6 +111,7 @@ struct admission::decision {
         parties[place] = {who, number, static_cast<uint32_t>(name.size()), name.data()};
     }
 
+    // Whether the request is for somebody there.
     bool has(size_t place) const { return (places >> place & 1) != 0; }
 
     uint64_t ms_to_end(quota_window window, uint32_t at) const
@@ -137,7 +138,7 @@ struct admission::decision {
         }
     }
 
-    // `after_ns` is what is in use of it with the request.
+    // `after_ns` is what is in use of the limit after the decision.
     void report_requests(const gcra& shape, uint64_t after_ns)
     {
         if (!report.has_requests || shape.remain_fewer(after_ns, report.requests_remaining)) {
@@ -171,7 +172,7 @@ struct admission::decision {
         }
     }
 
-    // Turning nanoseconds into milliseconds is left for those that it has come to.
+    // Milliseconds are reckoned of the two that it has come to only.
     const limit_report& whole_report()
     {
         if (report.has_requests) {

@@ -32,6 +32,9 @@ own_limits::own_limits(const limits& own, std::span<const limit_rule> rules)
 
 const limit_rule& own_limits::left_of(const limit_rule& rule)
 {
+    if (left_of_ == &rule) {
+        return left_;
+    }
     const limits& own = rule_.what();
     limits left = rule.what();
     if (own.burst >= 0) {
@@ -53,6 +56,7 @@ const limit_rule& own_limits::left_of(const limit_rule& rule)
         left.window = quota_window::none;
     }
     left_ = {rule.scope(), left, rule.dry_run(), rule.hard()};
+    left_of_ = &rule;
     return left_;
 }
 

@@ -80,6 +80,7 @@ public:
 private:
     limit_rule rule_;
     limit_rule left_;
+    const limit_rule* left_of_ = nullptr; // there is mostly one, and it is asked for twice
 };
 
 // Calls f(rule) for each rule in force for the subjects whose places are set in `places`, the key's among

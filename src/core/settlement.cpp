@@ -37,6 +37,12 @@ void admission::settle(lease& l, const token_progress& used, const moment& now)
         // Those in use come first.
         if (hold.rates[0].interval_ns != 0) {
             journal_.keep(&s.rates.tat[rate_of_tokens], sizeof s.rates.tat[rate_of_tokens] + sizeof s.counts);
+            for (const lease_hold::rate_hold& held : hold.rates) {
+                if (held.interval_ns == 0) {
+                    break;
+                }
+                set_right(s, held, tokens, now.ns);
+            }
         } else {
             journal_.keep(&s.counts, sizeof s.counts);
         }
@@ -50,12 +56,6 @@ void admission::settle(lease& l, const token_progress& used, const moment& now)
         s.counts.totals.cache_write += used.cache_write;
         if (hold.windows) {
             s.counts.count(hold.windows, hour, tokens);
-        }
-        for (const lease_hold::rate_hold& held : hold.rates) {
-            if (held.interval_ns == 0) {
-                break;
-            }
-            set_right(s, held, tokens, now.ns);
         }
     }
     leases_.give(l);

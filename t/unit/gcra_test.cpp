@@ -94,6 +94,31 @@ TEST(gcra, what_does_not_fit_is_for_ever)
     EXPECT_TRUE(g.look(0, 0, 1).allowed);
 }
 
+TEST(gcra, agrees_with_wide_numbers_to_the_edge_of_time)
+{
+    using wide = unsigned __int128;
+    std::mt19937_64 random(5);
+    auto any = [&] { return random() >> (random() % 64); };
+    for (int i = 0; i < 200000; i++) {
+        gcra g = gcra::of({any() | 1, any() >> 20 | 1}, any());
+        uint64_t units = any() % g.capacity + (random() % 2);
+        uint64_t now = any(), tat = any();
+        wide used = tat > now ? tat - now : 0;
+        wide room = std::min<wide>(wide{g.capacity} * g.interval_ns, forever);
+        wide cost = std::min<wide>(wide{units} * g.interval_ns, forever);
+        gcra::view seen = g.look(tat, now, units);
+        ASSERT_EQ(seen.allowed, used + cost <= room);
+        ASSERT_EQ(seen.allowed, g.allows(tat, now, units));
+        ASSERT_EQ(seen.used_ns, static_cast<uint64_t>(used));
+        ASSERT_EQ(seen.after_ns, static_cast<uint64_t>(std::min<wide>(used + cost, forever)));
+        wide wait = seen.allowed ? wide{0} : cost > room ? wide{forever} : used + cost - room;
+        ASSERT_EQ(seen.wait_ns, static_cast<uint64_t>(wait));
+        ASSERT_EQ(g.remaining(seen.used_ns),
+                  static_cast<uint64_t>(used < room ? (room - used) / g.interval_ns : 0));
+    }
+    EXPECT_FALSE(gcra::of({}, 7).limits());
+}
+
 TEST(quota, windows_are_those_of_the_calendar)
 {
     // Every day of two centuries' worth of months, by the C library.

@@ -2,8 +2,11 @@
 
 #include <csignal>
 #include <random>
+#include <set>
+#include <string>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 using namespace llm;
 
@@ -284,7 +287,8 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
             const usage_totals& t = s.counts.totals;
             if (t.requests != 0) {
                 ASSERT_EQ(s.rates.tat_of(rate_of_requests, label_of(1000)), now.ns + t.requests * 1000);
-                ASSERT_EQ(s.rates.tat_of(rate_of_tokens, label_of(1000)), now.ns + (t.prompt + t.completion) * 1000);
+                ASSERT_EQ(s.rates.tat_of(rate_of_tokens, label_of(1000)),
+                          now.ns + (t.prompt + t.completion) * 1000);
                 ASSERT_EQ(s.counts.used[index_of(quota_window::total)], t.prompt + t.completion);
             }
             usage_totals& sum = sums[static_cast<size_t>(s.kind.load())];
@@ -379,4 +383,36 @@ TEST(subject_table, guessers_leave_room_for_those_who_have_a_key)
     request.rules = rules;
     request.now_ns = 1000000000;
     EXPECT_EQ(zone->admit(request).said, verdict::ok);
+}
+
+TEST(subject_table, names_of_every_length_are_found_again)
+{
+    shared_zone zone(4 << 20);
+    key_file file = file_of("keys.json", 1);
+    zone.publish(file);
+    limits many;
+    many.concurrency = 1000;
+    const limit_rule rules[] = {{subject_kind::model, many}};
+    std::vector<uint32_t> numbers;
+    std::vector<std::string> names;
+    for (size_t size = 0; size <= max_name; size++) {
+        for (char last : {'a', 'b'}) {
+            std::string name(size, 'x');
+            if (size != 0) {
+                name.back() = last;
+            }
+            names.push_back(name);
+            admission_request r = zone.request(0, names.back());
+            r.rules = rules;
+            lease* l = zone->admit(r).taken;
+            ASSERT_NE(l, nullptr);
+            numbers.push_back(l->holds[place_of(subject_kind::model)].who);
+            EXPECT_EQ(zone->subjects().at(numbers.back()).name(), names.back());
+            zone->settle(*l, {}, r.now());
+        }
+    }
+    for (size_t n = 0; n < names.size(); n++) {
+        EXPECT_EQ(zone->subjects().find(subject_kind::model, names[n]), numbers[n]);
+    }
+    EXPECT_EQ(std::set<uint32_t>(numbers.begin(), numbers.end()).size(), 2 * max_name + 1);
 }
