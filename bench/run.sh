@@ -104,9 +104,7 @@ values_csv=$tmp/values.csv
 
 write_proxy_settings
 "$load" keys 10 >"$tmp/keys10.json"
-$on_load_cpu "$load" upstream "$upstream_port" &
-pids+=($!)
-wait_for_port "$upstream_port" $! 10
+start_upstream
 
 for scenario in "${wanted[@]}"; do
     "scenario_$scenario"
