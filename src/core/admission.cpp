@@ -326,18 +326,26 @@ void admission::prepare(admission_request& request) const
 {
     request.prepared = true;
     request.scopes = scopes_of(request.rules);
+    const bool few = subjects_.few();
     if (request.scopes & bit_of(subject_kind::address)) {
         request.address_hash = subjects_.keyed_hash(address_name(request.address));
-        subjects_.prefetch(subject_kind::address, request.address_hash);
+        if (!few) {
+            subjects_.prefetch(subject_kind::address, request.address_hash);
+        }
     }
     if (request.asks_model && (request.scopes & bit_of(subject_kind::model))) {
         request.model_hash = subjects_.keyed_hash(request.model);
-        subjects_.prefetch(subject_kind::model, request.model_hash);
+        if (!few) {
+            subjects_.prefetch(subject_kind::model, request.model_hash);
+        }
     }
 }
 
 void admission::prefetch(const shared_key& key) const
 {
+    if (subjects_.few()) {
+        return;
+    }
     if (key.key_subject != no_index) {
         subjects_.prefetch(key.key_subject);
     }

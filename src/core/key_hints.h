@@ -16,8 +16,10 @@ namespace llm {
 
 class key_hints {
 public:
-    // Files beyond these are looked up without a hint.
+    // Files beyond these are looked up without a hint,
     static constexpr size_t max_files = 8;
+    // and so are those whose keys are few enough to be in the cache.
+    static constexpr uint32_t few_keys = 1024;
 
     // Needs the zone's lock. A process killed on the way leaves no hints, until the next call.
     void set(const key_table& table)
@@ -29,6 +31,9 @@ public:
         for (const key_table::file_info& f : table.files()) {
             if (n == max_files) {
                 break;
+            }
+            if (f.n_keys < few_keys) {
+                continue;
             }
             hint& h = hints_[n++];
             h.id.store(f.id, std::memory_order_relaxed);

@@ -25,7 +25,10 @@ bool lease::holds_less_than(uint64_t tokens) const
             continue;
         }
         for (const lease_hold::rate_hold& held : hold.rates) {
-            if (held.interval_ns != 0 && held.tokens < tokens) {
+            if (held.interval_ns == 0) {
+                break; // those in use come first
+            }
+            if (held.tokens < tokens) {
                 return true;
             }
         }

@@ -119,6 +119,9 @@ public:
     // The same for settle().
     void prefetch(const lease& l) const
     {
+        if (subjects_.few()) {
+            return;
+        }
         for (const lease_hold& hold : l.holds) {
             if (hold.who != no_index) {
                 subjects_.prefetch(hold.who);

@@ -159,6 +159,8 @@ public:
     uint32_t zone() const { return zone_; }
     // The same as above, with the name's keyed_hash().
     uint32_t find(subject_kind kind, std::string_view name, uint64_t hash) const;
+    // Whether the records are few enough to be in the cache. Needs no lock.
+    bool few() const { return __atomic_load_n(&high_water_, __ATOMIC_RELAXED) < 1024; }
     // Needs no lock: nothing is done with what is read but to have a record on its way into the cache.
     void prefetch(subject_kind kind, uint64_t hash) const
     {

@@ -5,8 +5,8 @@ namespace llm {
 namespace {
 
 constexpr std::string_view text_names[] = {
-    "content", "text",  "reasoning_content", "reasoning",          "arguments",
-    "id",      "model", "obfuscation",       "system_fingerprint",
+    "content", "text",        "reasoning_content",  "reasoning",     "arguments",   "id",
+    "model",   "obfuscation", "system_fingerprint", "finish_reason", "stop_reason",
 };
 
 bool is_digit(char c)
