@@ -7,12 +7,14 @@ namespace llm {
 namespace {
 
 // The largest of each, of several events, need not be parts of one whole.
-token_counts parts_within(token_counts c)
+token_counts parts_within(const token_counts& c)
 {
-    c.cached = std::min(c.cached, c.prompt);
-    c.cache_write = std::min(c.cache_write, c.prompt - c.cached);
-    c.reasoning = std::min(c.reasoning, c.completion);
-    return c;
+    const uint64_t cached = std::min(c.cached, c.prompt);
+    return {.prompt = c.prompt,
+            .completion = c.completion,
+            .cached = cached,
+            .cache_write = std::min(c.cache_write, c.prompt - cached),
+            .reasoning = std::min(c.reasoning, c.completion)};
 }
 
 } // namespace
