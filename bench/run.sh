@@ -104,7 +104,9 @@ values_csv=$tmp/values.csv
 
 write_proxy_settings
 "$load" keys 10 >"$tmp/keys10.json"
-start_upstream
+$on_load_cpu "$load" upstream "$upstream_port" &
+pids+=($!)
+wait_for_port "$upstream_port" $! 10
 
 for scenario in "${wanted[@]}"; do
     "scenario_$scenario"

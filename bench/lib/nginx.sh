@@ -159,18 +159,6 @@ wait_for_port() {
     die "nothing listens on port $port"
 }
 
-start_upstream() {
-    $on_load_cpu "$load" upstream "$upstream_port" &
-    upstream_pid=$!
-    pids+=($!)
-    wait_for_port "$upstream_port" $! 10
-}
-
-stop_upstream() {
-    kill -TERM "$upstream_pid"
-    wait "$upstream_pid" 2>/dev/null || true
-}
-
 # name port: starts it; the worker's pid is then in worker_of[name]
 start_nginx() {
     "$nginx" -p "$tmp/$1" -c "$tmp/$1/nginx.conf" -e "$tmp/$1/error.log" -g 'daemon off;' 2>>"$tmp/$1/start.log" &

@@ -15,7 +15,7 @@ value_of() {
     die "no $1 in: $2"
 }
 
-# scenario mode "contenders" arguments of bench_load... In turns the clients' process is the upstream as well.
+# scenario mode "contenders" arguments of bench_load...
 measure() {
     local scenario=$1 mode=$2 name targets=
     for name in $3; do
@@ -23,13 +23,8 @@ measure() {
     done
     shift 3
     progress "$scenario"
-    if [ "$mode" = turns ]; then
-        stop_upstream
-        set -- "upstream=$upstream_port" "$@"
-    fi
     # shellcheck disable=SC2086
     $on_load_cpu "$load" "$mode" $targets "$@" >"$tmp/rows" || die "$scenario failed"
-    [ "$mode" != turns ] || start_upstream
     sed "s/^/$scenario,/" "$tmp/rows" >>"$rounds_csv"
 }
 

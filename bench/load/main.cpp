@@ -15,7 +15,7 @@ int usage()
                "       bench_load keys COUNT > FILE\n"
                "       bench_load once|turns|slots NAME:PORT:PID... [path=..] [connections=N] [requests=N] "
                "[keys=N]\n"
-               "                  [distinct=N] [rounds=N] [upstream=PORT] [timeout=SECONDS]\n",
+               "                  [distinct=N] [rounds=N] [timeout=SECONDS]\n",
                stderr);
     return 2;
 }
@@ -39,8 +39,6 @@ bool set_option(bench::measurement& m, std::string_view name, std::string_view v
         m.work.distinct = number(value);
     } else if (name == "rounds") {
         m.rounds = number(value);
-    } else if (name == "upstream") {
-        m.upstream_port = static_cast<std::uint16_t>(number(value));
     } else if (name == "timeout") {
         m.timeout_s = static_cast<int>(number(value));
     } else {

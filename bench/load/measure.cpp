@@ -1,13 +1,11 @@
 #include "measure.h"
 
 #include "proc_info.h"
-#include "upstream.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <deque>
 #include <time.h>
-#include <unistd.h>
 
 namespace bench {
 namespace {
@@ -84,13 +82,6 @@ int measure_in_turns(const measurement& m)
     loop l;
     std::deque<session> sessions = make_sessions(l, m);
     const deadline limit(m);
-    const std::unique_ptr<upstream> server = m.upstream_port != 0 ? upstream::open(m.upstream_port) : nullptr;
-    if (m.upstream_port != 0 && !server) {
-        std::perror("upstream: listen");
-        return 1;
-    }
-    // Never asleep while a worker is at work, if that has a CPU of its own.
-    const int patience_ms = ::sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 0 : 1;
     // Rounds go A B C, C B A, A B C, ...; the first two warm up.
     for (std::uint64_t round = 0; round < m.rounds + 2; ++round) {
         for (std::size_t i = 0; i < sessions.size(); ++i) {
@@ -98,10 +89,7 @@ int measure_in_turns(const measurement& m)
             const std::uint64_t before = cpu_ns_of(s.where().worker);
             s.allow(m.requests);
             while (!s.idle() && limit.check(l, s)) {
-                l.wait(server ? patience_ms : 100);
-                if (server) {
-                    server->serve(patience_ms);
-                }
+                l.wait(100);
             }
             if (l.failed()) {
                 return 1;

@@ -13,8 +13,7 @@ struct measurement {
     std::vector<gateway> gateways;
     std::uint64_t requests = 1; // of each gateway; in `turns`: of each turn
     std::uint64_t rounds = 1;
-    unsigned slot_ms = 35;           // of `slots`
-    std::uint16_t upstream_port = 0; // of `turns`: this process is the upstream as well
+    unsigned slot_ms = 35; // of `slots`
     int timeout_s = 120;
 };
 

@@ -117,19 +117,20 @@ struct sent_totals {
     std::uint64_t completion = 0;
 };
 
-class model_server final : public upstream {
+class upstream {
 public:
-    explicit model_server(unique_fd listener) : listener_(std::move(listener)), wheel_(wheel_size)
+    explicit upstream(unique_fd listener) : listener_(std::move(listener)), wheel_(wheel_size)
     {
         poller_.add(listener_.get(), EPOLLIN);
         wheel_ms_ = now_ms();
     }
 
-    void serve(int timeout_ms) override
+    void run()
     {
-        poller_.wait(paced_ > 0 ? std::min(timeout_ms, 1) : timeout_ms,
-                     [this](int fd, std::uint32_t events) { ready(fd, events); });
-        turn_wheel();
+        while (!stop) {
+            poller_.wait(paced_ > 0 ? 1 : 200, [this](int fd, std::uint32_t events) { ready(fd, events); });
+            turn_wheel();
+        }
     }
 
 private:
@@ -352,26 +353,18 @@ private:
 
 } // namespace
 
-std::unique_ptr<upstream> upstream::open(std::uint16_t port)
-{
-    unique_fd listener = listen_on_loopback(port);
-    return listener ? std::make_unique<model_server>(std::move(listener)) : nullptr;
-}
-
 int run_upstream(std::uint16_t port)
 {
     raise_open_files();
     std::signal(SIGTERM, on_signal);
     std::signal(SIGINT, on_signal);
     std::signal(SIGPIPE, SIG_IGN);
-    const std::unique_ptr<upstream> server = upstream::open(port);
-    if (!server) {
+    unique_fd listener = listen_on_loopback(port);
+    if (!listener) {
         std::perror("upstream: listen");
         return 1;
     }
-    while (!stop) {
-        server->serve(200);
-    }
+    upstream(std::move(listener)).run();
     return 0;
 }
 

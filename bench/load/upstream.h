@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 
 namespace bench {
 
-// Streams tell their usage where the request's stream_options ask for it. Paths:
-//   /v1/chat/completions     a JSON reply of about 590 bytes
+// Serves on 127.0.0.1:port until SIGTERM or SIGINT. Streams tell their usage where the request's
+// stream_options ask for it. Paths:
+//   /v1/chat/completions     a JSON reply of 590 bytes
 //     ?chunks=N              a stream of N content events instead, as fast as it goes
 //     &pace=MS               one event each MS
 //     &spread=MS             so far apart streams start; default: all of that time, 1: all at once
@@ -17,16 +17,6 @@ namespace bench {
 //     &usage=null            asked for usage, each event but the last has null
 //   /v1/embeddings?floats=N  a JSON reply of about 16 N bytes
 //   /bench/stats             what was sent so far
-class upstream {
-public:
-    // On 127.0.0.1. Empty if the port can not be had, with errno set.
-    static std::unique_ptr<upstream> open(std::uint16_t port);
-    virtual ~upstream() = default;
-    // Answers what has come; waits at most timeout_ms for it.
-    virtual void serve(int timeout_ms) = 0;
-};
-
-// Serves until SIGTERM or SIGINT.
 int run_upstream(std::uint16_t port);
 
 } // namespace bench
