@@ -5,8 +5,13 @@
 #include "bytes.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string_view>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 namespace llm {
 
@@ -94,6 +99,48 @@ struct event_search {
     }
 };
 
+#if defined(__SSE2__)
+// may_tell() of 32 bytes. Reads 33.
+[[gnu::target("avx2")]] inline __m256i may_tell_wide(const char* p)
+{
+    const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i second = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 1));
+    const __m256i line_end = _mm256_cmpeq_epi8(_mm256_min_epu8(first, _mm256_set1_epi8(0x0f)), first);
+    const __m256i u_or_e =
+        _mm256_cmpeq_epi8(_mm256_or_si256(second, _mm256_set1_epi8('u' ^ 'e')), _mm256_set1_epi8('u'));
+    const __m256i letter = _mm256_or_si256(u_or_e, _mm256_cmpeq_epi8(second, _mm256_set1_epi8('t')));
+    const __m256i begin = _mm256_or_si256(_mm256_cmpeq_epi8(first, _mm256_set1_epi8('"')),
+                                          _mm256_cmpeq_epi8(first, _mm256_set1_epi8('\\')));
+    return _mm256_or_si256(line_end, _mm256_and_si256(begin, letter));
+}
+
+// search_events() for processors that have AVX2, of at least 64 bytes.
+[[gnu::target("avx2")]] inline event_search search_events_wide(const char* p, const char* stop,
+                                                               const char* end, bool null_tells)
+{
+    constexpr std::ptrdiff_t block = 64;
+    event_search found{p, null_tells};
+    for (const char* const last = stop - block;; p = last - p > block ? p + block : last) {
+        const __m256i low = may_tell_wide(p);
+        const __m256i high = may_tell_wide(p + 32);
+        if (!_mm256_testz_si256(_mm256_or_si256(low, high), _mm256_or_si256(low, high))) {
+            uint64_t mask = static_cast<uint32_t>(_mm256_movemask_epi8(low))
+                            | uint64_t{static_cast<uint32_t>(_mm256_movemask_epi8(high))} << 32;
+            for (; mask != 0; mask &= mask - 1) {
+                if (found.look(p + __builtin_ctzll(mask), end)) {
+                    return found;
+                }
+            }
+        }
+        if (p == last) {
+            return found;
+        }
+    }
+}
+
+inline const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+#endif
+
 // Searches [p, stop), which two bytes follow, up to the first that is telling.
 inline event_search search_events(const char* p, const char* stop, const char* end, bool null_tells)
 {
@@ -125,6 +172,17 @@ inline event_search search_events(const char* p, const char* stop, const char* e
     return found;
 }
 
+// search_events() in the way that is fastest here.
+inline event_search search(const char* p, const char* stop, const char* end, bool null_tells)
+{
+#if defined(__SSE2__)
+    if (has_avx2 && stop - p >= 64) {
+        return search_events_wide(p, stop, end, null_tells);
+    }
+#endif
+    return search_events(p, stop, end, null_tells);
+}
+
 } // namespace detail
 
 // One past the last empty line of `piece` that a pair of line feeds makes; its begin where there is none.
@@ -148,7 +206,7 @@ inline size_t quiet_events(std::string_view events, bool null_tells)
     if (events.size() < 2 || detail::is_telling_line(begin, end)) {
         return 0;
     }
-    const detail::event_search found = detail::search_events(begin, end - 2, end, null_tells);
+    const detail::event_search found = detail::search(begin, end - 2, end, null_tells);
     return found.told ? static_cast<size_t>(found.border - begin) : events.size();
 }
 
