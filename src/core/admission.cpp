@@ -51,6 +51,7 @@ std::string_view model_name(const subject_table& subjects, std::string_view mode
 
 static_assert(undo_journal::max_blocks >= 1 + 2 * max_scopes);
 static_assert(undo_journal::max_bytes >= sizeof(lease::holds));
+static_assert(undo_journal::max_bytes >= sizeof(subject_rates) + sizeof(subject_counts));
 
 std::string_view address_name(std::span<const uint8_t> address)
 {

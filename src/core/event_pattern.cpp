@@ -1,7 +1,5 @@
 #include "event_pattern.h"
 
-#include "bytes.h"
-
 #include <algorithm>
 #include <cstring>
 

@@ -123,7 +123,8 @@ struct event_search {
     for (const char* const last = stop - block;; p = last - p > block ? p + block : last) {
         const __m256i low = may_tell_wide(p);
         const __m256i high = may_tell_wide(p + 32);
-        if (!_mm256_testz_si256(_mm256_or_si256(low, high), _mm256_or_si256(low, high))) {
+        const __m256i any = _mm256_or_si256(low, high);
+        if (!_mm256_testz_si256(any, any)) {
             uint64_t mask = static_cast<uint32_t>(_mm256_movemask_epi8(low))
                             | uint64_t{static_cast<uint32_t>(_mm256_movemask_epi8(high))} << 32;
             for (; mask != 0; mask &= mask - 1) {

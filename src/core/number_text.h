@@ -28,7 +28,7 @@ inline constexpr uint64_t eight_zeros = 0x3030303030303030;
 } // namespace detail
 
 // Writes the number in decimal and returns the end. `out` has room for max_number characters, whatever the
-// number is. The request's path has about ten numbers: this takes a third of what std::to_chars does.
+// number is. A request has about ten numbers, so this is not left to std::to_chars, which goes by two digits.
 inline char* put_number(char* out, uint64_t number)
 {
     static_assert(std::endian::native == std::endian::little);

@@ -1,42 +1,11 @@
 #include "subject_table.h"
 
+#include "bytes.h"
+
 #include <bit>
 #include <cstring>
 
 namespace llm {
-
-namespace {
-
-// A call of memcmp would cost more than most names.
-bool same_bytes(const char* a, const char* b, size_t size)
-{
-    auto differ = [&]<class Word>(Word, size_t at) {
-        Word of_a;
-        Word of_b;
-        memcpy(&of_a, a + at, sizeof of_a);
-        memcpy(&of_b, b + at, sizeof of_b);
-        return of_a != of_b;
-    };
-    if (size >= 8) {
-        for (size_t at = 0; at < size - 8; at += 8) {
-            if (differ(uint64_t{}, at)) {
-                return false;
-            }
-        }
-        return !differ(uint64_t{}, size - 8);
-    }
-    if (size >= 4) {
-        return !differ(uint32_t{}, 0) && !differ(uint32_t{}, size - 4);
-    }
-    for (size_t at = 0; at < size; at++) {
-        if (a[at] != b[at]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-} // namespace
 
 size_t subject_table::bytes(uint32_t capacity)
 {

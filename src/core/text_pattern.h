@@ -59,56 +59,6 @@ const char* string_end(const char* p, const char* end);
 // another value stands, or a large one. p[0, the number's size] can be read.
 size_t plain_number_size(const char* p, const char* end);
 
-namespace detail {
-
-template <typename Word>
-bool same_word(const char* a, const char* b)
-{
-    Word x;
-    Word y;
-    std::memcpy(&x, a, sizeof x);
-    std::memcpy(&y, b, sizeof y);
-    return x == y;
-}
-
-template <typename Word>
-bool same_ends(const char* a, const char* b, size_t n)
-{
-    const size_t last = n - sizeof(Word);
-    return same_word<Word>(a, b) && same_word<Word>(a + last, b + last);
-}
-
-// Faster than a call of memcmp for the few bytes between two spots.
-inline bool same(const char* a, const char* b, size_t n)
-{
-    if (n >= 16) {
-#if defined(__SSE2__)
-        const auto differ = [&](size_t i) {
-            const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i));
-            const __m128i y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i));
-            return _mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) != 0xffff;
-        };
-        for (size_t i = 0; i + 16 < n; i += 16) {
-            if (differ(i)) {
-                return false;
-            }
-        }
-        return !differ(n - 16);
-#else
-        return std::memcmp(a, b, n) == 0;
-#endif
-    }
-    if (n >= 8) {
-        return same_ends<uint64_t>(a, b, n);
-    }
-    if (n >= 4) {
-        return same_ends<uint32_t>(a, b, n);
-    }
-    return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
-}
-
-} // namespace detail
-
 template <typename OnSpot>
 size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot on_spot) const
 {
@@ -123,7 +73,7 @@ size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot 
         const size_t moved = static_cast<size_t>(p - begin) - static_cast<size_t>(t - text);
         on_spot(i, moved);
         const size_t fixed = static_cast<size_t>(text + (i == spots ? size : at[i].begin) - t);
-        if (static_cast<size_t>(end - p) < fixed || !detail::same(p, t, fixed)) {
+        if (static_cast<size_t>(end - p) < fixed || !same_bytes(p, t, fixed)) {
             return 0;
         }
         if (i == spots) {

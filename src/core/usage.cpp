@@ -125,8 +125,8 @@ bool usage_reader::read_alike(std::string_view piece)
         return false;
     }
     generated_ = reply.generates;
-    if (reply.usage.counts().any()) {
-        sum_.last_word(reply.usage.counts());
+    if (const usage_counts counts = reply.usage.counts(); counts.any()) {
+        sum_.last_word(counts);
     }
     return true;
 }

@@ -53,16 +53,6 @@ bool push(ngx_array_t& array, T value)
     return slot != nullptr;
 }
 
-void free_spare_room(void* data)
-{
-    auto& spare = *static_cast<spare_room*>(data);
-    while (spare.first) {
-        spare_room::piece* piece = spare.first;
-        spare.first = piece->next;
-        ngx_free(piece);
-    }
-}
-
 char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
 {
     auto& mcf = *static_cast<main_conf*>(conf);
@@ -290,7 +280,7 @@ void* create_main_conf(ngx_conf_t* cf)
     auto* conf = make<main_conf>(cf->pool);
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
     if (conf && cleanup) {
-        cleanup->handler = free_spare_room;
+        cleanup->handler = spare_room::free_all;
         cleanup->data = &conf->requests;
     }
     if (!conf || !cleanup || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(zone_conf*)) != NGX_OK

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ngx.hpp"
+#include "spare_room.h"
 #include "zone.h"
 
 #include "core/usage.h"
@@ -9,21 +10,11 @@
 
 namespace llm {
 
-// The room of requests that have ended, for those that begin, of one worker.
-struct spare_room {
-    struct piece {
-        piece* next;
-    };
-
-    piece* first;
-    ngx_uint_t pieces;
-};
-
 struct main_conf {
     ngx_array_t zones;       // zone_conf*
     ngx_array_t sources;     // key_source*
     ngx_event_t sweep;       // timer, see worker.cpp
-    spare_room requests;     // see request.cpp
+    spare_room requests;     // of request_ctx
     usage_patterns patterns; // of all replies in this worker
 };
 

@@ -6,40 +6,13 @@ namespace llm {
 
 namespace {
 
-// A request's room is not from its pool: it would not fit into what most requests leave free of the pool's
-// block, and a second block is four times as large. malloc would be slow with many requests at once: glibc
-// keeps seven pieces of a size at hand.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr ngx_uint_t max_spare = 0; // or else what is used after its end would not be found
-#else
-constexpr ngx_uint_t max_spare = 64;
-#endif
-
 static_assert(sizeof(request_facts) <= sizeof(usage_reader), "what is read of the body costs no room");
 
 // The pool's cleanup record in which the context lies is also how it is found again: it survives internal
 // redirects, which clear the request's own pointer to the context.
 void free_context(void* data)
 {
-    spare_room& spare = static_cast<request_ctx*>(data)->home->requests;
-    if (spare.pieces == max_spare) {
-        ngx_free(data);
-        return;
-    }
-    spare.first = new (data) spare_room::piece{spare.first};
-    spare.pieces++;
-}
-
-void* take_room(main_conf& home, ngx_log_t* log)
-{
-    spare_room& spare = home.requests;
-    if (!spare.first) {
-        return ngx_alloc(sizeof(request_ctx), log);
-    }
-    void* room = spare.first;
-    spare.first = spare.first->next;
-    spare.pieces--;
-    return room;
+    static_cast<request_ctx*>(data)->home->requests.give(data);
 }
 
 request_ctx* search_pool(ngx_http_request_t* r)
@@ -122,7 +95,10 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
         return nullptr;
     }
     main_conf* home = main_conf_of(r);
-    void* memory = take_room(*home, r->connection->log);
+    // A request's room is not from its pool: it would not fit into what most requests leave free of the
+    // pool's block, and a second block is four times as large. malloc would be slow with many requests at
+    // once: glibc keeps seven pieces of a size at hand.
+    void* memory = home->requests.take(sizeof(request_ctx), r->connection->log);
     if (!memory) {
         return nullptr;
     }
