@@ -4,9 +4,11 @@
 
 #include "bytes.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #if defined(__SSE2__)
@@ -100,33 +102,48 @@ struct event_search {
 };
 
 #if defined(__SSE2__)
-// may_tell() of 32 bytes. Reads 33.
-[[gnu::target("avx2")]] inline __m256i may_tell_wide(const char* p)
+// Of 32 bytes, those that begin a name or an escape where is_telling() may be true, as in may_tell().
+// `second` are the bytes that follow each.
+[[gnu::target("avx2")]] inline __m256i may_tell_name(__m256i first, __m256i second)
 {
-    const __m256i first = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    const __m256i second = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 1));
-    const __m256i line_end = _mm256_cmpeq_epi8(_mm256_min_epu8(first, _mm256_set1_epi8(0x0f)), first);
     const __m256i u_or_e =
         _mm256_cmpeq_epi8(_mm256_or_si256(second, _mm256_set1_epi8('u' ^ 'e')), _mm256_set1_epi8('u'));
     const __m256i letter = _mm256_or_si256(u_or_e, _mm256_cmpeq_epi8(second, _mm256_set1_epi8('t')));
-    const __m256i begin = _mm256_or_si256(_mm256_cmpeq_epi8(first, _mm256_set1_epi8('"')),
-                                          _mm256_cmpeq_epi8(first, _mm256_set1_epi8('\\')));
-    return _mm256_or_si256(line_end, _mm256_and_si256(begin, letter));
+    // By the low half of a byte, the one of the two that has it. No byte is what stands at the other places.
+    const __m256i by_half =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(1, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0));
+    return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_shuffle_epi8(by_half, first), first), letter);
 }
 
-// search_events() for processors that have AVX2, of at least 64 bytes.
-[[gnu::target("avx2")]] inline event_search search_events_wide(const char* p, const char* stop,
-                                                               const char* end, bool null_tells)
+[[gnu::target("avx2")]] inline __m256i load_wide(const char* from)
+{
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+[[gnu::target("avx2")]] inline __m256i is_line_end(__m256i bytes)
+{
+    return _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x0f)), bytes);
+}
+
+// search_events() for processors that have AVX2, of at least 66 bytes.
+[[gnu::target("avx2"), gnu::always_inline]] inline event_search search_wide(const char* p, const char* end,
+                                                                            bool null_tells)
 {
     constexpr std::ptrdiff_t block = 64;
     event_search found{p, null_tells};
-    for (const char* const last = stop - block;; p = last - p > block ? p + block : last) {
-        const __m256i low = may_tell_wide(p);
-        const __m256i high = may_tell_wide(p + 32);
-        const __m256i any = _mm256_or_si256(low, high);
+    // The last block takes some bytes again of the one before it.
+    for (const char* const last = end - 2 - block;; p = last - p > block ? p + block : last) {
+        const __m256i first = load_wide(p);
+        const __m256i first_high = load_wide(p + 32);
+        const __m256i low = may_tell_name(first, load_wide(p + 1));
+        const __m256i high = may_tell_name(first_high, load_wide(p + 33));
+        const __m256i any =
+            _mm256_or_si256(_mm256_or_si256(low, high), is_line_end(_mm256_min_epu8(first, first_high)));
         if (!_mm256_testz_si256(any, any)) {
-            uint64_t mask = static_cast<uint32_t>(_mm256_movemask_epi8(low))
-                            | uint64_t{static_cast<uint32_t>(_mm256_movemask_epi8(high))} << 32;
+            const __m256i tell = _mm256_or_si256(low, is_line_end(first));
+            const __m256i tell_high = _mm256_or_si256(high, is_line_end(first_high));
+            uint64_t mask = static_cast<uint32_t>(_mm256_movemask_epi8(tell))
+                            | uint64_t{static_cast<uint32_t>(_mm256_movemask_epi8(tell_high))} << 32;
             for (; mask != 0; mask &= mask - 1) {
                 if (found.look(p + __builtin_ctzll(mask), end)) {
                     return found;
@@ -139,13 +156,22 @@ struct event_search {
     }
 }
 
+constexpr std::ptrdiff_t least_wide = 66;
+
+[[gnu::target("avx2")]] inline event_search search_events_wide(const char* p, const char* end,
+                                                               bool null_tells)
+{
+    return search_wide(p, end, null_tells);
+}
+
 inline const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
 #endif
 
-// Searches [p, stop), which two bytes follow, up to the first that is telling.
-inline event_search search_events(const char* p, const char* stop, const char* end, bool null_tells)
+// Searches events up to the first byte that is telling. Of the last event its two line feeds are left out.
+inline event_search search_events(const char* p, const char* end, bool null_tells)
 {
     event_search found{p, null_tells};
+    const char* const stop = end - 2;
 #if defined(__SSE2__)
     constexpr std::ptrdiff_t block = 32;
     if (stop - p >= block) {
@@ -174,14 +200,14 @@ inline event_search search_events(const char* p, const char* stop, const char* e
 }
 
 // search_events() in the way that is fastest here.
-inline event_search search(const char* p, const char* stop, const char* end, bool null_tells)
+inline event_search search(const char* p, const char* end, bool null_tells)
 {
 #if defined(__SSE2__)
-    if (has_avx2 && stop - p >= 64) {
-        return search_events_wide(p, stop, end, null_tells);
+    if (has_avx2 && end - p >= least_wide) {
+        return search_events_wide(p, end, null_tells);
     }
 #endif
-    return search_events(p, stop, end, null_tells);
+    return search_events(p, end, null_tells);
 }
 
 } // namespace detail
@@ -207,8 +233,60 @@ inline size_t quiet_events(std::string_view events, bool null_tells)
     if (events.size() < 2 || detail::is_telling_line(begin, end)) {
         return 0;
     }
-    const detail::event_search found = detail::search(begin, end - 2, end, null_tells);
+    const detail::event_search found = detail::search(begin, end, null_tells);
     return found.told ? static_cast<size_t>(found.border - begin) : events.size();
+}
+
+namespace detail {
+
+// Whether the piece, which begins at a border of events, ends at one and may be searched: its first line does
+// not tell.
+inline bool is_whole_events(std::string_view piece)
+{
+    const char* const end = piece.data() + piece.size();
+    return piece.size() > 2 && end[-1] == '\n' && end[-2] == '\n'
+           && (starts(piece.data(), end, "data: {") || !is_telling_line(piece.data(), end));
+}
+
+#if defined(__SSE2__)
+[[gnu::target("avx2")]] inline size_t quiet_pieces_wide(std::span<const std::string_view> pieces,
+                                                        bool null_tells)
+{
+    size_t n = 0;
+    for (const std::string_view piece : pieces) {
+        const char* const end = piece.data() + piece.size();
+        if (!is_whole_events(piece)
+            || (end - piece.data() >= least_wide ? search_wide(piece.data(), end, null_tells)
+                                                 : search_events(piece.data(), end, null_tells))
+                   .told) {
+            break;
+        }
+        ++n;
+    }
+    return n;
+}
+#endif
+
+} // namespace detail
+
+// How many pieces from the front are whole events that quiet_events() would take. The first begins at a
+// border.
+inline size_t quiet_pieces(std::span<const std::string_view> pieces, bool null_tells)
+{
+#if defined(__SSE2__)
+    if (detail::has_avx2) {
+        return detail::quiet_pieces_wide(pieces, null_tells);
+    }
+#endif
+    size_t n = 0;
+    for (const std::string_view piece : pieces) {
+        if (!detail::is_whole_events(piece)
+            || detail::search_events(piece.data(), piece.data() + piece.size(), null_tells).told) {
+            break;
+        }
+        ++n;
+    }
+    return n;
 }
 
 } // namespace llm

@@ -51,6 +51,23 @@ token_counts usage_reader::counts() const
             .cached = timings_.cached};
 }
 
+size_t usage_reader::pass(std::span<const std::string_view> pieces)
+{
+    if (form_ != reply_form::sse || !chunks_ || alike_ || tries_off_ != 0 || !stream_.at_border()) {
+        return 0;
+    }
+    const size_t n = quiet_pieces(pieces, null_tells_);
+    size_t bytes = 0;
+    for (const std::string_view piece : pieces.first(n)) {
+        bytes += piece.size();
+    }
+    if (n != 0) {
+        pass_quiet(bytes);
+        settled_ = stream_.offset();
+    }
+    return n;
+}
+
 void usage_reader::feed(std::string_view piece, const cut_sink& cuts)
 {
     switch (form_) {
@@ -164,6 +181,15 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
     settle(cuts);
 }
 
+// Events of which nothing is to be read.
+void usage_reader::pass_quiet(size_t bytes)
+{
+    told_in_a_row_ = 0;
+    alike_ = false;
+    stream_.skip(bytes);
+    content_end_ = stream_.offset();
+}
+
 // At a border of events: how many bytes of whole events need not be read. `last` is where the last whole
 // event of the piece ends, once that is known.
 size_t usage_reader::pass_over(std::string_view piece, const char*& last)
@@ -180,10 +206,7 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
     }
     const size_t quiet = quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())), null_tells_);
     if (quiet != 0) {
-        told_in_a_row_ = 0;
-        alike_ = false;
-        stream_.skip(quiet);
-        content_end_ = stream_.offset();
+        pass_quiet(quiet);
     } else if (++told_in_a_row_ == tries_in_vain) {
         told_in_a_row_ = 0;
         tries_off_ = events_without_try;

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace llm {
@@ -40,11 +41,16 @@ public:
     void feed(std::string_view piece) { feed(piece, {}); }
     // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
     void feed(std::string_view piece, const cut_sink& cuts);
+    // Takes pieces from the front, each of whole events, that say nothing and that nothing is taken out of.
+    // Returns how many; what is left is for feed(). Faster than that, and to the same end.
+    size_t pass(std::span<const std::string_view> pieces);
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
     void finish() { finish({}); }
     void finish(const cut_sink& cuts);
 
+    // Bytes taken so far of a stream of events.
+    uint64_t offset() const { return stream_.offset(); }
     // Up to which offset of the stream it is decided what is taken out: bytes behind it are to be held back.
     // At most usage_strip::max_held of them.
     uint64_t settled() const { return settled_; }
@@ -107,6 +113,7 @@ private:
     void feed_events(std::string_view piece, const cut_sink& cuts);
     void feed_lines(std::string_view piece);
     size_t pass_over(std::string_view piece, const char*& last);
+    void pass_quiet(size_t bytes);
     void on_item(const sse_item& item, const cut_sink& cuts);
     void on_data(std::string_view bytes, const cut_sink& cuts);
     void on_event_end(const cut_sink& cuts);

@@ -1,5 +1,7 @@
 #include "reply_edit.h"
 
+#include "reply_walk.h"
+
 #include <algorithm>
 #include <new>
 
@@ -7,12 +9,7 @@ namespace llm {
 
 namespace {
 
-constexpr size_t least_room = 512;
-
-ngx_buf_tag_t tag()
-{
-    return reinterpret_cast<ngx_buf_tag_t>(&ngx_http_llm_module);
-}
+constexpr size_t least_held = 512;
 
 } // namespace
 
@@ -60,23 +57,22 @@ reply_edit* reply_edit::make(ngx_http_request_t* r, usage_reader& reader)
 
 bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
 {
-    out = nullptr;
-    last_ = &out;
     bool flushes = false;
-    for (ngx_chain_t* cl = in; cl; cl = cl->next) {
-        ngx_buf_t* b = cl->buf;
-        bool is_last = b->last_buf;
-        bool has_bytes = ngx_buf_in_memory(b) && b->last > b->pos;
-        if (has_bytes && !take(b)) {
+    reply_walk walk(reader_, in);
+    while (ngx_chain_t* link = walk.next()) {
+        ngx_chain_t* next = link->next; // the chain may bend that
+        flushes = flushes || link->buf->flush;
+        if (!chain_.keep(in, link) || !take(link)) {
             return false;
         }
-        if (is_last ? !end(b, has_bytes) : !has_bytes && !link(b)) {
-            return false;
-        }
-        flushes = flushes || b->flush;
+        in = next;
     }
-    // The reply's header may still wait for that.
-    return out || !flushes || link_flush();
+    // The reply's header may still wait for a flush.
+    if (!chain_.keep(in, nullptr) || (chain_.is_empty() && flushes && !add_flush())) {
+        return false;
+    }
+    out = chain_.finish();
+    return true;
 }
 
 // A buffer with these bytes that may be written to.
@@ -88,7 +84,7 @@ ngx_buf_t* reply_edit::writable(ngx_buf_t* b)
         b->in_file = 0;
         return b;
     }
-    ngx_buf_t* copy = buffer(static_cast<size_t>(b->last - b->pos));
+    ngx_buf_t* copy = chain_.buffer(static_cast<size_t>(b->last - b->pos));
     if (copy) {
         copy->last = ngx_cpymem(copy->pos, b->pos, b->last - b->pos);
         copy->flush = b->flush;
@@ -97,25 +93,33 @@ ngx_buf_t* reply_edit::writable(ngx_buf_t* b)
     return copy;
 }
 
-bool reply_edit::take(ngx_buf_t* b)
+bool reply_edit::take(ngx_chain_t* link)
 {
-    b->last_buf = 0;
-    b = writable(b);
+    const bool is_last = link->buf->last_buf;
+    const bool has_bytes = !bytes_of(link->buf).empty();
+    return (has_bytes ? edit(link) : is_last || chain_.add(link->buf))
+           && (!is_last || end(link->buf, has_bytes));
+}
+
+// A buffer with bytes.
+bool reply_edit::edit(ngx_chain_t* link)
+{
+    link->buf->last_buf = 0;
+    ngx_buf_t* b = writable(link->buf);
     ngx_buf_t* before = nullptr;
-    if (!b || (held_size_ != 0 && !(before = buffer(held_size_)))) {
+    if (!b || (held_size_ != 0 && !(before = chain_.buffer(held_size_)))) {
         return false;
     }
 
-    size_t size = static_cast<size_t>(b->last - b->pos);
+    const uint64_t offset = reader_.offset();
     piece p = {.held = held_,
-               .held_begin = offset_ - held_size_,
-               .own_begin = offset_,
+               .held_begin = offset - held_size_,
+               .own_begin = offset,
                .own = b->pos,
-               .at = offset_ - held_size_,
+               .at = offset - held_size_,
                .before = before ? before->last : nullptr,
                .write = b->pos};
-    offset_ += size;
-    reader_.feed({reinterpret_cast<char*>(b->pos), size}, {piece::cut, &p});
+    reader_.feed(bytes_of(b), {piece::cut, &p});
     p.keep(reader_.settled());
 
     // What is undecided: the end of what was held, and the end of the buffer.
@@ -124,7 +128,7 @@ bool reply_edit::take(ngx_buf_t* b)
         ngx_memmove(held_, held_ + (held_size_ - still_held), still_held);
     }
     held_size_ = still_held;
-    size_t undecided = offset_ - std::max(p.at, p.own_begin);
+    size_t undecided = reader_.offset() - std::max(p.at, p.own_begin);
     if (!hold(b->last - undecided, undecided)) {
         return false;
     }
@@ -134,25 +138,30 @@ bool reply_edit::take(ngx_buf_t* b)
         before->flush = b->flush;
     }
     b->last = p.write;
-    return (!before || link(before)) && link(b);
+    if (before && !chain_.add(before)) {
+        return false;
+    }
+    const bool is_same = b == link->buf && b->last != b->pos;
+    return is_same ? chain_.keep(link, link->next) : chain_.add(b);
 }
 
 // The reply's last buffer, whose bytes are taken: what is still held goes out before the end, or not at all.
 bool reply_edit::end(ngx_buf_t* b, bool had_bytes)
 {
     ngx_buf_t* rest = nullptr;
-    if (held_size_ != 0 && !(rest = buffer(held_size_))) {
+    if (held_size_ != 0 && !(rest = chain_.buffer(held_size_))) {
         return false;
     }
+    const uint64_t offset = reader_.offset();
     piece p = {.held = held_,
-               .held_begin = offset_ - held_size_,
-               .own_begin = offset_,
+               .held_begin = offset - held_size_,
+               .own_begin = offset,
                .own = nullptr,
-               .at = offset_ - held_size_,
+               .at = offset - held_size_,
                .before = rest ? rest->last : nullptr,
                .write = nullptr};
     reader_.finish({piece::cut, &p});
-    p.keep(offset_);
+    p.keep(offset);
     held_size_ = 0;
     if (rest) {
         rest->last = p.before;
@@ -167,7 +176,7 @@ bool reply_edit::end(ngx_buf_t* b, bool had_bytes)
         b->last_in_chain = last_in_chain;
         b->last_buf = 1;
     }
-    return (!rest || link(rest)) && link(b);
+    return (!rest || chain_.add(rest)) && chain_.add(b);
 }
 
 bool reply_edit::hold(const u_char* from, size_t size)
@@ -176,7 +185,7 @@ bool reply_edit::hold(const u_char* from, size_t size)
         return true;
     }
     if (held_size_ + size > held_room_) {
-        size_t room = std::max(held_room_, least_room);
+        size_t room = std::max(held_room_, least_held);
         while (room < held_size_ + size) {
             room *= 2;
         }
@@ -195,90 +204,16 @@ bool reply_edit::hold(const u_char* from, size_t size)
     return true;
 }
 
-// An empty buffer of its own with this much room.
-ngx_buf_t* reply_edit::buffer(size_t size)
-{
-    ngx_chain_t* cl = ngx_chain_get_free_buf(pool_, &free_);
-    if (!cl) {
-        return nullptr;
-    }
-    ngx_buf_t* b = cl->buf;
-    ngx_free_chain(pool_, cl);
-    u_char* memory = b->start;
-    if (static_cast<size_t>(b->end - b->start) < size) {
-        size = std::max(size, least_room);
-        memory = static_cast<u_char*>(ngx_palloc(pool_, size));
-        if (!memory) {
-            return nullptr;
-        }
-        b->end = memory + size;
-    }
-    u_char* end = b->end;
-    ngx_memzero(b, sizeof(ngx_buf_t));
-    b->start = b->pos = b->last = memory;
-    b->end = end;
-    b->temporary = 1;
-    b->tag = tag();
-    return b;
-}
-
-// nginx takes no buffer for bytes that has none.
-bool reply_edit::link(ngx_buf_t* b)
-{
-    bool empty = ngx_buf_in_memory(b) && b->last == b->pos;
-    if (empty && b->tag != tag()) {
-        return true;
-    }
-    ngx_chain_t* cl = ngx_alloc_chain_link(pool_);
-    if (!cl) {
-        return false;
-    }
-    cl->buf = b;
-    cl->next = nullptr;
-    if (empty) {
-        cl->next = free_;
-        free_ = cl;
-        return true;
-    }
-    *last_ = cl;
-    last_ = &cl->next;
-    return true;
-}
-
 // A buffer without bytes, which pushes out what is there.
-bool reply_edit::link_flush()
+bool reply_edit::add_flush()
 {
-    ngx_buf_t* b = buffer(0);
+    ngx_buf_t* b = chain_.buffer(0);
     if (!b) {
         return false;
     }
     b->temporary = 0;
     b->flush = 1;
-    return link(b);
-}
-
-void reply_edit::passed_on(ngx_chain_t* out)
-{
-    while (out) {
-        ngx_chain_t* cl = out;
-        out = cl->next;
-        if (cl->buf->tag != tag()) {
-            ngx_free_chain(pool_, cl);
-        } else {
-            cl->next = busy_;
-            busy_ = cl;
-        }
-    }
-    for (ngx_chain_t** at = &busy_; *at;) {
-        ngx_chain_t* cl = *at;
-        if (ngx_buf_size(cl->buf) != 0) {
-            at = &cl->next;
-            continue;
-        }
-        *at = cl->next;
-        cl->next = free_;
-        free_ = cl;
-    }
+    return chain_.add(b);
 }
 
 } // namespace llm

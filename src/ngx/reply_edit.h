@@ -1,7 +1,7 @@
 // A reply from which bytes are taken out on its way to the client.
 #pragma once
 
-#include "ngx.hpp"
+#include "reply_chain.h"
 
 #include "core/usage.h"
 
@@ -18,34 +18,30 @@ public:
     // moved within the chain's own buffers. False if there is no memory.
     bool run(ngx_chain_t* in, ngx_chain_t*& out);
     // To be called when the chain has been passed on: takes back what was sent.
-    void passed_on(ngx_chain_t* out);
+    void passed_on() { chain_.passed_on(); }
 
 private:
     struct piece;
 
     reply_edit(ngx_http_request_t* r, usage_reader& reader)
-        : pool_(r->pool), reader_(reader), upstream_tag_(r->upstream->output.tag)
+        : pool_(r->pool), reader_(reader), upstream_tag_(r->upstream->output.tag), chain_(r->pool)
     {
     }
 
-    bool take(ngx_buf_t* b);
+    bool take(ngx_chain_t* link);
+    bool edit(ngx_chain_t* link);
     bool end(ngx_buf_t* b, bool had_bytes);
     ngx_buf_t* writable(ngx_buf_t* b);
     bool hold(const u_char* from, size_t size);
-    ngx_buf_t* buffer(size_t size);
-    bool link(ngx_buf_t* b);
-    bool link_flush();
+    bool add_flush();
 
     ngx_pool_t* pool_;
     usage_reader& reader_;
     ngx_buf_tag_t upstream_tag_;
-    uint64_t offset_ = 0; // of the next byte that comes
+    reply_chain chain_;
     u_char* held_ = nullptr;
     size_t held_size_ = 0;
     size_t held_room_ = 0;
-    ngx_chain_t* free_ = nullptr; // own buffers
-    ngx_chain_t* busy_ = nullptr; // those that are not sent yet
-    ngx_chain_t** last_ = nullptr;
 };
 
 } // namespace llm

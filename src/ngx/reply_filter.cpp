@@ -3,6 +3,7 @@
 
 #include "headers_in.h"
 #include "limit_headers.h"
+#include "reply_walk.h"
 #include "request.h"
 
 namespace llm {
@@ -122,13 +123,11 @@ bool has_end(const ngx_chain_t* in)
     return in;
 }
 
-void read_reply(request_ctx& ctx, const ngx_chain_t* in, bool ends)
+void read_reply(request_ctx& ctx, ngx_chain_t* in, bool ends)
 {
-    for (const ngx_chain_t* cl = in; cl; cl = cl->next) {
-        const ngx_buf_t* b = cl->buf;
-        if (ngx_buf_in_memory(b) && b->last > b->pos) {
-            ctx.usage.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)});
-        }
+    reply_walk walk(ctx.usage, in);
+    while (const ngx_chain_t* link = walk.next()) {
+        ctx.usage.feed(bytes_of(link->buf));
     }
     if (ends && !ctx.complete) {
         ctx.usage.finish();
@@ -183,7 +182,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         rc = ctx->to_cut ? NGX_ERROR : NGX_OK;
     }
     if (ctx->edit) {
-        ctx->edit->passed_on(out);
+        ctx->edit->passed_on();
     }
     if (rc == NGX_ERROR || !ctx->to_cut || ctx->is_cut || !ctx->usage.at_event_border()) {
         return rc;
