@@ -1,17 +1,17 @@
 #include "replies.h"
 
 #include <cstdio>
+#include <iterator>
 
 namespace bench {
 namespace {
 
-constexpr std::string_view chunk_start =
-    R"(data: {"id":"chatcmpl-6f0b1c9d2e3a4f5b8c7d6e5f4a3b2c1d","object":"chat.completion.chunk",)"
-    R"("created":1763678400,"model":"bench-model","choices":[)";
+// Streams differ in their ids and times, in so many ways.
+constexpr std::uint64_t stream_kinds = 8;
 constexpr std::string_view role_choice =
     R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}])";
-constexpr std::string_view content_choice =
-    R"({"index":0,"delta":{"content":" gateway"},"logprobs":null,"finish_reason":null}])";
+// All events of a stream have one size.
+constexpr std::string_view words[] = {" gateway", " servers", " counted", " nothing", " between", " because"};
 constexpr std::string_view finish_choice =
     R"({"index":0,"delta":{"content":""},"logprobs":null,"finish_reason":"stop","stop_reason":null}])";
 constexpr std::string_view chunk_end = "}\n\n";
@@ -52,9 +52,32 @@ std::string running_usage(usage_form form, std::uint64_t nth)
     }
 }
 
-std::string event(std::string_view choice, usage_form form, std::uint64_t nth)
+std::string unique_id(std::uint64_t nth)
 {
-    return std::string(chunk_start) + std::string(choice) + running_usage(form, nth) + std::string(chunk_end);
+    char id[42];
+    std::snprintf(id, sizeof id, "chatcmpl-%016llx%016llx",
+                  static_cast<unsigned long long>(nth * 0x9e3779b97f4a7c15u),
+                  static_cast<unsigned long long>(nth * 0xc2b2ae3d27d4eb4fu));
+    return id;
+}
+
+std::string chunk_start(std::uint64_t kind)
+{
+    return R"(data: {"id":")" + unique_id(kind + 1) + R"(","object":"chat.completion.chunk","created":)"
+           + number(1763678400 + kind) + R"(,"model":"bench-model","choices":[)";
+}
+
+std::string event(std::uint64_t kind, std::string_view choice, usage_form form, std::uint64_t nth)
+{
+    return chunk_start(kind) + std::string(choice) + running_usage(form, nth) + std::string(chunk_end);
+}
+
+std::string content_event(std::uint64_t kind, usage_form form, std::uint64_t nth)
+{
+    const std::string choice = R"({"index":0,"delta":{"content":")"
+                               + std::string(words[nth % std::size(words)])
+                               + R"("},"logprobs":null,"finish_reason":null}])";
+    return event(kind, choice, form, nth);
 }
 
 std::string expectation(std::size_t bytes, std::size_t events, const tokens& used)
@@ -73,23 +96,24 @@ reply json_reply(std::string body, const tokens& used)
 }
 
 // The middle of every stream, grown to the longest one asked for. Its bytes never move: replies look at them.
-std::string_view repeated_events(std::size_t events, framing how, usage_form form, std::size_t& step)
+std::string_view repeated_events(std::uint64_t kind, std::size_t events, framing how, usage_form form,
+                                 std::size_t& step)
 {
-    constexpr std::size_t room = 64u << 20;
-    static std::string cache[2][4];
-    static std::size_t grown[2][4];
+    constexpr std::size_t room = 16u << 20;
+    static std::string cache[2][4][stream_kinds];
+    static std::size_t grown[2][4][stream_kinds];
     const std::size_t framed = how == framing::chunked ? 0 : 1;
-    std::string& all = cache[framed][static_cast<std::size_t>(form)];
-    std::size_t& have = grown[framed][static_cast<std::size_t>(form)];
+    std::string& all = cache[framed][static_cast<std::size_t>(form)][kind];
+    std::size_t& have = grown[framed][static_cast<std::size_t>(form)][kind];
     if (all.capacity() < room) {
         all.reserve(room);
     }
-    step = frame(event(content_choice, form, 0), how).size();
+    step = frame(content_event(kind, form, 0), how).size();
     if (events * step > room) {
         return {};
     }
     for (; have < events; ++have) {
-        all += frame(event(content_choice, form, have), how);
+        all += frame(content_event(kind, form, have), how);
     }
     return std::string_view(all).substr(0, events * step);
 }
@@ -101,13 +125,10 @@ reply chat_reply(const tokens& used, std::uint64_t nth)
     constexpr std::string_view text =
         "A gateway stands in front of the model servers and knows who asks for what. It counts what "
         "each of them uses, and says no to whom it does not know.";
-    char id[33];
-    std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(nth * 0x9e3779b97f4a7c15u),
-                  static_cast<unsigned long long>(nth * 0xc2b2ae3d27d4eb4fu));
     // 74 characters on average.
     const std::string_view content = text.substr(0, 1 + nth * 37 % text.size());
     return json_reply(
-        std::string(R"({"id":"chatcmpl-)") + id + R"(","object":"chat.completion","created":)"
+        R"({"id":")" + unique_id(nth) + R"(","object":"chat.completion","created":)"
             + number(1763678400 + nth / 1000)
             + R"(,"model":"bench-model","choices":[{"index":0,"message":{"role":"assistant","content":")"
             + std::string(content)
@@ -132,21 +153,22 @@ reply embeddings_reply(const tokens& used, std::size_t floats)
     return json_reply(std::move(body), used);
 }
 
-reply stream_reply(const tokens& used, std::size_t events, framing how, usage_form form)
+reply stream_reply(const tokens& used, std::uint64_t nth, std::size_t events, framing how, usage_form form)
 {
-    const std::string first = event(role_choice, form, 0);
-    std::string last[] = {event(finish_choice, form, events), {}, "data: [DONE]\n\n"};
+    const std::uint64_t kind = nth % stream_kinds;
+    const std::string first = event(kind, role_choice, form, 0);
+    std::string last[] = {event(kind, finish_choice, form, events), {}, "data: [DONE]\n\n"};
     std::size_t bytes = 0;
     for (const std::string_view choice : {role_choice, finish_choice}) {
-        bytes += event(choice, usage_form::none, 0).size();
+        bytes += event(kind, choice, usage_form::none, 0).size();
     }
-    bytes += events * event(content_choice, usage_form::none, 0).size() + last[2].size();
+    bytes += events * content_event(kind, usage_form::none, 0).size() + last[2].size();
     if (form != usage_form::none) {
-        last[1] = std::string(chunk_start) + "]," + usage_object(used) + std::string(chunk_end);
+        last[1] = chunk_start(kind) + "]," + usage_object(used) + std::string(chunk_end);
     }
 
     reply r;
-    r.repeated = repeated_events(events, how, form, r.step);
+    r.repeated = repeated_events(kind, events, how, form, r.step);
     r.close = how == framing::close;
     for (const std::string& e : last) {
         r.tail += e.empty() ? "" : frame(e, how);

@@ -36,7 +36,7 @@ struct reply {
 // The nth: they differ in what replies of one server differ in.
 reply chat_reply(const tokens& used, std::uint64_t nth);
 reply embeddings_reply(const tokens& used, std::size_t floats);
-reply stream_reply(const tokens& used, std::size_t events, framing how, usage_form form);
+reply stream_reply(const tokens& used, std::uint64_t nth, std::size_t events, framing how, usage_form form);
 reply plain_reply(std::string body);
 
 } // namespace bench

@@ -238,8 +238,8 @@ private:
             c.out = chat_reply(c.used, requests_);
         } else {
             c.out = stream_reply(
-                c.used, chunks, target.find("frame=close") != target.npos ? framing::close : framing::chunked,
-                form);
+                c.used, requests_, chunks,
+                target.find("frame=close") != target.npos ? framing::close : framing::chunked, form);
         }
         c.allowed = c.out.size();
         const std::uint64_t pace =

@@ -40,17 +40,19 @@ inline bool same_bytes(const char* a, const char* b, size_t n)
 {
     if (n >= 16) {
 #if defined(__SSE2__)
-        const auto differ = [&](size_t i) {
+        const auto same = [&](size_t i) {
             const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + i));
             const __m128i y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + i));
-            return _mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) != 0xffff;
+            return _mm_cmpeq_epi8(x, y);
         };
-        for (size_t i = 0; i + 16 < n; i += 16) {
-            if (differ(i)) {
+        size_t i = 0;
+        for (; i + 32 <= n; i += 32) {
+            if (_mm_movemask_epi8(_mm_and_si128(same(i), same(i + 16))) != 0xffff) {
                 return false;
             }
         }
-        return !differ(n - 16);
+        // The last 16 twice, or all that are left: some bytes of them again.
+        return _mm_movemask_epi8(_mm_and_si128(same(n - i > 16 ? i : n - 16), same(n - 16))) == 0xffff;
 #else
         return std::memcmp(a, b, n) == 0;
 #endif

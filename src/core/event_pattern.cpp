@@ -1,5 +1,7 @@
 #include "event_pattern.h"
 
+#include "bytes.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -38,14 +40,16 @@ usage_field field_of(std::string_view name)
 
 } // namespace
 
-bool event_pattern::match(std::string_view piece, found& event) const
+bool event_pattern::match(std::string_view piece, found& event)
 {
-    const pattern& like = patterns_[current_];
+    pattern& like = patterns_[current_];
     event.facts = &like.facts;
     event.has_usage = !like.usage_is_null;
     if (event.has_usage) {
         event.usage = like.facts.usage;
     }
+    size_t after = 0; // how far spots behind the varying one have moved
+    bool in_place = like.varying != like.spots;
     event.size = like.match(piece, event.usage, [&](size_t spot, size_t moved) {
         if (spot == like.spots_before_cut) {
             event.cut_begin = like.cut_begin + moved;
@@ -53,8 +57,33 @@ bool event_pattern::match(std::string_view piece, found& event) const
         if (spot == like.spots_before_cut_end) {
             event.cut_end = like.cut_end + moved;
         }
+        if (spot == like.varying + 1u) {
+            after = moved;
+        }
+        in_place = in_place && moved == after;
     });
+    if (event.size != 0 && in_place) {
+        like.see(piece.substr(0, event.size));
+    }
     return event.size != 0;
+}
+
+bool event_pattern::match_whole(std::string_view piece, found& event)
+{
+    const pattern& like = patterns_[current_];
+    if (!like.differs_once(piece)) {
+        return match(piece, event) && event.size == piece.size();
+    }
+    const size_t longer = piece.size() - like.size; // modulo 2^64
+    event.size = piece.size();
+    event.facts = &like.facts;
+    event.has_usage = !like.usage_is_null;
+    if (event.has_usage) {
+        event.usage = like.facts.usage;
+    }
+    event.cut_begin = like.cut_begin + (like.spots_before_cut > like.varying ? longer : 0);
+    event.cut_end = like.cut_end + (like.spots_before_cut_end > like.varying ? longer : 0);
+    return true;
 }
 
 bool event_pattern::draft(std::string_view piece)
@@ -80,12 +109,13 @@ void event_pattern::learn(const chunk_facts& facts)
     if (from.size == 0 || facts.choices == 0 || !from.find_spots()) {
         return;
     }
+    from.find_varying();
     from.facts = facts;
     if (from.usage_is_null) {
         from.facts.usage = {};
     }
     for (size_t i = 0; i < from.spots; ++i) {
-        if (from.at[i].is_text) {
+        if (from.at[i].is_text && !from.at[i].lasts) {
             std::memset(from.text + from.at[i].begin, 0,
                         static_cast<size_t>(from.at[i].end - from.at[i].begin));
         }
@@ -168,7 +198,7 @@ bool event_pattern::pattern::find_spots()
                 return false;
             }
             const spot inside{static_cast<uint16_t>(value + 1), static_cast<uint16_t>(text_end - text), true,
-                              usage_field::count};
+                              usage_field::count, lasts(name)};
             if (may_differ(name) && inside.begin != inside.end && !add_spot(inside)) {
                 return false;
             }
@@ -178,6 +208,52 @@ bool event_pattern::pattern::find_spots()
         }
     }
     return has_usage && cut_end != 0;
+}
+
+void event_pattern::pattern::find_varying()
+{
+    varying = spots;
+    for (uint8_t i = 0; i != spots; ++i) {
+        if (!at[i].lasts) {
+            varying = varying == spots && at[i].is_text ? i : spots;
+            if (varying == spots) {
+                return;
+            }
+        }
+    }
+}
+
+// Whether the event differs from the last one that see() has seen in the varying text only.
+bool event_pattern::pattern::differs_once(std::string_view event) const
+{
+    if (varying == spots || size == 0) {
+        return false;
+    }
+    const size_t front_size = at[varying].begin;
+    const size_t rest_size = static_cast<size_t>(size - at[varying].end);
+    if (event.size() <= front_size + rest_size) {
+        return false;
+    }
+    const char* const begin = event.data() + front_size;
+    const char* const end = event.data() + event.size();
+    if (!same_bytes(event.data(), text, front_size)
+        || !same_bytes(end - rest_size, text + at[varying].end, rest_size)) {
+        return false;
+    }
+    const char* const stop = find_string_stop(begin, end);
+    return (*stop == '"' ? stop : string_end(stop, end)) == end - rest_size;
+}
+
+// An event that is like the pattern, and all of whose spots but the varying one have the pattern's size.
+void event_pattern::pattern::see(std::string_view event)
+{
+    const size_t longer = event.size() - size; // modulo 2^64
+    for (uint8_t i = 0; i != spots; ++i) {
+        if (i != varying) {
+            const char* const from = event.data() + at[i].begin + (i > varying ? longer : 0);
+            std::memcpy(text + at[i].begin, from, static_cast<size_t>(at[i].end - at[i].begin));
+        }
+    }
 }
 
 // A count of the usage object. Of two with one name the last would be valid.
@@ -194,11 +270,12 @@ bool event_pattern::pattern::add_count(usage_field field, size_t value)
 // False only where there is no room: what is no plain number stays as it is.
 bool event_pattern::pattern::add_number(usage_field field, size_t value)
 {
-    const size_t digits = plain_number_size(text + value, text + size - 2);
+    const size_t digits = plain_number_size(text + value, text + size - 2, field);
     if (digits == 0) {
         return true;
     }
-    return add_spot({static_cast<uint16_t>(value), static_cast<uint16_t>(value + digits), false, field});
+    return add_spot({static_cast<uint16_t>(value), static_cast<uint16_t>(value + digits), false, field,
+                     field == usage_field::count});
 }
 
 } // namespace llm

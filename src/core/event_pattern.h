@@ -19,7 +19,8 @@ struct chunk_facts {
 };
 
 // The pattern of one event at a time. It belongs to no stream: streams of one server look alike, and with
-// many of them the pattern is in the cache when their events are not. Text is not kept in it.
+// many of them the pattern is in the cache when their events are not. No text that the model wrote is kept in
+// it; of what the events of one stream have in common, the last that was seen.
 class event_pattern {
 public:
     struct found {
@@ -33,8 +34,11 @@ public:
 
     static constexpr size_t max_size = text_pattern::max_size;
 
-    // Whether the event at the front of `piece` is like the pattern; `event` is set only then.
-    bool match(std::string_view piece, found& event) const;
+    // Whether the event at the front of `piece` is like the pattern; `event` is valid only then.
+    bool match(std::string_view piece, found& event);
+    // The same of a piece that is to be one event: faster where it differs from the last one in a single
+    // text.
+    bool match_whole(std::string_view piece, found& event);
 
     // Notes the event at the front of `piece`, which is going to be read: reading may change its bytes. False
     // if it does not lie whole in the piece, or no pattern can be made of it.
@@ -50,9 +54,13 @@ private:
         bool usage_is_null = false;
         uint8_t spots_before_cut = 0;
         uint8_t spots_before_cut_end = 0;
+        uint8_t varying = 0; // the only spot that does not last; `spots`: there is not one such
         chunk_facts facts;
 
         bool find_spots();
+        void find_varying();
+        bool differs_once(std::string_view event) const;
+        void see(std::string_view event);
         bool add_count(usage_field field, size_t value);
         bool add_number(usage_field field, size_t value);
     };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bytes.h"
+#include "reply_piece.h"
 
 #include <array>
 #include <cstddef>
@@ -249,11 +250,11 @@ inline bool is_whole_events(std::string_view piece)
 }
 
 #if defined(__SSE2__)
-[[gnu::target("avx2")]] inline size_t quiet_pieces_wide(std::span<const std::string_view> pieces,
-                                                        bool null_tells)
+[[gnu::target("avx2")]] inline size_t quiet_pieces_wide(std::span<const reply_piece> pieces, bool null_tells)
 {
     size_t n = 0;
-    for (const std::string_view piece : pieces) {
+    for (const reply_piece& of : pieces) {
+        const std::string_view piece = of.bytes();
         const char* const end = piece.data() + piece.size();
         if (!is_whole_events(piece)
             || (end - piece.data() >= least_wide ? search_wide(piece.data(), end, null_tells)
@@ -271,7 +272,7 @@ inline bool is_whole_events(std::string_view piece)
 
 // How many pieces from the front are whole events that quiet_events() would take. The first begins at a
 // border.
-inline size_t quiet_pieces(std::span<const std::string_view> pieces, bool null_tells)
+inline size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells)
 {
 #if defined(__SSE2__)
     if (detail::has_avx2) {
@@ -279,7 +280,8 @@ inline size_t quiet_pieces(std::span<const std::string_view> pieces, bool null_t
     }
 #endif
     size_t n = 0;
-    for (const std::string_view piece : pieces) {
+    for (const reply_piece& of : pieces) {
+        const std::string_view piece = of.bytes();
         if (!detail::is_whole_events(piece)
             || detail::search_events(piece.data(), piece.data() + piece.size(), null_tells).told) {
             break;

@@ -87,7 +87,7 @@ bool reply_patterns::pattern::take(std::string_view reply, std::span<const reply
     while (p != end) {
         if (!counts.empty() && p == begin + counts.front().begin) {
             const char* const number_end = begin + counts.front().end;
-            if (p + plain_number_size(p, end) != number_end
+            if (p + plain_number_size(p, end, counts.front().field) != number_end
                 || !pass_spot(number_end, false, counts.front().field)) {
                 return false;
             }
@@ -112,7 +112,7 @@ bool reply_patterns::pattern::take(std::string_view reply, std::span<const reply
         ++p;
         pass_space();
         if (name == "created") {
-            const size_t digits = plain_number_size(p, end);
+            const size_t digits = plain_number_size(p, end, usage_field::count);
             if (digits != 0 && !pass_spot(p + digits, false, usage_field::count)) {
                 return false;
             }

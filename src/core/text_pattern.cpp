@@ -4,10 +4,16 @@ namespace llm {
 
 namespace {
 
-constexpr std::string_view text_names[] = {
-    "content", "text",        "reasoning_content",  "reasoning",     "arguments",   "id",
-    "model",   "obfuscation", "system_fingerprint", "finish_reason", "stop_reason",
+constexpr std::string_view lasting_names[] = {"id", "model", "system_fingerprint"};
+constexpr std::string_view other_names[] = {
+    "content",   "text",        "reasoning_content", "reasoning",
+    "arguments", "obfuscation", "finish_reason",     "stop_reason",
 };
+
+bool is_one_of(std::string_view name, const auto& names)
+{
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
 
 bool is_digit(char c)
 {
@@ -24,7 +30,12 @@ bool is_hex(char c)
 
 bool may_differ(std::string_view name_of_string)
 {
-    return std::find(std::begin(text_names), std::end(text_names), name_of_string) != std::end(text_names);
+    return lasts(name_of_string) || is_one_of(name_of_string, other_names);
+}
+
+bool lasts(std::string_view name_of_string)
+{
+    return is_one_of(name_of_string, lasting_names);
 }
 
 const char* string_end(const char* p, const char* end)
@@ -50,13 +61,13 @@ const char* string_end(const char* p, const char* end)
     }
 }
 
-size_t plain_number_size(const char* p, const char* end)
+size_t plain_number_size(const char* p, const char* end, usage_field field)
 {
     size_t n = 0;
     while (p + n != end && is_digit(p[n])) {
         ++n;
     }
-    const bool plain = n != 0 && n <= text_pattern::max_digits && (n == 1 || *p != '0') && p + n != end
+    const bool plain = n != 0 && n <= text_pattern::max_digits(field) && (n == 1 || *p != '0') && p + n != end
                        && (p[n] == ',' || p[n] == '}' || p[n] == ' ');
     return plain ? n : 0;
 }

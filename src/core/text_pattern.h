@@ -16,17 +16,19 @@ namespace llm {
 class text_pattern {
 public:
     // What differs: the inside of a string, which is not empty, or a whole number. `begin` and `end` are
-    // places in the pattern's text; what stands between them means nothing.
+    // places in the pattern's text.
     struct spot {
         uint16_t begin;
         uint16_t end;
         bool is_text;
-        usage_field field; // of a number; `count`: it means nothing
+        usage_field field;  // of a number; `count`: it means nothing
+        bool lasts = false; // the same in all events of a stream
     };
 
     static constexpr size_t max_size = 2048;
     static constexpr size_t max_spots = 12;
-    static constexpr size_t max_digits = 9;
+    // A count is to fit into 32 bits; other numbers mean nothing.
+    static constexpr size_t max_digits(usage_field field) { return field == usage_field::count ? 18 : 9; }
 
     char text[max_size];
     uint16_t size = 0; // 0: there is none
@@ -51,13 +53,16 @@ public:
 
 // The strings that may differ. They count by being empty or not at most, at whatever place they stand.
 bool may_differ(std::string_view name_of_string);
+// Those of them that are the same in all events of a stream, and are nothing that the model wrote.
+bool lasts(std::string_view name_of_string);
 
 // The quote that ends the string p lies in; nullptr where the string is not valid, or goes on behind `end`.
 const char* string_end(const char* p, const char* end);
 
 // The digits of the whole number that starts at p and that a comma, a brace or a blank follows. 0 where
-// another value stands, or a large one. p[0, the number's size] can be read.
-size_t plain_number_size(const char* p, const char* end);
+// another value stands, or a larger one than a spot of this field may hold. p[0, the number's size] can be
+// read.
+size_t plain_number_size(const char* p, const char* end, usage_field field);
 
 template <typename OnSpot>
 size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot on_spot) const
@@ -88,16 +93,16 @@ size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot 
                 return 0;
             }
         } else {
-            uint32_t value = 0;
+            uint64_t value = 0; // modulo 2^64, but for those that are taken
             for (; p != end && *p >= '0' && *p <= '9'; ++p) {
-                value = value * 10 + static_cast<uint32_t>(*p - '0');
+                value = value * 10 + static_cast<uint64_t>(*p - '0');
             }
             const size_t digits = static_cast<size_t>(p - from);
-            if (digits == 0 || digits > max_digits || (digits > 1 && *from == '0')) {
+            if (digits == 0 || digits > max_digits(at[i].field) || (digits > 1 && *from == '0')) {
                 return 0;
             }
             if (at[i].field != usage_field::count) {
-                counts.put(at[i].field, value);
+                counts.put(at[i].field, static_cast<uint32_t>(value));
             }
         }
     }

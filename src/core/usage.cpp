@@ -51,20 +51,27 @@ token_counts usage_reader::counts() const
             .cached = timings_.cached};
 }
 
-size_t usage_reader::pass(std::span<const std::string_view> pieces)
+size_t usage_reader::pass(std::span<reply_piece> pieces)
 {
-    if (form_ != reply_form::sse || !chunks_ || alike_ || tries_off_ != 0 || !stream_.at_border()) {
+    if (form_ != reply_form::sse || !chunks_ || tries_off_ != 0 || !stream_.at_border()) {
         return 0;
     }
-    const size_t n = quiet_pieces(pieces, null_tells_);
-    size_t bytes = 0;
-    for (const std::string_view piece : pieces.first(n)) {
-        bytes += piece.size();
+    size_t n = 0;
+    while (alike_ && n != pieces.size() && pass_alike(pieces[n])) {
+        ++n;
     }
-    if (n != 0) {
-        pass_quiet(bytes);
-        settled_ = stream_.offset();
+    if (!alike_) {
+        const size_t quiet = quiet_pieces(pieces.subspan(n), null_tells_);
+        size_t bytes = 0;
+        for (const reply_piece& piece : pieces.subspan(n, quiet)) {
+            bytes += piece.size;
+        }
+        if (quiet != 0) {
+            pass_quiet(bytes);
+        }
+        n += quiet;
     }
+    settled_ = n != 0 ? stream_.offset() : settled_;
     return n;
 }
 
@@ -223,25 +230,48 @@ size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
         alike_ = unlike_ < max_unlike;
         return 0;
     }
-    unlike_ = 0;
-    const uint64_t begin = stream_.offset();
     if (strip_.takes_running()) {
+        const uint64_t begin = stream_.offset();
         cuts(begin + event.cut_begin, begin + event.cut_end);
     }
+    count_alike(event);
+    return event.size;
+}
+
+// A piece that is one event like the pattern.
+bool usage_reader::pass_alike(reply_piece& piece)
+{
+    event_pattern::found event;
+    if (!patterns_->events.match_whole(piece.bytes(), event)) {
+        return false;
+    }
+    if (strip_.takes_running()) {
+        piece.cut_begin = event.cut_begin;
+        piece.cut_end = event.cut_end;
+    }
+    count_alike(event);
+    return true;
+}
+
+void usage_reader::count_alike(const event_pattern::found& event)
+{
+    const uint64_t begin = stream_.offset();
+    unlike_ = 0;
+    event_content_ = event.facts->has_content;
     if (event.has_usage) {
         event_usage_ = event.usage.counts();
+        has_choices_ = true;
+        event_choices_ = event.facts->choices;
+        choice_index_ = event.facts->choice_index;
+        count_event(begin, begin + event.size);
+        event_usage_ = {};
+        has_choices_ = false;
+        event_choices_ = 0;
+    } else {
+        note_content(false, begin, begin + event.size);
     }
-    has_choices_ = true;
-    event_choices_ = event.facts->choices;
-    choice_index_ = event.facts->choice_index;
-    event_content_ = event.facts->has_content;
-    count_event(begin, begin + event.size);
-    stream_.skip(event.size);
-    event_usage_ = {};
-    has_choices_ = false;
-    event_choices_ = 0;
     event_content_ = false;
-    return event.size;
+    stream_.skip(event.size);
 }
 
 void usage_reader::feed_lines(std::string_view piece)

@@ -5,6 +5,7 @@
 #include "json_scan.h"
 #include "reply_form.h"
 #include "reply_pattern.h"
+#include "reply_piece.h"
 #include "sse.h"
 #include "usage_strip.h"
 #include "usage_sum.h"
@@ -41,9 +42,9 @@ public:
     void feed(std::string_view piece) { feed(piece, {}); }
     // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
     void feed(std::string_view piece, const cut_sink& cuts);
-    // Takes pieces from the front, each of whole events, that say nothing and that nothing is taken out of.
-    // Returns how many; what is left is for feed(). Faster than that, and to the same end.
-    size_t pass(std::span<const std::string_view> pieces);
+    // Takes pieces from the front, each of whole events of which little is to be known, and says what is cut
+    // from them. Returns how many; what is left is for feed(). Faster than that, and to the same end.
+    size_t pass(std::span<reply_piece> pieces);
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
     void finish() { finish({}); }
@@ -118,6 +119,8 @@ private:
     void on_data(std::string_view bytes, const cut_sink& cuts);
     void on_event_end(const cut_sink& cuts);
     size_t read_alike(std::string_view piece, const cut_sink& cuts);
+    bool pass_alike(reply_piece& piece);
+    void count_alike(const event_pattern::found& event);
     void count_event(uint64_t begin, uint64_t end);
     void note_content(bool counted, uint64_t begin, uint64_t end);
     void settle(const cut_sink& cuts);

@@ -58,7 +58,7 @@ reply_edit* reply_edit::make(ngx_http_request_t* r, usage_reader& reader)
 bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
 {
     bool flushes = false;
-    reply_walk walk(reader_, in);
+    reply_walk walk(reader_, in, upstream_tag_);
     while (ngx_chain_t* link = walk.next()) {
         ngx_chain_t* next = link->next; // the chain may bend that
         flushes = flushes || link->buf->flush;
@@ -78,9 +78,7 @@ bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
 // A buffer with these bytes that may be written to.
 ngx_buf_t* reply_edit::writable(ngx_buf_t* b)
 {
-    // Where the reply is not buffered, the upstream's read buffer is handed on in parts, which say that they
-    // are not to be written to; but nobody else reads them.
-    if (b->temporary || b->tag == upstream_tag_) {
+    if (is_writable(b, upstream_tag_)) {
         b->in_file = 0;
         return b;
     }

@@ -14,11 +14,24 @@ inline std::string_view bytes_of(const ngx_buf_t* b)
                : std::string_view{};
 }
 
-// Goes through a chain, and past the buffers in it that the reader passes over. It asks for many at a time:
-// one read of a stream at line rate brings dozens of chunks, each a buffer of its own.
+// Where a reply is not buffered, the upstream's read buffer is handed on in parts, which say that they are
+// not to be written to; but nobody else reads them. `upstream` is their tag.
+inline bool is_writable(const ngx_buf_t* b, ngx_buf_tag_t upstream)
+{
+    return b->temporary || b->tag == upstream;
+}
+
+// Goes through a chain, and past the buffers in it that the reader passes over, less what it cuts from them.
+// It asks for many at a time: one read of a stream at line rate brings dozens of chunks, each a buffer of its
+// own.
 class reply_walk {
 public:
-    reply_walk(usage_reader& reader, ngx_chain_t* in) : reader_(reader), at_(in) {}
+    // `own`: the tag of buffers that may be written to although they say nothing of it. Without it nothing is
+    // cut.
+    reply_walk(usage_reader& reader, ngx_chain_t* in, ngx_buf_tag_t own = nullptr)
+        : reader_(reader), at_(in), own_(own)
+    {
+    }
 
     // The next link whose buffer the reader has not taken; nullptr: there is none. The one with the reply's
     // end is never passed over.
@@ -32,13 +45,12 @@ public:
                 gather();
             }
             for (size_t passed = reader_.pass({pieces_ + first_, end_ - first_}); passed != 0; --passed) {
-                at_ = at_->next;
-                ++first_;
+                cut(at_->buf, pieces_[first_]);
+                step();
             }
             if (first_ != end_) {
                 ngx_chain_t* link = at_;
-                at_ = at_->next;
-                ++first_;
+                step();
                 return link;
             }
         }
@@ -47,19 +59,37 @@ public:
 private:
     static constexpr size_t max_pieces = 64;
 
+    void step()
+    {
+        at_ = at_->next;
+        ++first_;
+    }
+
     void gather()
     {
         first_ = end_ = 0;
         for (const ngx_chain_t* cl = at_; cl && end_ != max_pieces; cl = cl->next) {
-            pieces_[end_++] = cl->buf->last_buf ? std::string_view{} : bytes_of(cl->buf);
+            const bool is_other = cl->buf->last_buf || (own_ && !is_writable(cl->buf, own_));
+            const std::string_view bytes = is_other ? std::string_view{} : bytes_of(cl->buf);
+            pieces_[end_++] = {bytes.data(), bytes.size(), 0, 0};
+        }
+    }
+
+    static void cut(ngx_buf_t* b, const reply_piece& piece)
+    {
+        if (piece.cut_end != 0) {
+            ngx_memmove(b->pos + piece.cut_begin, b->pos + piece.cut_end, piece.size - piece.cut_end);
+            b->last -= piece.cut_end - piece.cut_begin;
+            b->in_file = 0;
         }
     }
 
     usage_reader& reader_;
     ngx_chain_t* at_; // of pieces_[first_]
+    ngx_buf_tag_t own_;
     size_t first_ = 0;
     size_t end_ = 0;
-    std::string_view pieces_[max_pieces];
+    reply_piece pieces_[max_pieces];
 };
 
 } // namespace llm

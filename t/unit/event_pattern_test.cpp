@@ -26,7 +26,7 @@ std::string counts(int prompt, int completion)
            + "}";
 }
 
-size_t size_like(const event_pattern& pattern, const std::string& piece)
+size_t size_like(event_pattern& pattern, const std::string& piece)
 {
     event_pattern::found found;
     return pattern.match(piece, found) ? found.size : 0;
