@@ -68,22 +68,37 @@ bool event_pattern::match(std::string_view piece, found& event)
     return event.size != 0;
 }
 
-bool event_pattern::match_whole(std::string_view piece, found& event)
+size_t event_pattern::match_nulls(std::span<reply_piece> pieces) const
 {
     const pattern& like = patterns_[current_];
-    if (!like.differs_once(piece)) {
-        return match(piece, event) && event.size == piece.size();
+    if (like.size == 0 || like.varying == like.spots) {
+        return 0;
     }
-    const size_t longer = piece.size() - like.size; // modulo 2^64
-    event.size = piece.size();
-    event.facts = &like.facts;
-    event.has_usage = !like.usage_is_null;
-    if (event.has_usage) {
-        event.usage = like.facts.usage;
+    const size_t front_size = like.at[like.varying].begin;
+    const char* const rest = like.text + like.at[like.varying].end;
+    const size_t rest_size = static_cast<size_t>(like.text + like.size - rest);
+    const bool cut_moves = like.spots_before_cut > like.varying;
+    size_t n = 0;
+    for (reply_piece& piece : pieces) {
+        if (piece.size <= front_size + rest_size || !same_bytes(piece.data, like.text, front_size)) {
+            break;
+        }
+        const char* const begin = piece.data + front_size;
+        const char* const end = piece.data + piece.size;
+        if (!same_bytes(end - rest_size, rest, rest_size)) {
+            break;
+        }
+        const char* const stop =
+            find_string_stop(begin, end); // at the latest at the quote that the rest begins with
+        if ((*stop == '"' ? stop : string_end(stop, end)) != end - rest_size) {
+            break;
+        }
+        const size_t moved = cut_moves ? piece.size - like.size : 0; // modulo 2^64
+        piece.cut_begin = like.cut_begin + moved;
+        piece.cut_end = like.cut_end + moved;
+        ++n;
     }
-    event.cut_begin = like.cut_begin + (like.spots_before_cut > like.varying ? longer : 0);
-    event.cut_end = like.cut_end + (like.spots_before_cut_end > like.varying ? longer : 0);
-    return true;
+    return n;
 }
 
 bool event_pattern::draft(std::string_view piece)
@@ -214,34 +229,12 @@ void event_pattern::pattern::find_varying()
 {
     varying = spots;
     for (uint8_t i = 0; i != spots; ++i) {
-        if (!at[i].lasts) {
-            varying = varying == spots && at[i].is_text ? i : spots;
-            if (varying == spots) {
-                return;
-            }
+        if (!at[i].lasts && (varying != spots || !at[i].is_text || !usage_is_null)) {
+            varying = spots;
+            return;
         }
+        varying = at[i].lasts ? varying : i;
     }
-}
-
-// Whether the event differs from the last one that see() has seen in the varying text only.
-bool event_pattern::pattern::differs_once(std::string_view event) const
-{
-    if (varying == spots || size == 0) {
-        return false;
-    }
-    const size_t front_size = at[varying].begin;
-    const size_t rest_size = static_cast<size_t>(size - at[varying].end);
-    if (event.size() <= front_size + rest_size) {
-        return false;
-    }
-    const char* const begin = event.data() + front_size;
-    const char* const end = event.data() + event.size();
-    if (!same_bytes(event.data(), text, front_size)
-        || !same_bytes(end - rest_size, text + at[varying].end, rest_size)) {
-        return false;
-    }
-    const char* const stop = find_string_stop(begin, end);
-    return (*stop == '"' ? stop : string_end(stop, end)) == end - rest_size;
 }
 
 // An event that is like the pattern, and all of whose spots but the varying one have the pattern's size.

@@ -2,10 +2,12 @@
 // are compared instead of read. What the comparison takes, the scanner would read to the same end.
 #pragma once
 
+#include "reply_piece.h"
 #include "text_pattern.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace llm {
@@ -24,21 +26,23 @@ struct chunk_facts {
 class event_pattern {
 public:
     struct found {
-        size_t size;      // of the event, its empty line included
-        size_t cut_begin; // the member `usage` with the comma before it, from the event's begin
-        size_t cut_end;
-        const chunk_facts* facts; // but for its usage
-        bool has_usage;           // it is not null
-        usage_fields usage;
+        size_t size = 0;      // of the event, its empty line included
+        size_t cut_begin = 0; // the member `usage` with the comma before it, from the event's begin
+        size_t cut_end = 0;
+        const chunk_facts* facts = nullptr; // but for its usage
+        bool has_usage = false;             // it is not null
+        usage_fields usage = {};
     };
 
     static constexpr size_t max_size = text_pattern::max_size;
 
     // Whether the event at the front of `piece` is like the pattern; `event` is valid only then.
     bool match(std::string_view piece, found& event);
-    // The same of a piece that is to be one event: faster where it differs from the last one in a single
-    // text.
-    bool match_whole(std::string_view piece, found& event);
+    // How many pieces from the front are one event each that differs from the last one in a single text, and
+    // whose `usage` is null. Notes the member `usage` of each as cut. Much faster than match().
+    size_t match_nulls(std::span<reply_piece> pieces) const;
+    // What all of those say.
+    const chunk_facts& facts() const { return patterns_[current_].facts; }
 
     // Notes the event at the front of `piece`, which is going to be read: reading may change its bytes. False
     // if it does not lie whole in the piece, or no pattern can be made of it.
@@ -54,12 +58,11 @@ private:
         bool usage_is_null = false;
         uint8_t spots_before_cut = 0;
         uint8_t spots_before_cut_end = 0;
-        uint8_t varying = 0; // the only spot that does not last; `spots`: there is not one such
+        uint8_t varying = 0; // where usage is null, the only spot that does not last; or else `spots`
         chunk_facts facts;
 
         bool find_spots();
         void find_varying();
-        bool differs_once(std::string_view event) const;
         void see(std::string_view event);
         bool add_count(usage_field field, size_t value);
         bool add_number(usage_field field, size_t value);

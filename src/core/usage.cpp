@@ -18,6 +18,15 @@ constexpr uint8_t events_without_try = 14;
 // Where events are not like those before them, no more patterns are made.
 constexpr uint8_t max_unlike = 8;
 
+size_t size_of(std::span<const reply_piece> pieces)
+{
+    size_t size = 0;
+    for (const reply_piece& piece : pieces) {
+        size += piece.size;
+    }
+    return size;
+}
+
 } // namespace
 
 usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, usage_patterns* patterns)
@@ -57,19 +66,13 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
         return 0;
     }
     size_t n = 0;
-    while (alike_ && n != pieces.size() && pass_alike(pieces[n])) {
-        ++n;
-    }
-    if (!alike_) {
-        const size_t quiet = quiet_pieces(pieces.subspan(n), null_tells_);
-        size_t bytes = 0;
-        for (const reply_piece& piece : pieces.subspan(n, quiet)) {
-            bytes += piece.size;
+    if (alike_) {
+        n = pass_alike(pieces);
+    } else {
+        n = quiet_pieces(pieces, null_tells_);
+        if (n != 0) {
+            pass_quiet(size_of(pieces.first(n)));
         }
-        if (quiet != 0) {
-            pass_quiet(bytes);
-        }
-        n += quiet;
     }
     settled_ = n != 0 ? stream_.offset() : settled_;
     return n;
@@ -238,21 +241,36 @@ size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
     return event.size;
 }
 
-// A piece that is one event like the pattern.
-bool usage_reader::pass_alike(reply_piece& piece)
+// Pieces from the front that are one event each like the pattern.
+size_t usage_reader::pass_alike(std::span<reply_piece> pieces)
 {
-    event_pattern::found event;
-    if (!patterns_->events.match_whole(piece.bytes(), event)) {
-        return false;
+    event_pattern& events = patterns_->events;
+    auto rest = pieces;
+    while (!rest.empty()) {
+        event_pattern::found event{.facts = &events.facts()};
+        size_t n = events.match_nulls(rest);
+        if (n != 0) {
+            event.size = size_of(rest.first(n));
+        } else if (events.match(rest[0].bytes(), event) && event.size == rest[0].size) {
+            rest[0].cut_begin = event.cut_begin;
+            rest[0].cut_end = event.cut_end;
+            n = 1;
+        } else {
+            break;
+        }
+        count_alike(event);
+        rest = rest.subspan(n);
     }
-    if (strip_.takes_running()) {
-        piece.cut_begin = event.cut_begin;
-        piece.cut_end = event.cut_end;
+    const size_t n = pieces.size() - rest.size();
+    if (!strip_.takes_running()) {
+        for (reply_piece& piece : pieces.first(n)) {
+            piece.cut_begin = piece.cut_end = 0;
+        }
     }
-    count_alike(event);
-    return true;
+    return n;
 }
 
+// Events like the pattern: one, or several without usage.
 void usage_reader::count_alike(const event_pattern::found& event)
 {
     const uint64_t begin = stream_.offset();

@@ -119,7 +119,7 @@ private:
     void on_data(std::string_view bytes, const cut_sink& cuts);
     void on_event_end(const cut_sink& cuts);
     size_t read_alike(std::string_view piece, const cut_sink& cuts);
-    bool pass_alike(reply_piece& piece);
+    size_t pass_alike(std::span<reply_piece> pieces);
     void count_alike(const event_pattern::found& event);
     void count_event(uint64_t begin, uint64_t end);
     void note_content(bool counted, uint64_t begin, uint64_t end);
