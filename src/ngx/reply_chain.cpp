@@ -15,28 +15,24 @@ ngx_buf_tag_t tag()
 
 } // namespace
 
-bool reply_chain::keep(ngx_chain_t* first, const ngx_chain_t* stop)
+bool reply_chain::keep(ngx_chain_t* first, ngx_chain_t* last)
 {
     const bool follows = is_open() ? *last_ == first : !kept_;
     if (!follows) {
-        for (; first != stop; first = first->next) {
+        for (;; first = first->next) {
             if (!add(first->buf)) {
                 return false;
             }
+            if (first == last) {
+                return true;
+            }
         }
-        return true;
-    }
-    if (first == stop) {
-        return true;
     }
     if (!kept_) {
         kept_ = first;
         *last_ = first;
     }
-    while (first->next != stop) {
-        first = first->next;
-    }
-    last_ = &first->next;
+    last_ = &last->next;
     return true;
 }
 

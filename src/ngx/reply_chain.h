@@ -16,8 +16,8 @@ public:
     explicit reply_chain(ngx_pool_t* pool) : pool_(pool) {}
 
     // The next two: false if there is no memory. The chain is not complete until finish().
-    // Adds the links from `first` up to `stop`, which follow one another in the chain that came in.
-    bool keep(ngx_chain_t* first, const ngx_chain_t* stop);
+    // Adds the links from `first` to `last`, which follow one another in the chain that came in.
+    bool keep(ngx_chain_t* first, ngx_chain_t* last);
     // Adds a buffer. nginx takes none for bytes that has none: such a one is left out.
     bool add(ngx_buf_t* b);
     // An empty buffer of its own with this much room; nullptr if there is no memory. It has to be added.

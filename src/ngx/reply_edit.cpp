@@ -59,16 +59,21 @@ bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
 {
     bool flushes = false;
     reply_walk walk(reader_, in, upstream_tag_);
-    while (ngx_chain_t* link = walk.next()) {
-        ngx_chain_t* next = link->next; // the chain may bend that
-        flushes = flushes || link->buf->flush;
-        if (!chain_.keep(in, link) || !take(link)) {
+    for (ngx_chain_t* link = in; link;) {
+        link = walk.next();
+        if (walk.last_passed() && !chain_.keep(in, walk.last_passed())) {
             return false;
         }
-        in = next;
+        if (link) {
+            in = link->next; // now, since the chain may bend it
+            flushes = flushes || link->buf->flush;
+            if (!take(link)) {
+                return false;
+            }
+        }
     }
     // The reply's header may still wait for a flush.
-    if (!chain_.keep(in, nullptr) || (chain_.is_empty() && flushes && !add_flush())) {
+    if (chain_.is_empty() && flushes && !add_flush()) {
         return false;
     }
     out = chain_.finish();
@@ -94,6 +99,7 @@ ngx_buf_t* reply_edit::writable(ngx_buf_t* b)
 bool reply_edit::take(ngx_chain_t* link)
 {
     const bool is_last = link->buf->last_buf;
+    ended_ = ended_ || is_last;
     const bool has_bytes = !bytes_of(link->buf).empty();
     return (has_bytes ? edit(link) : is_last || chain_.add(link->buf))
            && (!is_last || end(link->buf, has_bytes));
@@ -140,7 +146,7 @@ bool reply_edit::edit(ngx_chain_t* link)
         return false;
     }
     const bool is_same = b == link->buf && b->last != b->pos;
-    return is_same ? chain_.keep(link, link->next) : chain_.add(b);
+    return is_same ? chain_.keep(link, link) : chain_.add(b);
 }
 
 // The reply's last buffer, whose bytes are taken: what is still held goes out before the end, or not at all.

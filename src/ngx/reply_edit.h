@@ -17,6 +17,8 @@ public:
     // Feeds the reader with a chain and makes of it the one that goes out, which may be empty. Bytes are
     // moved within the chain's own buffers. False if there is no memory.
     bool run(ngx_chain_t* in, ngx_chain_t*& out);
+    // The reply's end was in it.
+    bool ended() const { return ended_; }
     // To be called when the chain has been passed on: takes back what was sent.
     void passed_on() { chain_.passed_on(); }
 
@@ -42,6 +44,7 @@ private:
     u_char* held_ = nullptr;
     size_t held_size_ = 0;
     size_t held_room_ = 0;
+    bool ended_ = false;
 };
 
 } // namespace llm

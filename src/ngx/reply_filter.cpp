@@ -123,15 +123,19 @@ bool has_end(const ngx_chain_t* in)
     return in;
 }
 
-void read_reply(request_ctx& ctx, ngx_chain_t* in, bool ends)
+// Returns whether the reply's end is in the chain.
+bool read_reply(request_ctx& ctx, ngx_chain_t* in)
 {
+    bool ends = false;
     reply_walk walk(ctx.usage, in);
     while (const ngx_chain_t* link = walk.next()) {
         ctx.usage.feed(bytes_of(link->buf));
+        ends = ends || link->buf->last_buf;
     }
     if (ends && !ctx.complete) {
         ctx.usage.finish();
     }
+    return ends;
 }
 
 ngx_int_t header_filter(ngx_http_request_t* r)
@@ -159,14 +163,15 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     if (ctx->is_cut) {
         in = ends_of(r, in);
     }
-    bool ends = has_end(in);
+    bool ends;
     ngx_chain_t* out = in;
     if (ctx->edit) {
         if (!ctx->edit->run(in, out)) {
             return NGX_ERROR;
         }
-    } else if (ctx->reading_reply) {
-        read_reply(*ctx, in, ends);
+        ends = ctx->edit->ended();
+    } else {
+        ends = ctx->reading_reply ? read_reply(*ctx, in) : has_end(in);
     }
     ctx->complete = ctx->complete || ends;
     if (ctx->reading_reply) {

@@ -37,6 +37,7 @@ public:
     // end is never passed over.
     ngx_chain_t* next()
     {
+        passed_ = nullptr;
         for (;;) {
             if (first_ == end_) {
                 if (!at_) {
@@ -46,6 +47,7 @@ public:
             }
             for (size_t passed = reader_.pass({pieces_ + first_, end_ - first_}); passed != 0; --passed) {
                 cut(at_->buf, pieces_[first_]);
+                passed_ = at_;
                 step();
             }
             if (first_ != end_) {
@@ -55,6 +57,9 @@ public:
             }
         }
     }
+
+    // The last of the links that the last next() passed over; nullptr: it passed over none.
+    ngx_chain_t* last_passed() const { return passed_; }
 
 private:
     static constexpr size_t max_pieces = 64;
@@ -86,6 +91,7 @@ private:
 
     usage_reader& reader_;
     ngx_chain_t* at_; // of pieces_[first_]
+    ngx_chain_t* passed_ = nullptr;
     ngx_buf_tag_t own_;
     size_t first_ = 0;
     size_t end_ = 0;
