@@ -1,0 +1,234 @@
+#include "event_skip.h"
+
+#include "event_blocks.h"
+
+#include <cstring>
+#include <iterator>
+
+namespace llm {
+
+namespace {
+
+bool starts(const char* p, const char* end, std::string_view text)
+{
+    return static_cast<size_t>(end - p) >= text.size() && std::memcmp(p, text.data(), text.size()) == 0;
+}
+
+bool is_null_member(const char* p, const char* end)
+{
+    return starts(p, end, ":null") || starts(p, end, ": null");
+}
+
+// Whether the line at p is the field `error`, names the event so, or has [DONE] as its data.
+bool is_telling_line(const char* p, const char* end)
+{
+    constexpr std::string_view name = "error";
+    if (starts(p, end, name)) {
+        p += name.size();
+        return p == end || *p == ':' || *p == '\n';
+    }
+    return starts(p, end, "data:[DONE]") || starts(p, end, "data: [DONE]") || starts(p, end, "event:error")
+           || starts(p, end, "event: error");
+}
+
+// Whether the quote at p begins a name that has to be read.
+bool is_telling_name(const char* p, const char* end, bool null_tells)
+{
+    if (starts(p, end, "\"usage\"")) {
+        return null_tells || !is_null_member(p + 7, end);
+    }
+    return (starts(p, end, "\"error\"") && !is_null_member(p + 7, end)) || starts(p, end, "\"timings\"");
+}
+
+// Whether the byte at p begins something that has to be read. Names can be spelled with \u00XX for their
+// letters, which are all from \u0061 on.
+bool is_telling(const char* p, const char* end, bool null_tells)
+{
+    switch (*p) {
+    case '\r':
+        return true;
+    case '"':
+        return is_telling_name(p, end, null_tells);
+    case '\\':
+        return starts(p, end, "\\u006") || starts(p, end, "\\u007");
+    case '\n':
+        return is_telling_line(p + 1, end);
+    default:
+        return false;
+    }
+}
+
+// What was found in events up to some byte.
+struct event_search {
+    const char* border; // the last one between events
+    bool null_tells;
+    bool told = false; // the byte is telling
+
+    // Whether the byte at p tells.
+    bool look(const char* p, const char* end)
+    {
+        if (*p == '\n' && p[1] == '\n') {
+            border = p + 2;
+        }
+        told = is_telling(p, end, null_tells);
+        return told;
+    }
+};
+
+// Searches events up to the first byte that is telling. Of the last event its two line feeds are left out.
+event_search search_bytes(const char* p, const char* end, bool null_tells)
+{
+    event_search found{p, null_tells};
+    while (p != end - 2 && !found.look(p, end)) {
+        ++p;
+    }
+    return found;
+}
+
+#if defined(__SSE2__)
+// The same. To be inlined where the processor is known that the mask is for.
+template <detail::block_mask Mask>
+[[gnu::always_inline]] inline event_search search_blocks(const char* p, const char* end, bool null_tells)
+{
+    if (end - 2 - p < detail::block_size) {
+        return search_bytes(p, end, null_tells);
+    }
+    event_search found{p, null_tells};
+    // The last block takes some bytes again of the one before it.
+    const char* const last = end - 2 - detail::block_size;
+    for (;; p = last - p > detail::block_size ? p + detail::block_size : last) {
+        for (uint64_t mask = Mask(p); mask != 0; mask &= mask - 1) {
+            if (found.look(p + __builtin_ctzll(mask), end)) {
+                return found;
+            }
+        }
+        if (p == last) {
+            return found;
+        }
+    }
+}
+#endif
+
+using searcher = event_search (*)(const char* p, const char* end, bool null_tells);
+
+template <searcher Search>
+[[gnu::always_inline]] inline size_t quiet_in_events(std::string_view events, bool null_tells)
+{
+    const char* const begin = events.data();
+    const char* const end = begin + events.size();
+    // One byte alone is left where an event ends with more than one empty line.
+    if (events.size() < 2 || is_telling_line(begin, end)) {
+        return 0;
+    }
+    const event_search found = Search(begin, end, null_tells);
+    return found.told ? static_cast<size_t>(found.border - begin) : events.size();
+}
+
+template <searcher Search>
+[[gnu::always_inline]] inline size_t quiet_in_pieces(std::span<const reply_piece> pieces, bool null_tells)
+{
+    size_t n = 0;
+    for (const reply_piece& piece : pieces) {
+        const char* const begin = piece.data;
+        const char* const end = begin + piece.size;
+        const bool is_whole = piece.size > 2 && end[-1] == '\n' && end[-2] == '\n';
+        if (!is_whole || (!starts(begin, end, "data: {") && is_telling_line(begin, end))
+            || Search(begin, end, null_tells).told) {
+            break;
+        }
+        ++n;
+    }
+    return n;
+}
+
+size_t quiet_events_bytes(std::string_view events, bool null_tells)
+{
+    return quiet_in_events<search_bytes>(events, null_tells);
+}
+
+size_t quiet_pieces_bytes(std::span<const reply_piece> pieces, bool null_tells)
+{
+    return quiet_in_pieces<search_bytes>(pieces, null_tells);
+}
+
+#if defined(__SSE2__)
+size_t quiet_events_sse2(std::string_view events, bool null_tells)
+{
+    return quiet_in_events<search_blocks<detail::block_mask_sse2>>(events, null_tells);
+}
+
+size_t quiet_pieces_sse2(std::span<const reply_piece> pieces, bool null_tells)
+{
+    return quiet_in_pieces<search_blocks<detail::block_mask_sse2>>(pieces, null_tells);
+}
+
+[[gnu::target("avx2")]] size_t quiet_events_avx2(std::string_view events, bool null_tells)
+{
+    return quiet_in_events<search_blocks<detail::block_mask_avx2>>(events, null_tells);
+}
+
+[[gnu::target("avx2")]] size_t quiet_pieces_avx2(std::span<const reply_piece> pieces, bool null_tells)
+{
+    return quiet_in_pieces<search_blocks<detail::block_mask_avx2>>(pieces, null_tells);
+}
+
+[[gnu::target("avx512f,avx512bw")]] size_t quiet_events_avx512(std::string_view events, bool null_tells)
+{
+    return quiet_in_events<search_blocks<detail::block_mask_avx512>>(events, null_tells);
+}
+
+[[gnu::target("avx512f,avx512bw")]] size_t quiet_pieces_avx512(std::span<const reply_piece> pieces,
+                                                               bool null_tells)
+{
+    return quiet_in_pieces<search_blocks<detail::block_mask_avx512>>(pieces, null_tells);
+}
+#endif
+
+constexpr event_skip_way ways[] = {
+#if defined(__SSE2__)
+    {"avx512", quiet_events_avx512, quiet_pieces_avx512},
+    {"avx2", quiet_events_avx2, quiet_pieces_avx2},
+    {"sse2", quiet_events_sse2, quiet_pieces_sse2},
+#endif
+    {"bytes", quiet_events_bytes, quiet_pieces_bytes},
+};
+
+const event_skip_way& fastest = event_skip_ways().front();
+
+} // namespace
+
+std::span<const event_skip_way> event_skip_ways()
+{
+    std::span<const event_skip_way> can(ways);
+#if defined(__SSE2__)
+    // The first processors with AVX-512 run slower for a while after each use of it; those with VBMI2 do not.
+    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vbmi2")) {
+        can = can.subspan(1);
+    }
+    if (!__builtin_cpu_supports("avx2")) {
+        can = can.last(2);
+    }
+#endif
+    return can;
+}
+
+const char* last_event_end(std::string_view piece)
+{
+    size_t i = piece.size();
+    while (i >= 2 && (piece[i - 1] != '\n' || piece[i - 2] != '\n')) {
+        --i;
+    }
+    return i < 2 ? piece.data() : piece.data() + i;
+}
+
+size_t quiet_events(std::string_view events, bool null_tells)
+{
+    return fastest.quiet_events(events, null_tells);
+}
+
+size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells)
+{
+    return fastest.quiet_pieces(pieces, null_tells);
+}
+
+} // namespace llm
