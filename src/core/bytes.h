@@ -38,6 +38,9 @@ bool same_ends(const char* a, const char* b, size_t n)
 // Faster than a call of memcmp for a few bytes.
 inline bool same_bytes(const char* a, const char* b, size_t n)
 {
+    if (n > 64) {
+        return std::memcmp(a, b, n) == 0;
+    }
     if (n >= 16) {
 #if defined(__SSE2__)
         const auto same = [&](size_t i) {

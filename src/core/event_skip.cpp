@@ -214,11 +214,15 @@ std::span<const event_skip_way> event_skip_ways()
 
 const char* last_event_end(std::string_view piece)
 {
-    size_t i = piece.size();
-    while (i >= 2 && (piece[i - 1] != '\n' || piece[i - 2] != '\n')) {
-        --i;
+    size_t size = piece.size();
+    while (const void* const found = memrchr(piece.data(), '\n', size)) {
+        const char* const lf = static_cast<const char*>(found);
+        size = static_cast<size_t>(lf - piece.data());
+        if (size != 0 && lf[-1] == '\n') {
+            return lf + 1;
+        }
     }
-    return i < 2 ? piece.data() : piece.data() + i;
+    return piece.data();
 }
 
 size_t quiet_events(std::string_view events, bool null_tells)
