@@ -93,16 +93,21 @@ size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot 
                 return 0;
             }
         } else {
-            uint64_t value = 0; // modulo 2^64, but for those that are taken
-            for (; p != end && *p >= '0' && *p <= '9'; ++p) {
-                value = value * 10 + static_cast<uint64_t>(*p - '0');
+            const usage_field field = at[i].field;
+            uint32_t value = 0; // of a count that is not too large for one
+            if (field == usage_field::count) {
+                p = find_digits_end(p, end);
+            } else {
+                for (; p != end && *p >= '0' && *p <= '9'; ++p) {
+                    value = value * 10 + static_cast<uint32_t>(*p - '0');
+                }
             }
             const size_t digits = static_cast<size_t>(p - from);
-            if (digits == 0 || digits > max_digits(at[i].field) || (digits > 1 && *from == '0')) {
+            if (digits == 0 || digits > max_digits(field) || (digits > 1 && *from == '0')) {
                 return 0;
             }
-            if (at[i].field != usage_field::count) {
-                counts.put(at[i].field, static_cast<uint32_t>(value));
+            if (field != usage_field::count) {
+                counts.put(field, value);
             }
         }
     }

@@ -54,12 +54,6 @@ usage_fields::usage_fields(const usage_counts& counts)
     put(usage_field::reasoning, counts.reasoning);
 }
 
-void usage_fields::put(usage_field field, uint32_t count)
-{
-    value[static_cast<size_t>(field)] = count;
-    seen = static_cast<uint16_t>(seen | 1u << static_cast<unsigned>(field));
-}
-
 void usage_fields::set(usage_field field, const json_event& event)
 {
     uint64_t count = 0;

@@ -50,7 +50,11 @@ struct usage_fields {
 
     bool has(usage_field field) const { return (seen >> static_cast<unsigned>(field) & 1) != 0; }
     uint32_t operator[](usage_field field) const { return value[static_cast<size_t>(field)]; }
-    void put(usage_field field, uint32_t count);
+    void put(usage_field field, uint32_t count)
+    {
+        value[static_cast<size_t>(field)] = count;
+        seen = static_cast<uint16_t>(seen | 1u << static_cast<unsigned>(field));
+    }
     // Takes the value that ends with this event. What is no count is not seen.
     void set(usage_field field, const json_event& event);
     // Takes over what a later object says. Servers that do not know the prompt yet send it as 0, before or

@@ -7,6 +7,7 @@
 
 constexpr uint32_t whole_piece = 0;
 constexpr uint32_t byte_pieces = 1;
+constexpr uint32_t event_pieces = 4; // see by_events(); no seed of piece_seed() or of its multiples
 
 // A seed for in_pieces that cuts at places of this text's own.
 inline uint32_t piece_seed(std::string_view text)
@@ -31,4 +32,17 @@ void in_pieces(std::string_view text, uint32_t seed, Feed&& feed)
         feed(std::string_view(piece.data(), piece.size()));
         text.remove_prefix(size);
     }
+}
+
+// The same, each piece up to an empty line: as servers send their events, a chunk each.
+inline std::vector<std::vector<char>> by_events(std::string_view text)
+{
+    std::vector<std::vector<char>> pieces;
+    while (!text.empty()) {
+        const size_t end = text.find("\n\n");
+        const std::string_view piece = text.substr(0, end == text.npos ? end : end + 2);
+        pieces.emplace_back(piece.begin(), piece.end());
+        text.remove_prefix(piece.size());
+    }
+    return pieces;
 }

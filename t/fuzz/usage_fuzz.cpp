@@ -5,6 +5,7 @@
 #include "pieces.h"
 
 #include <cstdlib>
+#include <span>
 #include <string>
 
 namespace {
@@ -34,7 +35,21 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
     reader.start(form, prompts, strip_what::nothing, &patterns);
     if (after_content)
         reader.feed(content);
-    in_pieces(text, seed, [&](std::string_view piece) { reader.feed(piece); });
+    if (seed == event_pieces) {
+        const auto owned = by_events(text);
+        std::vector<reply_piece> pieces;
+        for (const auto& piece : owned)
+            pieces.push_back({piece.data(), piece.size(), 0, 0});
+        for (std::span<reply_piece> rest(pieces); !rest.empty();) {
+            rest = rest.subspan(reader.pass(rest));
+            if (!rest.empty()) {
+                reader.feed(rest[0].bytes());
+                rest = rest.subspan(1);
+            }
+        }
+    } else {
+        in_pieces(text, seed, [&](std::string_view piece) { reader.feed(piece); });
+    }
     note();
     reader.finish();
     note();
@@ -46,7 +61,7 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
 void compare(std::string_view text, reply_form form, uint32_t prompts, bool after_content)
 {
     const std::string bytes = told(text, byte_pieces, form, prompts, after_content);
-    for (const uint32_t seed : {whole_piece, piece_seed(text), piece_seed(text) * 31 | 2})
+    for (const uint32_t seed : {whole_piece, event_pieces, piece_seed(text), piece_seed(text) * 31 | 2})
         if (told(text, seed, form, prompts, after_content) != bytes)
             abort();
 }

@@ -8,6 +8,7 @@
 #include "pieces.h"
 
 #include <cstdlib>
+#include <span>
 #include <string>
 
 namespace {
@@ -117,14 +118,40 @@ std::string stripped(std::string_view text, strip_what what, uint32_t seed)
     output o;
     usage_reader reader;
     reader.start(reply_form::sse, 1, what, &patterns);
-    in_pieces(text, seed, [&](std::string_view piece) {
+    const auto feed = [&](std::string_view piece) {
         o.all += piece;
         reader.feed(piece, {output::cut, &o});
         if (reader.settled() > o.passed)
             o.pass(reader.settled());
         if (o.all.size() - o.passed > usage_strip::max_held)
             abort();
-    });
+    };
+    if (seed == event_pieces) {
+        const auto owned = by_events(text);
+        std::vector<reply_piece> pieces;
+        for (const auto& piece : owned)
+            pieces.push_back({piece.data(), piece.size(), 0, 0});
+        for (std::span<reply_piece> rest(pieces); !rest.empty();) {
+            const size_t n = reader.pass(rest);
+            // Nothing is held back where pieces are passed over.
+            if (n != 0 && o.passed != o.all.size())
+                abort();
+            for (const reply_piece& piece : rest.first(n)) {
+                const uint64_t begin = o.all.size();
+                o.all += piece.bytes();
+                if (piece.cut_end != 0)
+                    output::cut(&o, begin + piece.cut_begin, begin + piece.cut_end);
+                o.pass(o.all.size());
+            }
+            rest = rest.subspan(n);
+            if (!rest.empty()) {
+                feed(rest[0].bytes());
+                rest = rest.subspan(1);
+            }
+        }
+    } else {
+        in_pieces(text, seed, feed);
+    }
     reader.finish({output::cut, &o});
     o.pass(text.size());
     return o.out;
@@ -140,14 +167,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
         add_event(stream, data[at] | data[at + 1] << 8 | data[at + 2] << 16
                               | static_cast<uint32_t>(data[at + 3]) << 24);
     const uint32_t seed = piece_seed(stream.asked);
-    for (const uint32_t pieces : {whole_piece, byte_pieces, seed, seed * 31 | 2})
+    for (const uint32_t pieces : {whole_piece, byte_pieces, event_pieces, seed, seed * 31 | 2})
         if (stripped(stream.asked, strip_what::all, pieces) != stream.unasked)
             abort();
 
     const std::string_view rest(reinterpret_cast<const char*>(data) + at, size - at);
     for (const strip_what what : {strip_what::all, strip_what::running, strip_what::last}) {
         const std::string bytes = stripped(rest, what, byte_pieces);
-        for (const uint32_t pieces : {whole_piece, piece_seed(rest), piece_seed(rest) * 31 | 2})
+        for (const uint32_t pieces : {whole_piece, event_pieces, piece_seed(rest), piece_seed(rest) * 31 | 2})
             if (stripped(rest, what, pieces) != bytes)
                 abort();
     }

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -111,6 +112,100 @@ TEST(event_pattern, is_made_of_the_usual_form_only)
     }
 }
 
+reply_piece piece_of(const std::string& event)
+{
+    return {event.data(), event.size(), 0, 0};
+}
+
+TEST(event_pattern, takes_a_time_of_ten_digits_for_one_that_may_differ)
+{
+    const auto at_time = [](const std::string& created) {
+        return "data: {\"created\":" + created + ",\"choices\":[{\"index\":0}],\"usage\":null}\n\n";
+    };
+    event_pattern pattern;
+    ASSERT_TRUE(learns(pattern, at_time("1763678400")));
+    EXPECT_NE(size_like(pattern, at_time("1763678401")), 0u);
+    EXPECT_NE(size_like(pattern, at_time("999999999999999999")), 0u);
+    EXPECT_EQ(size_like(pattern, at_time("1000000000000000000")), 0u);
+    EXPECT_EQ(size_like(pattern, at_time("017")), 0u);
+}
+
+TEST(event_pattern, takes_many_that_differ_in_one_text)
+{
+    event_pattern pattern;
+    ASSERT_TRUE(learns(pattern, chunk("a", "null")));
+    const std::string events[] = {
+        chunk("b", "null"),
+        chunk("longer", "null"),
+        chunk("so \\\"much\\\" \\u4f60", "null"),
+        chunk("a\",\"finish_reason\":\"b", "null"),
+    };
+    std::vector<reply_piece> pieces;
+    for (const std::string& event : events) {
+        pieces.push_back(piece_of(event));
+    }
+    ASSERT_EQ(pattern.match_nulls(pieces), 3u);
+    for (size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(events[i].substr(pieces[i].cut_begin, pieces[i].cut_end - pieces[i].cut_begin),
+                  ",\"usage\":null");
+    }
+}
+
+TEST(event_pattern, takes_none_of_the_many_that_differ_elsewhere)
+{
+    event_pattern pattern;
+    const std::string event = chunk("a", "null");
+    ASSERT_TRUE(learns(pattern, event));
+    for (const std::string& other : {
+             chunk("", "null"),
+             chunk("\\x", "null"),
+             chunk("a\tb", "null"),
+             chunk("a\n\ndata: {", "null"),
+             chunk("a", "null", "", "c2"),
+             chunk("a", counts(7, 1)),
+             event + event,
+             event.substr(0, event.size() - 1),
+             event.substr(1),
+             std::string(),
+         }) {
+        reply_piece piece = piece_of(other);
+        EXPECT_EQ(pattern.match_nulls({&piece, 1}), 0u) << other;
+    }
+}
+
+// Events of many streams come mixed: those of the one that was seen last are the fast ones.
+TEST(event_pattern, follows_the_stream_that_was_seen_last)
+{
+    event_pattern pattern;
+    ASSERT_TRUE(learns(pattern, chunk("a", "null", "", "c1")));
+    const std::string other = chunk("b", "null", "", "c2");
+    reply_piece piece = piece_of(other);
+    ASSERT_EQ(pattern.match_nulls({&piece, 1}), 0u);
+    ASSERT_EQ(size_like(pattern, other), other.size());
+    EXPECT_EQ(pattern.match_nulls({&piece, 1}), 1u);
+
+    // What has moved in it is not followed, nor is what varies.
+    for (const std::string& moved : {chunk("b", "null", "", "c33"), chunk("b", counts(1, 2), "", "c4")}) {
+        size_like(pattern, moved);
+        EXPECT_EQ(pattern.match_nulls({&piece, 1}), 1u);
+    }
+}
+
+TEST(event_pattern, keeps_no_text_of_the_model)
+{
+    event_pattern pattern;
+    ASSERT_TRUE(learns(pattern, chunk("first secret", "null")));
+    const std::string second = chunk("second secret", "null", "", "c2");
+    ASSERT_EQ(size_like(pattern, second), second.size());
+    pattern.draft(chunk("third secret", "null"));
+    ASSERT_TRUE(learns(pattern, chunk("fourth secret", "null")));
+    const std::string_view memory(reinterpret_cast<const char*>(&pattern), sizeof pattern);
+    EXPECT_NE(memory.find("choices"), std::string_view::npos);
+    for (const char* secret : {"first secret", "second secret", "fourth secret"}) {
+        EXPECT_EQ(memory.find(secret), std::string_view::npos) << secret;
+    }
+}
+
 struct seen {
     std::string text;
     std::string out;
@@ -125,6 +220,13 @@ struct seen {
     }
 };
 
+std::string told(const usage_reader& reader)
+{
+    const token_counts c = reader.counts();
+    return std::to_string(c.prompt) + '/' + std::to_string(c.completion) + '/'
+           + std::to_string(reader.uncounted_bytes()) + '/' + std::to_string(reader.settled()) + ' ';
+}
+
 seen read(const std::vector<std::string>& events, strip_what strip, usage_patterns* patterns)
 {
     seen all;
@@ -134,11 +236,43 @@ seen read(const std::vector<std::string>& events, strip_what strip, usage_patter
     for (const std::string& event : events) {
         all.text += event;
         reader.feed(event, cuts);
-        const token_counts c = reader.counts();
-        all.counts += std::to_string(c.prompt) + '/' + std::to_string(c.completion) + '/'
-                      + std::to_string(reader.uncounted_bytes()) + '/' + std::to_string(reader.settled())
-                      + ' ';
+        all.counts += told(reader);
     }
+    reader.finish(cuts);
+    all.out += all.text.substr(all.at);
+    return all;
+}
+
+// The same, with as many at once as the reader passes over. `counts` are the last ones only.
+seen pass(const std::vector<std::string>& events, strip_what strip, usage_patterns* patterns)
+{
+    seen all;
+    usage_reader reader;
+    reader.start(reply_form::sse, 1, strip, patterns);
+    const cut_sink cuts{seen::cut, &all};
+    std::vector<reply_piece> pieces;
+    for (const std::string& event : events) {
+        all.text += event;
+        pieces.push_back(piece_of(event));
+    }
+    uint64_t offset = 0;
+    for (std::span<reply_piece> rest(pieces); !rest.empty();) {
+        const size_t n = reader.pass(rest);
+        for (const reply_piece& piece : rest.first(n)) {
+            if (piece.cut_end != 0) {
+                cuts(offset + piece.cut_begin, offset + piece.cut_end);
+            }
+            offset += piece.size;
+        }
+        rest = rest.subspan(n);
+        if (!rest.empty()) {
+            reader.feed(rest[0].bytes(), cuts);
+            offset += rest[0].size;
+            rest = rest.subspan(1);
+        }
+        EXPECT_EQ(reader.offset(), offset);
+    }
+    all.counts = told(reader);
     reader.finish(cuts);
     all.out += all.text.substr(all.at);
     return all;
@@ -152,6 +286,8 @@ TEST(event_pattern, changes_nothing_that_is_told)
         chunk("x", "null"),
         chunk("more \\n", counts(7, 30)),
         chunk("y", counts(0, 0)),
+        chunk("q", "null", "", "c2"),
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n",
         chunk("z", "null", R"(,"obfuscation":"o")"),
         chunk("z", counts(7, 31), R"(,"error":null)", "another"),
         "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}],\"usage\":" + counts(7, 4)
@@ -178,6 +314,9 @@ TEST(event_pattern, changes_nothing_that_is_told)
             const seen without = read(events, strip, nullptr);
             ASSERT_EQ(with.out, without.out);
             ASSERT_EQ(with.counts, without.counts);
+            const seen passed = pass(events, strip, &shared);
+            ASSERT_EQ(passed.out, without.out);
+            ASSERT_TRUE(without.counts.ends_with(' ' + passed.counts)) << passed.counts;
         }
     }
 }
