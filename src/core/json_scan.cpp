@@ -49,15 +49,24 @@ bool is_null(const char* p, const char* end)
     return end - p >= 4 && std::memcmp(p, "null", 4) == 0;
 }
 
-// The end of a whole number in digits, or p where there is another value or it may go on.
+// The end of a number in digits, with a fraction or not; p where there is another value or it may go on.
 const char* past_plain_number(const char* p, const char* end)
 {
     if (!is_digit(*p)) {
         return p;
     }
-    const char* const stop = find_digits_end(p + 1, end);
-    const bool plain = stop != end && *stop != '.' && (*stop | 0x20) != 'e' && (*p != '0' || stop == p + 1);
-    return plain ? stop : p;
+    const char* stop = find_digits_end(p + 1, end);
+    if (*p == '0' && stop != p + 1) {
+        return p;
+    }
+    if (stop != end && *stop == '.') {
+        const char* const fraction = stop + 1;
+        stop = find_digits_end(fraction, end);
+        if (stop == fraction) {
+            return p;
+        }
+    }
+    return stop != end && *stop != '.' && (*stop | 0x20) != 'e' ? stop : p;
 }
 
 // The end of the usual scalars; p where there is another value, or it does not end in the piece.

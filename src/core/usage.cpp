@@ -62,7 +62,7 @@ token_counts usage_reader::counts() const
 
 size_t usage_reader::pass(std::span<reply_piece> pieces)
 {
-    if (form_ != reply_form::sse || !chunks_ || tries_off_ != 0 || !stream_.at_border()) {
+    if (!may_pass()) {
         return 0;
     }
     size_t n = 0;

@@ -45,6 +45,11 @@ public:
     // Takes pieces from the front, each of whole events of which little is to be known, and says what is cut
     // from them. Returns how many; what is left is for feed(). Faster than that, and to the same end.
     size_t pass(std::span<reply_piece> pieces);
+    // False: pass() would take nothing.
+    bool may_pass() const
+    {
+        return form_ == reply_form::sse && chunks_ && tries_off_ == 0 && stream_.at_border();
+    }
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
     void finish() { finish({}); }

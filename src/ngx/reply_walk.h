@@ -40,8 +40,10 @@ public:
         passed_ = nullptr;
         for (;;) {
             if (first_ == end_) {
-                if (!at_) {
-                    return nullptr;
+                if (!at_ || !reader_.may_pass()) {
+                    ngx_chain_t* link = at_;
+                    at_ = at_ ? at_->next : nullptr;
+                    return link;
                 }
                 gather();
             }

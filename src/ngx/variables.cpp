@@ -14,11 +14,13 @@ using value = ngx_http_variable_value_t;
 
 ngx_int_t say(value* v, std::string_view text)
 {
-    v->data = reinterpret_cast<u_char*>(const_cast<char*>(text.data()));
-    v->len = static_cast<unsigned>(text.size());
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    // All of its bits at once.
+    *v = {.len = static_cast<unsigned>(text.size()) & 0xfffffff,
+          .valid = 1,
+          .no_cacheable = 0,
+          .not_found = 0,
+          .escape = v->escape,
+          .data = reinterpret_cast<u_char*>(const_cast<char*>(text.data()))};
     return NGX_OK;
 }
 

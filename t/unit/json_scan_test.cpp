@@ -152,7 +152,7 @@ TEST(json_scan, bounds_text_or_gives_it_in_pieces)
 TEST(json_scan, reads_numbers_and_literals)
 {
     for (const std::string n : {"0", "-0", "10", "-1", "1.5", "0.0", "1e5", "1E+5", "1e-05", "-1.25e10",
-                                "NaN", "Infinity", "-Infinity"})
+                                "10.25", "0.7e1", "NaN", "Infinity", "-Infinity"})
         for (const char* space : {"", " "})
             expect_told("{\"a\":" + n + space + "}", "0{ 1:number:" + n + " 0}1 ");
     expect_error("{\"a\":01}", 6);
@@ -162,6 +162,12 @@ TEST(json_scan, reads_numbers_and_literals)
     expect_error("{\"a\":1e}", 7);
     expect_error("{\"a\":1e+}", 8);
     expect_error("{\"a\":.5}", 5);
+    expect_error("{\"a\":1.5.5}", 8);
+    expect_error("{\"a\":1.5x}", 8);
+    expect_error("{\"a\":00.5}", 6);
+    expect_error("{\"z\":1.}", 7);
+    expect_error("{\"z\":1.5.5}", 8);
+    expect_error("{\"z\":00.5}", 6);
     expect_error("{\"a\":+5}", 5);
     expect_error("{\"a\":1 2}", 7);
     expect_error("{\"a\":1x}", 6);
