@@ -180,6 +180,47 @@ case 'what is held back' => sub {
     is($r->{body}, "$rest:\n\n", 'half a last chunk is nobody\'s');
 };
 
+case 'a chunk in two parts, once there was content' => sub {
+    my $usage = '"usage":null';
+    my ($first, $second) = (chunk('a', usage => $usage), chunk('b', usage => $usage));
+    my $rest = chunk('a') . chunk('b') . done();
+    my $right = 0;
+    for my $at (1 .. length($second) - 1) {
+        my ($c, $id) = ask($path);
+        my $u = $up->take;
+        $u->head;
+        $u->piece($first . substr $second, 0, $at);
+        $c->wait_body(length chunk('a'));
+        $u->piece(substr($second, $at) . final_usage(7, 2) . done());
+        $u->finish;
+        my $r = $c->response;
+        $right++ if $r->{complete} && $r->{body} eq $rest && $t->log_line($id)->{completion_tokens} == 2;
+    }
+    is($right, length($second) - 1, 'is right, wherever it is cut');
+};
+
+case 'a part of a chunk does not wait for the rest' => sub {
+    for my $end ("\n", "\r\n") {
+        my ($c) = ask($path);
+        my $u = $up->take;
+        my $name = $end eq "\n" ? 'LF' : 'CR LF';
+        my ($first, $long) = (chunk('a'), chunk('b' x 10000, usage => '"usage":null'));
+        s/\n/$end/g for $first, $long;
+        $u->head;
+        $u->piece($first . substr $long, 0, 5000);
+        my $body = $first . substr $long, 0, 5000;
+        is($c->wait_body(length $body), $body, "if it is long, with $name");
+        $u->piece(substr $long, 5000);
+        $long =~ s/,"usage":null//;
+        is($c->wait_body(length "$first$long"), "$first$long", "and is right, with $name");
+        $u->piece($first . substr $first, 0, 40);
+        like($c->wait_body(length "$first$long$first"), qr/^\Q$first$long$first\E/, "nor does what is whole, with $name");
+        $u->finish;
+        my $r = $c->response;
+        is($r->{body}, "$first$long$first" . substr($first, 0, 40), "nor is it lost, with $name");
+    }
+};
+
 case 'HTTP/2, many at once' => sub {
     my ($all, $rest) = stream_of(200);
     my $h = $t->client_h2(2);

@@ -50,6 +50,7 @@ sse_item sse_reader::next(std::string_view& piece)
             if (after_cr_ && c == '\n') {
                 after_cr_ = false;
                 take(piece, 1);
+                event_begin_ = in_event() ? event_begin_ : offset_;
                 break;
             }
             if (is_line_end(c)) {

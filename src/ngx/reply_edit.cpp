@@ -11,6 +11,23 @@ namespace {
 
 constexpr size_t least_held = 512;
 
+// An event of which a part only has come is not read before the rest has: it is faster read as a whole, and
+// no client can do anything with a part. Up to this many bytes, in one line.
+constexpr size_t max_unread = 2048;
+
+// How many bytes at the end of `bytes`, which begin at a border of events, are part of the first line of an
+// event; 0 if they end with more of it, or with a whole one.
+size_t begun_line(std::string_view bytes)
+{
+    const auto* lf = static_cast<const char*>(memrchr(bytes.data(), '\n', bytes.size()));
+    const size_t begin = lf ? static_cast<size_t>(lf - bytes.data()) + 1 : 0;
+    if (begin == 1 || (begin > 1 && bytes[begin - 2] != '\n')) {
+        return 0;
+    }
+    const std::string_view line = bytes.substr(begin);
+    return line.size() <= max_unread && line.find('\r') == line.npos ? line.size() : 0;
+}
+
 } // namespace
 
 // One buffer's bytes, with those that are held from before it. What stays of them is moved together: of the
@@ -60,7 +77,7 @@ bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
     bool flushes = false;
     reply_walk walk(reader_, in, upstream_tag_);
     for (ngx_chain_t* link = in; link;) {
-        link = walk.next();
+        link = walk.next(!unread_);
         if (walk.last_passed() && !chain_.keep(in, walk.last_passed())) {
             return false;
         }
@@ -98,23 +115,81 @@ ngx_buf_t* reply_edit::writable(ngx_buf_t* b)
 
 bool reply_edit::take(ngx_chain_t* link)
 {
-    const bool is_last = link->buf->last_buf;
+    ngx_buf_t* b = link->buf;
+    const bool is_last = b->last_buf;
+    const bool has_bytes = !bytes_of(b).empty();
     ended_ = ended_ || is_last;
-    const bool has_bytes = !bytes_of(link->buf).empty();
-    return (has_bytes ? edit(link) : is_last || chain_.add(link->buf))
-           && (!is_last || end(link->buf, has_bytes));
+    if (has_bytes) {
+        b->last_buf = 0;
+        if ((unread_ && !join(b)) || (!bytes_of(b).empty() && !edit(link))) {
+            return false;
+        }
+    } else if (!is_last && !chain_.add(b)) {
+        return false;
+    }
+    return !is_last || end(b, has_bytes);
+}
+
+// Takes bytes from the front of the buffer for the event whose begin is held unread.
+bool reply_edit::join(ngx_buf_t* b)
+{
+    const std::string_view bytes = bytes_of(b);
+    const size_t line_end = bytes.find_first_of("\r\n");
+    const bool is_whole = line_end != bytes.npos && bytes.substr(line_end).starts_with("\n\n");
+    const size_t size = is_whole ? line_end + 2 : bytes.size();
+    if (held_size_ + size > max_unread || (line_end != bytes.npos && !is_whole)) {
+        return read_held(false);
+    }
+    if (!is_whole) {
+        b->pos += size;
+        return hold(b->pos - size, size);
+    }
+
+    ngx_buf_t* whole = chain_.buffer(held_size_ + size);
+    if (!whole) {
+        return false;
+    }
+    whole->last = ngx_cpymem(whole->pos, held_, held_size_);
+    whole->last = ngx_cpymem(whole->last, b->pos, size);
+    whole->flush = b->flush;
+    b->pos += size;
+    held_size_ = 0;
+    unread_ = false;
+    const std::string_view event = bytes_of(whole);
+    reply_piece piece = {event.data(), event.size(), 0, 0};
+    if (reader_.pass({&piece, 1}) == 0) {
+        return edit_own(whole) && chain_.add(whole);
+    }
+    cut(whole, piece);
+    return chain_.add(whole);
 }
 
 // A buffer with bytes.
 bool reply_edit::edit(ngx_chain_t* link)
 {
-    link->buf->last_buf = 0;
     ngx_buf_t* b = writable(link->buf);
-    ngx_buf_t* before = nullptr;
-    if (!b || (held_size_ != 0 && !(before = chain_.buffer(held_size_)))) {
+    if (!b) {
         return false;
     }
+    const u_char* end = b->last;
+    const size_t unread = held_size_ == 0 && reader_.may_pass() ? begun_line(bytes_of(b)) : 0;
+    b->last -= unread;
+    if ((b->last != b->pos && !edit_own(b)) || !hold(end - unread, unread)) {
+        return false;
+    }
+    unread_ = unread != 0;
+    const bool is_same = b == link->buf && b->last != b->pos;
+    return is_same ? chain_.keep(link, link) : chain_.add(b);
+}
 
+// A buffer with bytes that may be written to: what goes out of what is held is added to the chain, what goes
+// out of its own bytes stays in it.
+bool reply_edit::edit_own(ngx_buf_t* b)
+{
+    ngx_buf_t* before = nullptr;
+    if (held_size_ != 0 && !(before = chain_.buffer(held_size_))) {
+        return false;
+    }
     const uint64_t offset = reader_.offset();
     piece p = {.held = held_,
                .held_begin = offset - held_size_,
@@ -127,48 +202,56 @@ bool reply_edit::edit(ngx_chain_t* link)
     p.keep(reader_.settled());
 
     // What is undecided: the end of what was held, and the end of the buffer.
-    size_t still_held = p.at < p.own_begin ? p.own_begin - p.at : 0;
-    if (still_held != 0) {
-        ngx_memmove(held_, held_ + (held_size_ - still_held), still_held);
-    }
-    held_size_ = still_held;
+    keep_held(p.at < p.own_begin ? p.own_begin - p.at : 0);
     size_t undecided = reader_.offset() - std::max(p.at, p.own_begin);
     if (!hold(b->last - undecided, undecided)) {
         return false;
     }
-
+    b->last = p.write;
     if (before) {
         before->last = p.before;
         before->flush = b->flush;
     }
-    b->last = p.write;
-    if (before && !chain_.add(before)) {
+    return !before || chain_.add(before);
+}
+
+// What is held goes out as far as it is decided, or all of it where the reply ends. If it was unread, it is
+// not any more.
+bool reply_edit::read_held(bool ends)
+{
+    ngx_buf_t* b = nullptr;
+    if (held_size_ != 0 && !(b = chain_.buffer(held_size_))) {
         return false;
     }
-    const bool is_same = b == link->buf && b->last != b->pos;
-    return is_same ? chain_.keep(link, link) : chain_.add(b);
+    const std::string_view unread(reinterpret_cast<char*>(held_), unread_ ? held_size_ : 0);
+    const uint64_t end = reader_.offset() + unread.size();
+    piece p = {.held = held_,
+               .held_begin = end - held_size_,
+               .own_begin = end,
+               .own = nullptr,
+               .at = end - held_size_,
+               .before = b ? b->last : nullptr,
+               .write = nullptr};
+    if (unread_) {
+        unread_ = false;
+        reader_.feed(unread, {piece::cut, &p});
+    }
+    if (ends) {
+        reader_.finish({piece::cut, &p});
+    }
+    p.keep(ends ? end : reader_.settled());
+    keep_held(end - p.at);
+    if (b) {
+        b->last = p.before;
+    }
+    return !b || chain_.add(b);
 }
 
 // The reply's last buffer, whose bytes are taken: what is still held goes out before the end, or not at all.
 bool reply_edit::end(ngx_buf_t* b, bool had_bytes)
 {
-    ngx_buf_t* rest = nullptr;
-    if (held_size_ != 0 && !(rest = chain_.buffer(held_size_))) {
+    if (!read_held(true)) {
         return false;
-    }
-    const uint64_t offset = reader_.offset();
-    piece p = {.held = held_,
-               .held_begin = offset - held_size_,
-               .own_begin = offset,
-               .own = nullptr,
-               .at = offset - held_size_,
-               .before = rest ? rest->last : nullptr,
-               .write = nullptr};
-    reader_.finish({piece::cut, &p});
-    p.keep(offset);
-    held_size_ = 0;
-    if (rest) {
-        rest->last = p.before;
     }
     if (had_bytes) {
         // It may have been sent already, or be empty now.
@@ -180,7 +263,16 @@ bool reply_edit::end(ngx_buf_t* b, bool had_bytes)
         b->last_in_chain = last_in_chain;
         b->last_buf = 1;
     }
-    return (!rest || chain_.add(rest)) && chain_.add(b);
+    return chain_.add(b);
+}
+
+// Of what is held this much, at its end.
+void reply_edit::keep_held(size_t size)
+{
+    if (size != 0) {
+        ngx_memmove(held_, held_ + (held_size_ - size), size);
+    }
+    held_size_ = size;
 }
 
 bool reply_edit::hold(const u_char* from, size_t size)

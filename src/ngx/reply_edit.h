@@ -31,10 +31,14 @@ private:
     }
 
     bool take(ngx_chain_t* link);
+    bool join(ngx_buf_t* b);
     bool edit(ngx_chain_t* link);
+    bool edit_own(ngx_buf_t* b);
+    bool read_held(bool ends);
     bool end(ngx_buf_t* b, bool had_bytes);
     ngx_buf_t* writable(ngx_buf_t* b);
     bool hold(const u_char* from, size_t size);
+    void keep_held(size_t size);
     bool add_flush();
 
     ngx_pool_t* pool_;
@@ -44,6 +48,7 @@ private:
     u_char* held_ = nullptr;
     size_t held_size_ = 0;
     size_t held_room_ = 0;
+    bool unread_ = false; // what is held is the begin of an event that the reader has not been given
     bool ended_ = false;
 };
 

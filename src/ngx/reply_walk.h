@@ -21,6 +21,16 @@ inline bool is_writable(const ngx_buf_t* b, ngx_buf_tag_t upstream)
     return b->temporary || b->tag == upstream;
 }
 
+// Takes the bytes out of the buffer that are not for the client.
+inline void cut(ngx_buf_t* b, const reply_piece& piece)
+{
+    if (piece.cut_end != 0) {
+        ngx_memmove(b->pos + piece.cut_begin, b->pos + piece.cut_end, piece.size - piece.cut_end);
+        b->last -= piece.cut_end - piece.cut_begin;
+        b->in_file = 0;
+    }
+}
+
 // Goes through a chain, and past the buffers in it that the reader passes over, less what it cuts from them.
 // It asks for many at a time: one read of a stream at line rate brings dozens of chunks, each a buffer of its
 // own.
@@ -34,20 +44,21 @@ public:
     }
 
     // The next link whose buffer the reader has not taken; nullptr: there is none. The one with the reply's
-    // end is never passed over.
-    ngx_chain_t* next()
+    // end is never passed over, nor is any if not `may_pass`.
+    ngx_chain_t* next(bool may_pass = true)
     {
         passed_ = nullptr;
         for (;;) {
             if (first_ == end_) {
-                if (!at_ || !reader_.may_pass()) {
+                if (!at_ || !may_pass || !reader_.may_pass()) {
                     ngx_chain_t* link = at_;
                     at_ = at_ ? at_->next : nullptr;
                     return link;
                 }
                 gather();
             }
-            for (size_t passed = reader_.pass({pieces_ + first_, end_ - first_}); passed != 0; --passed) {
+            size_t passed = may_pass ? reader_.pass({pieces_ + first_, end_ - first_}) : 0;
+            for (; passed != 0; --passed) {
                 cut(at_->buf, pieces_[first_]);
                 passed_ = at_;
                 step();
@@ -79,15 +90,6 @@ private:
             const bool is_other = cl->buf->last_buf || (own_ && !is_writable(cl->buf, own_));
             const std::string_view bytes = is_other ? std::string_view{} : bytes_of(cl->buf);
             pieces_[end_++] = {bytes.data(), bytes.size(), 0, 0};
-        }
-    }
-
-    static void cut(ngx_buf_t* b, const reply_piece& piece)
-    {
-        if (piece.cut_end != 0) {
-            ngx_memmove(b->pos + piece.cut_begin, b->pos + piece.cut_end, piece.size - piece.cut_end);
-            b->last -= piece.cut_end - piece.cut_begin;
-            b->in_file = 0;
         }
     }
 

@@ -186,6 +186,24 @@ TEST(usage_strip, holds_little)
     EXPECT_EQ(small.held(), before);
 }
 
+TEST(usage_strip, holds_nothing_of_whole_events)
+{
+    for (const std::string line_end : {"\n", "\r\n", "\r"}) {
+        std::string event = plain;
+        event.replace(event.size() - 2, 2, line_end + line_end);
+        client of_it(strip_what::all);
+        for (int i = 0; i < 3; ++i) {
+            of_it.feed(event);
+            EXPECT_EQ(of_it.held(), 0u) << i;
+        }
+    }
+    // Nor of the line feed alone.
+    client in_parts(strip_what::all);
+    in_parts.feed(plain.substr(0, plain.size() - 2) + "\r\n\r");
+    in_parts.feed("\n");
+    EXPECT_EQ(in_parts.held(), 0u);
+}
+
 TEST(usage_strip, nobody_wants_to_know)
 {
     // A client that left: what is still held goes nowhere.
