@@ -10,16 +10,17 @@ my $t = LLM::Test->new(
     status => [ 0, '/status' ],
     files  => {
         'keys.json' => key_file([
-            { name => 'alice-laptop', user => 'alice', secret => 'sk-alice' },
+            { name => 'alice-laptop', user => 'alice', secret => 'sk-alice', plan => 'pro' },
             { name => 'lone', secret => 'sk-lone' },
-        ]),
+            { name => 'own', secret => 'sk-own', plan => 'pro', limits => { burst => 7 } },
+        ], plans => { pro => { burst => 9 } }),
     },
     conf => <<'EOF');
 %%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     log_format plain '$http_x_test|$llm_key|$llm_user|$llm_model|$llm_stream|$llm_prompt_tokens|$llm_completion_tokens|$llm_total_tokens|'
-        '$llm_usage_source|$llm_outcome|$llm_refusal|$llm_time_to_first_token|$request_time|$mapped|$early';
+        '$llm_usage_source|$llm_outcome|$llm_refusal|$llm_time_to_first_token|$request_time|$mapped|$early|$llm_plan';
     map $llm_key $mapped { default nobody; alice-laptop laptop; lone lonely; }
     map $llm_outcome $not_ok { default 1; ok 0; }
     server {
@@ -54,7 +55,7 @@ my $up = $t->upstream(1);
 $t->start;
 
 my @names = qw(key user model stream prompt_tokens completion_tokens total_tokens usage_source outcome refusal
-    time_to_first_token request_time mapped early);
+    time_to_first_token request_time mapped early plan);
 
 sub plain_line {
     my ($id, $file) = @_;
@@ -95,16 +96,21 @@ sub same {
 
 case 'a JSON reply' => sub {
     my ($r, $log) = exchange(key => 'sk-alice', reply => \&json_reply);
-    same($log, { key => 'alice-laptop', user => 'alice', model => 'm', stream => 0, prompt_tokens => 7, completion_tokens => 10,
+    same($log, { key => 'alice-laptop', user => 'alice', plan => 'pro', model => 'm', stream => 0, prompt_tokens => 7, completion_tokens => 10,
             total_tokens => 17, usage_source => 'upstream', outcome => 'ok', refusal => '-', mapped => 'laptop' }, 'the log');
 };
 
 case 'a stream' => sub {
     my ($r, $log) = exchange(key => 'sk-lone', body => chat_request(stream => \1, model => 'qwen3-8b'), reply => \&sse_reply);
-    same($log, { key => 'lone', user => '-', model => 'qwen3-8b', stream => 1, prompt_tokens => 7, completion_tokens => 10,
+    same($log, { key => 'lone', user => '-', plan => '-', model => 'qwen3-8b', stream => 1, prompt_tokens => 7, completion_tokens => 10,
             total_tokens => 17, usage_source => 'upstream', outcome => 'ok', refusal => '-', mapped => 'lonely' }, 'the log');
     like($log->{time_to_first_token}, qr/\A\d+\.\d{3}\z/, 'seconds with milliseconds');
     cmp_ok($log->{time_to_first_token}, '<=', $log->{request_time}, 'not later than the end');
+};
+
+case 'a key with a plan and limits of its own' => sub {
+    my ($r, $log) = exchange(key => 'sk-own', reply => \&json_reply);
+    same($log, { key => 'own', plan => 'pro' }, 'the log');
 };
 
 case 'the first content' => sub {

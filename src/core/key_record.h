@@ -30,6 +30,7 @@ struct key_policy {
     limits limit;
     std::vector<std::string> models; // names, `*` stands for any run of characters; empty = every model
     std::vector<network> networks;   // empty = every address
+    std::string plan = {};           // the name of the plan that it is, or is made from; empty = none
 };
 
 struct key_record {

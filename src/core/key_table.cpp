@@ -68,6 +68,7 @@ void lay_policies(layout& to, const key_file& from, shared_policy* policies)
                 models[m] = text;
             }
         }
+        shared_text plan = to.text(p.plan);
         auto* networks = to.place<network>(p.networks.size());
         if (policies) {
             std::copy(p.networks.begin(), p.networks.end(), networks);
@@ -76,7 +77,8 @@ void lay_policies(layout& to, const key_file& from, shared_policy* policies)
                            networks,
                            static_cast<uint32_t>(p.models.size()),
                            static_cast<uint32_t>(p.networks.size()),
-                           p.limit.any()};
+                           p.limit.any(),
+                           plan};
         }
     }
 }

@@ -44,7 +44,8 @@ struct shared_policy {
     const network* networks;
     uint32_t n_models;
     uint32_t n_networks;
-    bool limited = false; // limit.any()
+    bool limited = false;  // limit.any()
+    shared_text plan = {}; // its name
 
     // True if the policy lets a request use this model. Where it lists models, a request that names none may
     // not pass: what the upstream would choose for it is not known.

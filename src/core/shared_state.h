@@ -173,7 +173,7 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x35006d6c6c78676e; // "ngxllm", layout 5
+    static constexpr uint64_t magic = 0x36006d6c6c78676e; // "ngxllm", layout 6
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);

@@ -34,6 +34,8 @@ void serialize(const key_policy& policy, std::string& to)
         append_number(to, model.size());
         to += model;
     }
+    append_number(to, policy.plan.size());
+    to += policy.plan;
     append_number(to, policy.networks.size());
     for (const network& range : policy.networks) {
         to += static_cast<char>(range.v6);
@@ -119,6 +121,7 @@ bool key_rules::read_plan(const trail* at, json_t* value)
         || !reader.read_request(at, values[request])) {
         return false;
     }
+    made.policy.plan = check.owner.plan;
     made.index = policy_index(made.policy);
     plans.emplace(check.owner.plan, std::move(made));
     return true;
@@ -189,6 +192,7 @@ bool key_rules::add_key(const json_t* value, size_t index)
             limits merged = base->policy.limit;
             overlay(merged, own.limit);
             own.limit = merged;
+            own.plan = base->policy.plan;
             if (own.models.empty()) {
                 own.models = base->policy.models;
             }

@@ -107,6 +107,7 @@ public:
     {
         key_size_ = key.name.view().copy(key_, sizeof key_);
         user_size_ = key.user.view().copy(user_, sizeof user_);
+        plan_size_ = key.policy->plan.view().copy(plan_, sizeof plan_);
     }
 
     // False if there is no memory.
@@ -118,14 +119,17 @@ public:
         }
         ctx.key_name = copy_text(r->pool, key);
         ctx.user = copy_text(r->pool, {user_, user_size_});
-        return ctx.key_name.data && ctx.user.data;
+        ctx.plan = plan_size_ != 0 ? copy_text(r->pool, {plan_, plan_size_}) : ngx_str_t{0, nullptr};
+        return ctx.key_name.data && ctx.user.data && ctx.plan.len == plan_size_;
     }
 
 private:
     size_t key_size_ = 0;
     size_t user_size_ = 0;
+    size_t plan_size_ = 0;
     char key_[max_name];
     char user_[max_name];
+    char plan_[max_name];
 };
 
 // NGX_OK, or what refuse() returned.

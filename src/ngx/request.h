@@ -57,6 +57,7 @@ struct request_ctx {
     errors_as errors = errors_as::unset; // as in the location in which it asked for a key first
     ngx_str_t key_name = ngx_null_string;
     ngx_str_t user = ngx_null_string;
+    ngx_str_t plan = ngx_null_string;
 
     // What is asked.
     bool body_read = false; // `fault` is the verdict on the body, if there is one

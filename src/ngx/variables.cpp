@@ -104,6 +104,7 @@ bool stands_refused(ngx_http_request_t* r, const request_ctx& ctx)
 enum which : uintptr_t {
     key,
     user,
+    plan,
     model,
     stream,
     prompt_tokens,
@@ -163,6 +164,8 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         return say_known(v, ctx->key_name);
     case user:
         return say_known(v, ctx->user);
+    case plan:
+        return say_known(v, ctx->plan);
     case model:
         return say_known(v, ctx->model);
     case stream:
@@ -207,6 +210,7 @@ struct entry {
 const entry entries[] = {
     {ngx_string("llm_key"), key},
     {ngx_string("llm_user"), user},
+    {ngx_string("llm_plan"), plan},
     {ngx_string("llm_model"), model},
     {ngx_string("llm_stream"), stream},
     {ngx_string("llm_prompt_tokens"), prompt_tokens},

@@ -112,7 +112,8 @@ bool same(const llm::key_policy& a, const llm::key_policy& b)
     return same(a.limit.requests, b.limit.requests) && same(a.limit.tokens, b.limit.tokens)
            && a.limit.burst == b.limit.burst && a.limit.concurrency == b.limit.concurrency
            && a.limit.token_burst == b.limit.token_burst && a.limit.quota == b.limit.quota
-           && a.limit.window == b.limit.window && a.models == b.models && a.networks == b.networks;
+           && a.limit.window == b.limit.window && a.models == b.models && a.networks == b.networks
+           && a.plan == b.plan;
 }
 
 bool same(const llm::key_record& a, const llm::key_record& b)

@@ -160,6 +160,9 @@ TEST(key_file, limits_of_the_key_go_over_its_plan)
     EXPECT_EQ(of(3).limit.window, quota_window::total);
     EXPECT_EQ(file.keys[4].policy, 0u);
     EXPECT_EQ(file.policies.size(), 5u);
+    for (size_t key = 0; key < 5; key++) {
+        EXPECT_EQ(of(key).plan, key == 4 ? "" : "p") << key;
+    }
 }
 
 TEST(key_file, same_policies_are_one)
@@ -173,11 +176,14 @@ TEST(key_file, same_policies_are_one)
       {"name":"f","key":"6","plan":"p","limits":{}},
       {"name":"g","key":"7","models":["x","y"]},
       {"name":"h","key":"8","models":["xy"]}]})");
-    ASSERT_EQ(file.policies.size(), 4u);
-    for (const size_t key : {0, 1, 2, 3, 5}) {
-        EXPECT_EQ(file.keys[key].policy, 1u) << key;
+    // None, p, q, empty, c's, g's and h's: plans of other names are others.
+    ASSERT_EQ(file.policies.size(), 7u);
+    for (const size_t key : {3, 5}) {
+        EXPECT_EQ(file.keys[key].policy, file.keys[0].policy) << key;
     }
-    EXPECT_EQ(file.keys[4].policy, 0u);
+    for (const size_t key : {1, 2, 4}) {
+        EXPECT_NE(file.keys[key].policy, file.keys[0].policy) << key;
+    }
     EXPECT_NE(file.keys[6].policy, file.keys[7].policy);
 }
 

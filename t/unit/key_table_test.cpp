@@ -83,6 +83,18 @@ TEST(key_table, finds_every_key_and_no_other)
     }
 }
 
+TEST(key_table, knows_the_plan_of_a_key)
+{
+    key_file file = file_of("a", 2);
+    file.policies.push_back({{}, {}, {}, "pro"});
+    file.keys[1].policy = 1;
+    table_of table({file});
+    ASSERT_EQ(table.check("a", 0), verdict::ok);
+    EXPECT_EQ(table.found->policy->plan.view(), "");
+    ASSERT_EQ(table.check("a", 1), verdict::ok);
+    EXPECT_EQ(table.found->policy->plan.view(), "pro");
+}
+
 TEST(key_table, digests_that_differ_in_any_byte_are_other_keys)
 {
     table_of table({file_of("a", 3)});
