@@ -167,6 +167,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     ngx_chain_t* out = in;
     if (ctx->edit) {
         if (!ctx->edit->run(in, out)) {
+            ctx->edit->passed_on(); // nginx goes through `in` once more
             return NGX_ERROR;
         }
         ends = ctx->edit->ended();
