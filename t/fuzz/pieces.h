@@ -1,13 +1,16 @@
 // Feeds a text in pieces, each from memory of its own so that a read beyond it is found.
 #pragma once
 
+#include "core/reply_piece.h"
+
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
 constexpr uint32_t whole_piece = 0;
 constexpr uint32_t byte_pieces = 1;
-constexpr uint32_t event_pieces = 4; // see by_events(); no seed of piece_seed() or of its multiples
+constexpr uint32_t event_pieces = 4; // see in_events(); no seed of piece_seed() or of its multiples
 
 // A seed for in_pieces that cuts at places of this text's own.
 inline uint32_t piece_seed(std::string_view text)
@@ -34,15 +37,28 @@ void in_pieces(std::string_view text, uint32_t seed, Feed&& feed)
     }
 }
 
-// The same, each piece up to an empty line: as servers send their events, a chunk each.
-inline std::vector<std::vector<char>> by_events(std::string_view text)
+// The same in pieces that end with an empty line, as servers send their events, a chunk each: calls
+// passed(pieces) with those that the reader passes over, and feed() with each other.
+template <typename Reader, typename Passed, typename Feed>
+void in_events(std::string_view text, Reader& reader, Passed&& passed, Feed&& feed)
 {
-    std::vector<std::vector<char>> pieces;
+    std::vector<std::vector<char>> owned;
     while (!text.empty()) {
         const size_t end = text.find("\n\n");
-        const std::string_view piece = text.substr(0, end == text.npos ? end : end + 2);
-        pieces.emplace_back(piece.begin(), piece.end());
-        text.remove_prefix(piece.size());
+        const std::string_view event = text.substr(0, end == text.npos ? end : end + 2);
+        owned.emplace_back(event.begin(), event.end());
+        text.remove_prefix(event.size());
     }
-    return pieces;
+    std::vector<llm::reply_piece> pieces;
+    for (const auto& event : owned)
+        pieces.push_back({event.data(), event.size(), 0, 0});
+    for (std::span<llm::reply_piece> rest(pieces); !rest.empty();) {
+        const size_t n = reader.pass(rest);
+        passed(rest.first(n));
+        rest = rest.subspan(n);
+        if (!rest.empty()) {
+            feed(rest[0].bytes());
+            rest = rest.subspan(1);
+        }
+    }
 }

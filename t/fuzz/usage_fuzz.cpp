@@ -5,7 +5,6 @@
 #include "pieces.h"
 
 #include <cstdlib>
-#include <span>
 #include <string>
 
 namespace {
@@ -35,21 +34,12 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
     reader.start(form, prompts, strip_what::nothing, &patterns);
     if (after_content)
         reader.feed(content);
-    if (seed == event_pieces) {
-        const auto owned = by_events(text);
-        std::vector<reply_piece> pieces;
-        for (const auto& piece : owned)
-            pieces.push_back({piece.data(), piece.size(), 0, 0});
-        for (std::span<reply_piece> rest(pieces); !rest.empty();) {
-            rest = rest.subspan(reader.pass(rest));
-            if (!rest.empty()) {
-                reader.feed(rest[0].bytes());
-                rest = rest.subspan(1);
-            }
-        }
-    } else {
-        in_pieces(text, seed, [&](std::string_view piece) { reader.feed(piece); });
-    }
+    const auto feed = [&](std::string_view piece) { reader.feed(piece); };
+    if (seed == event_pieces)
+        in_events(
+            text, reader, [](auto) {}, feed);
+    else
+        in_pieces(text, seed, feed);
     note();
     reader.finish();
     note();

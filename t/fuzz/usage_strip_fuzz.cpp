@@ -126,32 +126,22 @@ std::string stripped(std::string_view text, strip_what what, uint32_t seed)
         if (o.all.size() - o.passed > usage_strip::max_held)
             abort();
     };
-    if (seed == event_pieces) {
-        const auto owned = by_events(text);
-        std::vector<reply_piece> pieces;
-        for (const auto& piece : owned)
-            pieces.push_back({piece.data(), piece.size(), 0, 0});
-        for (std::span<reply_piece> rest(pieces); !rest.empty();) {
-            const size_t n = reader.pass(rest);
-            // Nothing is held back where pieces are passed over.
-            if (n != 0 && o.passed != o.all.size())
-                abort();
-            for (const reply_piece& piece : rest.first(n)) {
-                const uint64_t begin = o.all.size();
-                o.all += piece.bytes();
-                if (piece.cut_end != 0)
-                    output::cut(&o, begin + piece.cut_begin, begin + piece.cut_end);
-                o.pass(o.all.size());
-            }
-            rest = rest.subspan(n);
-            if (!rest.empty()) {
-                feed(rest[0].bytes());
-                rest = rest.subspan(1);
-            }
+    // Nothing is held back where pieces are passed over.
+    const auto passed = [&](std::span<reply_piece> pieces) {
+        if (!pieces.empty() && o.passed != o.all.size())
+            abort();
+        for (const reply_piece& piece : pieces) {
+            const uint64_t begin = o.all.size();
+            o.all += piece.bytes();
+            if (piece.cut_end != 0)
+                output::cut(&o, begin + piece.cut_begin, begin + piece.cut_end);
+            o.pass(o.all.size());
         }
-    } else {
+    };
+    if (seed == event_pieces)
+        in_events(text, reader, passed, feed);
+    else
         in_pieces(text, seed, feed);
-    }
     reader.finish({output::cut, &o});
     o.pass(text.size());
     return o.out;
