@@ -55,10 +55,9 @@ sub totals {
 sub settled {
     my ($running, $name) = @_;
 
-    my $zone;
-    my $came = eval { wait_until("$running leases", sub { ($zone = $t->zone)->{leases}{running} == $running }) };
+    my $zone = $t->wait_running($running);
     is($zone->{leases}{running}, $running, "$name: leases");
-    is_deeply(totals($zone), \%charged, "$name: every key is charged what was seen") if $came;
+    is_deeply(totals($zone), \%charged, "$name: every key is charged what was seen") if $zone->{leases}{running} == $running;
     my $in_flight = 0;
     $in_flight += $_->{in_flight} for @{ $zone->{keys} };
     is($in_flight, $running, "$name: in flight");

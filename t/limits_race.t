@@ -305,8 +305,7 @@ sub fill {
 sub settled {
     my ($running, $name) = @_;
 
-    my $zone;
-    eval { wait_until("$running leases", sub { ($zone = $t->zone)->{leases}{running} == $running }) };
+    my $zone = $t->wait_running($running);
     is($zone->{leases}{running}, $running, "$name: leases");
     is(sum($zone, $_, 'in_flight'), $running, "$name: in flight of $_") for qw(keys users);
     return;

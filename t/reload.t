@@ -77,7 +77,7 @@ case '200 streams over a reload' => sub {
     $t->write_file('keys.json', key_file([ @keys{qw(alice carol)} ]));
     $t->reload;
 
-    is($t->zone->{leases}{running}, 201, 'the new workers see all of them');
+    is($t->wait_running(201)->{leases}{running}, 201, 'the new workers see all of them');
     cmp_ok($t->zone->{generation}, '>', $generation, 'another generation');
     is($t->totals('alice')->{in_flight}, 100, 'in flight for one key');
     is($t->totals('bob')->{in_flight}, 101, 'and for the one that was revoked');
@@ -118,7 +118,7 @@ case 'several reloads while streams run' => sub {
         $t->reload;
         is(status_of("sk-n$n"), 200, 'the new key');
         is(status_of('sk-n' . ($n - 1)), 401, 'the one before is gone') if $n > 1;
-        is($t->zone->{leases}{running}, 20 * $n, 'all streams are there');
+        is($t->wait_running(20 * $n)->{leases}{running}, 20 * $n, 'all streams are there');
     }
     is($_->finish(sub { 10 }), 0, 'all came whole') for @generations;
     $t->wait_idle;

@@ -424,6 +424,16 @@ sub wait_idle {
     return $zone;
 }
 
+# Waits for this many leases to run: a reply is whole to its client a moment before its lease is given back. Returns the zone
+# as it is then, or when the time is up.
+sub wait_running {
+    my ($self, $n) = @_;
+
+    my $zone;
+    eval { wait_until("$n leases", sub { ($zone = $self->zone)->{leases}{running} == $n }) };
+    return $zone;
+}
+
 sub _busy {
     my ($zone) = @_;
 
