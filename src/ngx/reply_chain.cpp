@@ -49,8 +49,8 @@ bool reply_chain::add(ngx_buf_t* b)
     cl->buf = b;
     cl->next = nullptr;
     if (empty) {
-        cl->next = free_;
-        free_ = cl;
+        cl->next = buffers_.free;
+        buffers_.free = cl;
         return true;
     }
     bend();
@@ -61,7 +61,7 @@ bool reply_chain::add(ngx_buf_t* b)
 
 ngx_buf_t* reply_chain::buffer(size_t room)
 {
-    ngx_chain_t* cl = ngx_chain_get_free_buf(pool_, &free_);
+    ngx_chain_t* cl = ngx_chain_get_free_buf(pool_, &buffers_.free);
     if (!cl) {
         return nullptr;
     }
@@ -109,8 +109,8 @@ void reply_chain::take_back(ngx_chain_t* link, const ngx_chain_t* stop)
         if (link->buf->tag != tag()) {
             ngx_free_chain(pool_, link);
         } else {
-            link->next = busy_;
-            busy_ = link;
+            link->next = buffers_.busy;
+            buffers_.busy = link;
         }
         link = next;
     }
@@ -123,18 +123,15 @@ void reply_chain::passed_on()
         take_back(*bent_, nullptr);
         *bent_ = was_;
     }
-    first_ = kept_ = nullptr;
-    last_ = &first_;
-    bent_ = nullptr;
-    for (ngx_chain_t** at = &busy_; *at;) {
+    for (ngx_chain_t** at = &buffers_.busy; *at;) {
         ngx_chain_t* cl = *at;
         if (ngx_buf_size(cl->buf) != 0) {
             at = &cl->next;
             continue;
         }
         *at = cl->next;
-        cl->next = free_;
-        free_ = cl;
+        cl->next = buffers_.free;
+        buffers_.free = cl;
     }
 }
 

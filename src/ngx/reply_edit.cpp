@@ -2,8 +2,9 @@
 
 #include "reply_walk.h"
 
+#include "core/bytes.h"
+
 #include <algorithm>
-#include <new>
 
 namespace llm {
 
@@ -66,18 +67,12 @@ struct reply_edit::piece {
     }
 };
 
-reply_edit* reply_edit::make(ngx_http_request_t* r, usage_reader& reader)
-{
-    void* memory = ngx_palloc(r->pool, sizeof(reply_edit));
-    return memory ? new (memory) reply_edit(r, reader) : nullptr;
-}
-
 bool reply_edit::run(ngx_chain_t* in, ngx_chain_t*& out)
 {
     bool flushes = false;
     reply_walk walk(reader_, in, upstream_tag_);
     for (ngx_chain_t* link = in; link;) {
-        link = walk.next(!unread_);
+        link = walk.next(!state_.unread);
         if (walk.last_passed() && !chain_.keep(in, walk.last_passed())) {
             return false;
         }
@@ -121,7 +116,7 @@ bool reply_edit::take(ngx_chain_t* link)
     ended_ = ended_ || is_last;
     if (has_bytes) {
         b->last_buf = 0;
-        if ((unread_ && !join(b)) || (!bytes_of(b).empty() && !edit(link))) {
+        if ((state_.unread && !join(b)) || (!bytes_of(b).empty() && !edit(link))) {
             return false;
         }
     } else if (!is_last && !chain_.add(b)) {
@@ -134,10 +129,11 @@ bool reply_edit::take(ngx_chain_t* link)
 bool reply_edit::join(ngx_buf_t* b)
 {
     const std::string_view bytes = bytes_of(b);
-    const size_t line_end = bytes.find_first_of("\r\n");
-    const bool is_whole = line_end != bytes.npos && bytes.substr(line_end).starts_with("\n\n");
-    const size_t size = is_whole ? line_end + 2 : bytes.size();
-    if (held_size_ + size > max_unread || (line_end != bytes.npos && !is_whole)) {
+    const char* const bytes_end = bytes.data() + bytes.size();
+    const auto line = static_cast<size_t>(find_line_end(bytes.data(), bytes_end) - bytes.data());
+    const bool is_whole = bytes.substr(line).starts_with("\n\n");
+    const size_t size = is_whole ? line + 2 : bytes.size();
+    if (state_.held_size + size > max_unread || (line != bytes.size() && !is_whole)) {
         return read_held(false);
     }
     if (!is_whole) {
@@ -145,16 +141,16 @@ bool reply_edit::join(ngx_buf_t* b)
         return hold(b->pos - size, size);
     }
 
-    ngx_buf_t* whole = chain_.buffer(held_size_ + size);
+    ngx_buf_t* whole = chain_.buffer(state_.held_size + size);
     if (!whole) {
         return false;
     }
-    whole->last = ngx_cpymem(whole->pos, held_, held_size_);
+    whole->last = ngx_cpymem(whole->pos, state_.held, state_.held_size);
     whole->last = ngx_cpymem(whole->last, b->pos, size);
     whole->flush = b->flush;
     b->pos += size;
-    held_size_ = 0;
-    unread_ = false;
+    state_.held_size = 0;
+    state_.unread = false;
     const std::string_view event = bytes_of(whole);
     reply_piece piece = {event.data(), event.size(), 0, 0};
     if (reader_.pass({&piece, 1}) == 0) {
@@ -172,12 +168,12 @@ bool reply_edit::edit(ngx_chain_t* link)
         return false;
     }
     const u_char* end = b->last;
-    const size_t unread = held_size_ == 0 && reader_.may_pass() ? begun_line(bytes_of(b)) : 0;
+    const size_t unread = state_.held_size == 0 && reader_.may_pass() ? begun_line(bytes_of(b)) : 0;
     b->last -= unread;
     if ((b->last != b->pos && !edit_own(b)) || !hold(end - unread, unread)) {
         return false;
     }
-    unread_ = unread != 0;
+    state_.unread = unread != 0;
     const bool is_same = b == link->buf && b->last != b->pos;
     return is_same ? chain_.keep(link, link) : chain_.add(b);
 }
@@ -187,15 +183,15 @@ bool reply_edit::edit(ngx_chain_t* link)
 bool reply_edit::edit_own(ngx_buf_t* b)
 {
     ngx_buf_t* before = nullptr;
-    if (held_size_ != 0 && !(before = chain_.buffer(held_size_))) {
+    if (state_.held_size != 0 && !(before = chain_.buffer(state_.held_size))) {
         return false;
     }
     const uint64_t offset = reader_.offset();
-    piece p = {.held = held_,
-               .held_begin = offset - held_size_,
+    piece p = {.held = state_.held,
+               .held_begin = offset - state_.held_size,
                .own_begin = offset,
                .own = b->pos,
-               .at = offset - held_size_,
+               .at = offset - state_.held_size,
                .before = before ? before->last : nullptr,
                .write = b->pos};
     reader_.feed(bytes_of(b), {piece::cut, &p});
@@ -220,20 +216,20 @@ bool reply_edit::edit_own(ngx_buf_t* b)
 bool reply_edit::read_held(bool ends)
 {
     ngx_buf_t* b = nullptr;
-    if (held_size_ != 0 && !(b = chain_.buffer(held_size_))) {
+    if (state_.held_size != 0 && !(b = chain_.buffer(state_.held_size))) {
         return false;
     }
-    const std::string_view unread(reinterpret_cast<char*>(held_), unread_ ? held_size_ : 0);
+    const std::string_view unread(reinterpret_cast<char*>(state_.held), state_.unread ? state_.held_size : 0);
     const uint64_t end = reader_.offset() + unread.size();
-    piece p = {.held = held_,
-               .held_begin = end - held_size_,
+    piece p = {.held = state_.held,
+               .held_begin = end - state_.held_size,
                .own_begin = end,
                .own = nullptr,
-               .at = end - held_size_,
+               .at = end - state_.held_size,
                .before = b ? b->last : nullptr,
                .write = nullptr};
-    if (unread_) {
-        unread_ = false;
+    if (state_.unread) {
+        state_.unread = false;
         reader_.feed(unread, {piece::cut, &p});
     }
     if (ends) {
@@ -270,9 +266,9 @@ bool reply_edit::end(ngx_buf_t* b, bool had_bytes)
 void reply_edit::keep_held(size_t size)
 {
     if (size != 0) {
-        ngx_memmove(held_, held_ + (held_size_ - size), size);
+        ngx_memmove(state_.held, state_.held + (state_.held_size - size), size);
     }
-    held_size_ = size;
+    state_.held_size = static_cast<uint32_t>(size);
 }
 
 bool reply_edit::hold(const u_char* from, size_t size)
@@ -280,23 +276,23 @@ bool reply_edit::hold(const u_char* from, size_t size)
     if (size == 0) {
         return true;
     }
-    if (held_size_ + size > held_room_) {
-        size_t room = std::max(held_room_, least_held);
-        while (room < held_size_ + size) {
+    if (state_.held_size + size > state_.held_room) {
+        size_t room = std::max<size_t>(state_.held_room, least_held);
+        while (room < state_.held_size + size) {
             room *= 2;
         }
         auto* memory = static_cast<u_char*>(ngx_palloc(pool_, room));
         if (!memory) {
             return false;
         }
-        if (held_size_ != 0) {
-            ngx_memcpy(memory, held_, held_size_);
+        if (state_.held_size != 0) {
+            ngx_memcpy(memory, state_.held, state_.held_size);
         }
-        held_ = memory;
-        held_room_ = room;
+        state_.held = memory;
+        state_.held_room = static_cast<uint32_t>(room);
     }
-    ngx_memcpy(held_ + held_size_, from, size);
-    held_size_ += size;
+    ngx_memcpy(state_.held + state_.held_size, from, size);
+    state_.held_size += static_cast<uint32_t>(size);
     return true;
 }
 

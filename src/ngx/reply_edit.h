@@ -7,28 +7,39 @@
 
 namespace llm {
 
-// Belongs to the request's pool. What usage_reader has not decided on is held back in memory of its own, so
-// that the buffer it came in is free for the upstream's next bytes.
+// What is kept of a reply's edit from one chain to the next. It stands in the request's context: with many
+// paced streams each memory that a chunk needs is found cold. All zero bytes are a valid initial state.
+struct reply_edit_state {
+    u_char* held = nullptr; // memory of the request's pool
+    uint32_t held_size = 0;
+    uint32_t held_room = 0;
+    own_buffers buffers;
+    bool edits = false;
+    bool unread = false; // what is held is the begin of an event that the reader has not been given
+};
+
+// The edit of one chain. What usage_reader has not decided on is held back in memory of its own, so that the
+// buffer it came in is free for the upstream's next bytes.
 class reply_edit {
 public:
-    // nullptr if there is no memory. `reader` is fed by it, and outlives it.
-    static reply_edit* make(ngx_http_request_t* r, usage_reader& reader);
+    // `reader` is fed by it.
+    reply_edit(ngx_http_request_t* r, usage_reader& reader, reply_edit_state& state)
+        : pool_(r->pool), reader_(reader), state_(state), upstream_tag_(r->upstream->output.tag),
+          chain_(r->pool, state.buffers)
+    {
+    }
 
-    // Feeds the reader with a chain and makes of it the one that goes out, which may be empty. Bytes are
+    // Feeds the reader with the chain and makes of it the one that goes out, which may be empty. Bytes are
     // moved within the chain's own buffers. False if there is no memory.
     bool run(ngx_chain_t* in, ngx_chain_t*& out);
     // The reply's end was in it.
     bool ended() const { return ended_; }
-    // To be called when the chain has been passed on: takes back what was sent.
+    // To be called when the chain has been passed on, or will not be: takes back what was sent. nginx goes
+    // through the chain that came in once more.
     void passed_on() { chain_.passed_on(); }
 
 private:
     struct piece;
-
-    reply_edit(ngx_http_request_t* r, usage_reader& reader)
-        : pool_(r->pool), reader_(reader), upstream_tag_(r->upstream->output.tag), chain_(r->pool)
-    {
-    }
 
     bool take(ngx_chain_t* link);
     bool join(ngx_buf_t* b);
@@ -43,12 +54,9 @@ private:
 
     ngx_pool_t* pool_;
     usage_reader& reader_;
+    reply_edit_state& state_;
     ngx_buf_tag_t upstream_tag_;
     reply_chain chain_;
-    u_char* held_ = nullptr;
-    size_t held_size_ = 0;
-    size_t held_room_ = 0;
-    bool unread_ = false; // what is held is the begin of an event that the reader has not been given
     bool ended_ = false;
 };
 

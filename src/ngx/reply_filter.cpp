@@ -6,6 +6,8 @@
 #include "reply_walk.h"
 #include "request.h"
 
+#include <optional>
+
 namespace llm {
 
 namespace {
@@ -23,30 +25,28 @@ request_ctx* held_request(ngx_http_request_t* r)
     return ctx && ctx->held ? ctx : nullptr;
 }
 
-bool prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
+void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.edit = reply_edit::make(r, ctx.usage);
+    ctx.edit.edits = true;
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
     ngx_http_weak_etag(r);
-    return ctx.edit;
 }
 
 // Only the upstream's own success has usage: an error page, a refusal or a file of nginx's passes here too.
 // After an internal redirect or a retry it is the last reply that counts.
-// False if there is no memory.
-bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
+void start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reading_reply = false;
     ctx.coded = false;
-    ctx.edit = nullptr;
+    ctx.edit = {};
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
-        return true;
+        return;
     }
     reply_form form = reply_form_of(view(r->headers_out.content_type));
     if (form == reply_form::none) {
-        return true;
+        return;
     }
     ngx_table_elt_t* coding = r->headers_out.content_encoding;
     if (coding && coding->value.len && !same_without_case(view(coding->value), "identity")) {
@@ -55,14 +55,16 @@ bool start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       "Accept-Encoding towards the upstream",
                       &coding->value);
         ctx.coded = true;
-        return true;
+        return;
     }
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
     new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &main_conf_of(r)->patterns);
     ctx.reading_reply = true;
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;
-    return strip == strip_what::nothing || prepare_edit(r, ctx);
+    if (strip != strip_what::nothing) {
+        prepare_edit(r, ctx);
+    }
 }
 
 void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
@@ -144,7 +146,8 @@ ngx_int_t header_filter(ngx_http_request_t* r)
     if (!ctx) {
         return next_header_filter(r);
     }
-    if (!start_reading(r, *ctx) || !add_limit_headers(r, ctx->report)) {
+    start_reading(r, *ctx);
+    if (!add_limit_headers(r, ctx->report)) {
         return NGX_ERROR;
     }
     ctx->complete = false;
@@ -165,12 +168,14 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     }
     bool ends;
     ngx_chain_t* out = in;
-    if (ctx->edit) {
-        if (!ctx->edit->run(in, out)) {
-            ctx->edit->passed_on(); // nginx goes through `in` once more
+    std::optional<reply_edit> edit;
+    if (ctx->edit.edits) {
+        edit.emplace(r, ctx->usage, ctx->edit);
+        if (!edit->run(in, out)) {
+            edit->passed_on();
             return NGX_ERROR;
         }
-        ends = ctx->edit->ended();
+        ends = edit->ended();
     } else {
         ends = ctx->reading_reply ? read_reply(*ctx, in) : has_end(in);
     }
@@ -187,8 +192,8 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         count_as_sent(out);
         rc = ctx->to_cut ? NGX_ERROR : NGX_OK;
     }
-    if (ctx->edit) {
-        ctx->edit->passed_on();
+    if (edit) {
+        edit->passed_on();
     }
     if (rc == NGX_ERROR || !ctx->to_cut || ctx->is_cut || !ctx->usage.at_event_border()) {
         return rc;

@@ -29,7 +29,7 @@ struct request_ctx {
     bool is_cut = false;
     outcome ended = outcome::unknown;
     usage_source source = usage_source::none;
-    reply_edit* edit = nullptr;           // of a reply from which something is taken out
+    reply_edit_state edit;
     ngx_msec_int_t first_content_ms = -1; // since the request began
     uint64_t granted = 0;                 // tokens that the lease holds, weighted
 
