@@ -3,7 +3,6 @@
 #include "event_blocks.h"
 
 #include <cstring>
-#include <iterator>
 
 namespace llm {
 
