@@ -64,7 +64,8 @@ public:
             ASSERT_EQ(s.counts.totals.prompt, account.totals.prompt);
             ASSERT_EQ(s.counts.totals.completion, account.totals.completion);
             for (size_t i = 0; i <= subject_rates::own_states; i++) {
-                auto& requests = i < subject_rates::own_states ? account.requests.own[i] : account.requests.shared;
+                auto& requests =
+                    i < subject_rates::own_states ? account.requests.own[i] : account.requests.shared;
                 auto& tokens = i < subject_rates::own_states ? account.tokens.own[i] : account.tokens.shared;
                 ASSERT_EQ(s.rates.tat[rate_of_requests][i], static_cast<uint64_t>(requests.full_at));
                 ASSERT_EQ(s.rates.tat[rate_of_tokens][i], static_cast<uint64_t>(tokens.full_at));

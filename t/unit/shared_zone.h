@@ -54,7 +54,8 @@ public:
 
     admission_request request(uint64_t key, std::string_view model = "m", uint32_t owner = 0) const
     {
-        return {name_hash("keys.json"), digest_of_number(key), address_, true, true, model, true, owner, 1000000};
+        return {
+            name_hash("keys.json"), digest_of_number(key), address_, true, true, model, true, owner, 1000000};
     }
 
     const subject& key(std::string_view name) const
