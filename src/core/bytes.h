@@ -1,4 +1,5 @@
-// Searches for the next byte of a kind. Each returns a pointer into [p, end), or end where there is none.
+// Searches for the next byte of a kind, each of which returns a pointer into [p, end), or end where there is
+// none; and a comparison.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +36,7 @@ bool same_ends(const char* a, const char* b, size_t n)
 
 } // namespace detail
 
-// Faster than a call of memcmp for a few bytes.
+// memcmp, without a call of it where the bytes are few.
 inline bool same_bytes(const char* a, const char* b, size_t n)
 {
     if (n > 64) {

@@ -24,11 +24,6 @@ constexpr std::string_view telling_names[] = {
     "eval_count",
 };
 
-bool is_one_of(std::string_view name, const auto& names)
-{
-    return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
 // `count`: no field of usage.
 usage_field field_of(std::string_view name)
 {

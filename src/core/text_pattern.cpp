@@ -10,11 +10,6 @@ constexpr std::string_view other_names[] = {
     "arguments", "obfuscation", "finish_reason",     "stop_reason",
 };
 
-bool is_one_of(std::string_view name, const auto& names)
-{
-    return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
 bool is_digit(char c)
 {
     return c >= '0' && c <= '9';

@@ -51,6 +51,11 @@ public:
     size_t match(std::string_view piece, usage_fields& counts, OnSpot on_spot) const;
 };
 
+inline bool is_one_of(std::string_view name, const auto& names)
+{
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
 // The strings that may differ. They count by being empty or not at most, at whatever place they stand.
 bool may_differ(std::string_view name_of_string);
 // Those of them that are the same in all events of a stream, and are nothing that the model wrote.

@@ -3,6 +3,7 @@
 #include "reply_walk.h"
 
 #include "core/bytes.h"
+#include "core/event_skip.h"
 
 #include <algorithm>
 
@@ -20,13 +21,10 @@ constexpr size_t max_unread = 2048;
 // event; 0 if they end with more of it, or with a whole one.
 size_t begun_line(std::string_view bytes)
 {
-    const auto* lf = static_cast<const char*>(memrchr(bytes.data(), '\n', bytes.size()));
-    const size_t begin = lf ? static_cast<size_t>(lf - bytes.data()) + 1 : 0;
-    if (begin == 1 || (begin > 1 && bytes[begin - 2] != '\n')) {
-        return 0;
-    }
-    const std::string_view line = bytes.substr(begin);
-    return line.size() <= max_unread && line.find('\r') == line.npos ? line.size() : 0;
+    const char* const end = bytes.data() + bytes.size();
+    const char* const begin = last_event_end(bytes);
+    const auto size = static_cast<size_t>(end - begin);
+    return size <= max_unread && find_line_end(begin, end) == end ? size : 0;
 }
 
 } // namespace
