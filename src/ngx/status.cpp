@@ -2,8 +2,8 @@
 
 #include "status.h"
 
-#include "chain_writer.h"
 #include "conf.h"
+#include "content.h"
 
 #include <algorithm>
 #include <iterator>
@@ -207,14 +207,10 @@ void put_zone(chain_writer& out, const zone_conf& zone)
 
 ngx_int_t status_handler(ngx_http_request_t* r)
 {
-    if (!(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-    ngx_int_t rc = ngx_http_discard_request_body(r);
+    ngx_int_t rc = begin_content(r);
     if (rc != NGX_OK) {
         return rc;
     }
-
     chain_writer out(r->pool);
     out.put("{\"version\":\"" LLM_VERSION "\",\"zones\":[");
     bool first = true;
@@ -224,20 +220,7 @@ ngx_int_t status_handler(ngx_http_request_t* r)
         first = false;
     }
     out.put("]}\n");
-    ngx_chain_t* chain = out.finish();
-    if (!chain) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = out.length();
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
-    rc = ngx_http_send_header(r);
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-    return ngx_http_output_filter(r, chain);
+    return send_content(r, out, "application/json");
 }
 
 } // namespace llm

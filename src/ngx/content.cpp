@@ -1,0 +1,46 @@
+#include "content.h"
+
+#include <algorithm>
+
+namespace llm {
+
+namespace {
+
+// Filters look at the type without its parameters, and leave a charset alone that they are told of.
+void set_content_type(ngx_http_request_t* r, std::string_view type)
+{
+    constexpr std::string_view mark = "charset=";
+    r->headers_out.content_type = to_ngx(type);
+    r->headers_out.content_type_len = std::min(type.find(';'), type.size());
+    if (size_t at = type.find(mark); at != std::string_view::npos) {
+        r->headers_out.charset = to_ngx(type.substr(at + mark.size()));
+    }
+}
+
+} // namespace
+
+ngx_int_t begin_content(ngx_http_request_t* r)
+{
+    if (!(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+    return ngx_http_discard_request_body(r);
+}
+
+ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type)
+{
+    ngx_chain_t* chain = text.finish();
+    if (!chain) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = text.length();
+    set_content_type(r, type);
+    ngx_int_t rc = ngx_http_send_header(r);
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+    return ngx_http_output_filter(r, chain);
+}
+
+} // namespace llm

@@ -1,0 +1,16 @@
+// What the content handlers for operators have in common.
+#pragma once
+
+#include "chain_writer.h"
+
+namespace llm {
+
+// To be called first: NGX_OK, or what the handler has to return. Only GET and HEAD go on; a body is thrown
+// away.
+ngx_int_t begin_content(ngx_http_request_t* r);
+
+// Answers with 200 and the text that was written. `type` is all of the Content-Type, with its charset if it
+// has one.
+ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type);
+
+} // namespace llm
