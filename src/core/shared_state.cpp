@@ -69,11 +69,18 @@ void shared_state::publish(key_table* table)
     hints_.set(*table);
 }
 
-size_t shared_state::free_bytes() const
+zone_bytes shared_state::bytes_of(size_t zone_size) const
 {
-    return key_area_bytes_ - (keys_ ? keys_->size() : 0)
-           + lease_table::bytes(leases_.capacity() - leases_.running())
-           + size_t{subjects_.capacity() - subjects_.used()} * sizeof(subject);
+    auto divide = [](size_t all, size_t free) { return zone_bytes::part{all - free, free}; };
+    const uint32_t free_leases = leases_.capacity() - leases_.running();
+    const uint32_t free_subjects = subjects_.capacity() - subjects_.used();
+    const size_t lease_bytes = lease_table::bytes(leases_.capacity());
+    const size_t subject_bytes = subject_table::bytes(subjects_.capacity());
+
+    return {divide(lease_bytes, lease_table::bytes(free_leases)),
+            divide(subject_bytes, size_t{free_subjects} * sizeof(subject)),
+            divide(key_area_bytes_, key_area_bytes_ - (keys_ ? keys_->size() : 0)), key_area_bytes_,
+            zone_size - lease_bytes - subject_bytes - 2 * key_area_bytes_};
 }
 
 uint32_t shared_state::claim_owner(const lease_owner& self)

@@ -31,6 +31,23 @@ struct lease_owner {
     bool operator==(const lease_owner&) const = default;
 };
 
+// What the bytes of a zone are for, and which of them are in use.
+struct zone_bytes {
+    struct part {
+        size_t used;
+        size_t free;
+    };
+
+    part requests;   // leases
+    part counters;   // subjects and their index
+    part keys;       // the key table in force
+    size_t reserved; // set aside for the next key table
+    size_t fixed;    // all else
+
+    // What requests, counters and keys may still take.
+    size_t free() const { return requests.free + counters.free + keys.free; }
+};
+
 class shared_state {
 public:
     static constexpr uint32_t max_owners = 1024;
@@ -154,9 +171,8 @@ public:
     void enter();
     void leave() { busy_.store(0, std::memory_order_release); }
 
-    // Bytes of the zone that keys, requests and counters may still take. What is set aside for the next key
-    // table is not among them. Needs the lock.
-    size_t free_bytes() const;
+    // Of a zone of this size, of which this state is a part: they add up to it. Needs the lock.
+    zone_bytes bytes_of(size_t zone_size) const;
 
     const subject_table& subjects() const { return subjects_; }
     const lease_table& leases() const { return leases_; }

@@ -164,12 +164,6 @@ void put_leases(chain_writer& out, const zone_conf& zone)
     }
 }
 
-size_t free_bytes_of(const zone_conf& zone)
-{
-    zone_session session(zone);
-    return session->free_bytes();
-}
-
 void put_zone(chain_writer& out, const zone_conf& zone)
 {
     const shared_state& state = *zone.state;
@@ -178,7 +172,7 @@ void put_zone(chain_writer& out, const zone_conf& zone)
     out.put(",");
     put_field(out, "size", zone.shm->shm.size);
     out.put(",\"bytes\":{");
-    size_t free_bytes = free_bytes_of(zone);
+    const size_t free_bytes = bytes_of(zone).free();
     put_field(out, "used", zone.shm->shm.size - free_bytes);
     out.put(",");
     put_field(out, "free", free_bytes);

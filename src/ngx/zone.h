@@ -62,6 +62,13 @@ private:
     shared_state& state_;
 };
 
+// Takes the lock.
+inline zone_bytes bytes_of(const zone_conf& zone)
+{
+    zone_session session(zone);
+    return session->bytes_of(zone.shm->shm.size);
+}
+
 // ngx_shm_zone_t's init. Runs before a new configuration is sure to come into force, hence only attaches the
 // zone and writes the new keys beside the old ones.
 ngx_int_t zone_init(ngx_shm_zone_t* shm, void* old);

@@ -502,6 +502,7 @@ TEST(admission, addresses_that_say_nothing_any_more_make_room)
     // All of them are in use for a second, and keys have the other half.
     EXPECT_FALSE(try_next());
     EXPECT_EQ(zone->admit(r).said, verdict::zone_full);
+    EXPECT_GE(zone->bytes_of(shared_state::min_bytes).counters.free, (room - 2) * sizeof(subject));
     r.rules = {};
     r.key = digest_of_number(1);
     EXPECT_EQ(zone->admit(r).said, verdict::ok);
