@@ -119,6 +119,8 @@ my @bad = (
     [ 'an error page in server',  qr/not allowed here/,              '', 'llm_error;' ],
     [ 'an error page with a value', qr/invalid number of arguments/, '', '', 'llm_error on;' ],
     [ 'an error page twice',      qr/is duplicate/,                  '', '', 'llm_error; llm_error;' ],
+    [ 'an error page beside status', qr/"llm_error" can not stand beside "llm_status"/, $zone, '', 'llm_status; llm_error;' ],
+    [ 'status beside an error page', qr/"llm_status" can not stand beside "llm_error"/, $zone, '', 'llm_error; llm_status;' ],
     [ 'keys in if',               qr/not allowed here/,              $zone, '', "if (\$args) { $keys }" ],
     [ 'a variable of ours set',   qr/duplicate/,                     $zone, '', 'set $llm_key x;' ],
 );

@@ -222,15 +222,9 @@ char* set_usage_inject(ngx_conf_t* cf, ngx_command_t*, void* conf)
     return NGX_CONF_OK;
 }
 
-char* set_status(ngx_conf_t* cf, ngx_command_t*, void*)
+char* set_status(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
 {
-    auto* core =
-        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
-    if (core->handler == status_handler) {
-        return const_cast<char*>("is duplicate");
-    }
-    core->handler = status_handler;
-    return NGX_CONF_OK;
+    return set_content(cf, directive, *static_cast<location_conf*>(conf), status_handler);
 }
 
 zone_conf* find_zone(main_conf& mcf, const ngx_str_t& name)
@@ -274,6 +268,24 @@ ngx_command_t commands[] = {
      nullptr},
     ngx_null_command,
 };
+
+char* set_content(ngx_conf_t* cf, const ngx_command_t* directive, location_conf& conf,
+                  ngx_http_handler_pt handler)
+{
+    if (conf.content == directive) {
+        return const_cast<char*>("is duplicate");
+    }
+    if (conf.content) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" can not stand beside \"%V\" in one location",
+                           &directive->name, &conf.content->name);
+        return conf_error();
+    }
+    conf.content = directive;
+    auto* core =
+        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    core->handler = handler;
+    return NGX_CONF_OK;
+}
 
 void* create_main_conf(ngx_conf_t* cf)
 {

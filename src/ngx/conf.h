@@ -27,10 +27,16 @@ struct location_conf {
     usage_weights* weights; // nullptr: each token counts as one
     ngx_uint_t inject;      // usage_inject
     errors_as errors;
-    bool answers_errors; // it has llm_error
+    bool answers_errors;          // it has llm_error
+    const ngx_command_t* content; // the directive that answers here; nullptr: none of this module
 };
 
 extern ngx_command_t commands[];
+
+// For a directive without arguments that answers all requests of its location. Two of them in one are
+// refused.
+char* set_content(ngx_conf_t* cf, const ngx_command_t* directive, location_conf& conf,
+                  ngx_http_handler_pt handler);
 
 void* create_main_conf(ngx_conf_t* cf);
 void* create_location_conf(ngx_conf_t* cf);

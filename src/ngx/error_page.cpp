@@ -69,17 +69,11 @@ char* set_errors(ngx_conf_t* cf, ngx_command_t*, void* conf)
     return static_cast<char*>(NGX_CONF_ERROR);
 }
 
-char* set_error_page(ngx_conf_t* cf, ngx_command_t*, void* conf)
+char* set_error_page(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
 {
     auto& lcf = *static_cast<location_conf*>(conf);
-    auto* core =
-        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
-    if (core->handler == error_page_handler) {
-        return const_cast<char*>("is duplicate");
-    }
-    core->handler = error_page_handler;
     lcf.answers_errors = true;
-    return NGX_CONF_OK;
+    return set_content(cf, directive, lcf, error_page_handler);
 }
 
 } // namespace llm
