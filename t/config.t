@@ -61,6 +61,8 @@ my @good = (
     [ 'off without a zone',          'llm_api_keys off;' ],
     [ 'usage_inject at every level', "$zone llm_usage_inject off;", 'llm_usage_inject final;', 'llm_usage_inject continuous;' ],
     [ 'status beside keys',          "$zone $keys", '', 'llm_status;' ],
+    [ 'metrics beside keys',         "$zone $keys", '', 'llm_metrics;' ],
+    [ 'metrics without a zone',      '', '', 'llm_metrics;' ],
     [ 'errors at every level',       'llm_errors openai;', 'llm_errors anthropic;', 'llm_errors ollama;' ],
     [ 'errors auto and nginx',       'llm_errors auto;', 'llm_errors nginx;' ],
     [ 'an error page, without a zone', '', 'error_page 502 @e; location @e { llm_error; }' ],
@@ -109,6 +111,12 @@ my @bad = (
     [ 'status in server',         qr/not allowed here/,              $zone, 'llm_status;' ],
     [ 'status with arguments',    qr/invalid number of arguments/,   $zone, '', 'llm_status on;' ],
     [ 'status twice',             qr/is duplicate/,                  $zone, '', 'llm_status; llm_status;' ],
+    [ 'metrics in http',          qr/not allowed here/,              "$zone llm_metrics;" ],
+    [ 'metrics in server',        qr/not allowed here/,              $zone, 'llm_metrics;' ],
+    [ 'metrics with arguments',   qr/invalid number of arguments/,   $zone, '', 'llm_metrics on;' ],
+    [ 'metrics twice',            qr/is duplicate/,                  $zone, '', 'llm_metrics; llm_metrics;' ],
+    [ 'metrics beside status',    qr/"llm_metrics" can not stand beside "llm_status"/, $zone, '', 'llm_status; llm_metrics;' ],
+    [ 'status beside metrics',    qr/"llm_status" can not stand beside "llm_metrics"/, $zone, '', 'llm_metrics; llm_status;' ],
     [ 'unknown errors',           qr/"azure" in "llm_errors": expected openai, anthropic, ollama, auto or nginx/, 'llm_errors azure;' ],
     [ 'errors in upper case',     qr/"OpenAI" in "llm_errors"/,      'llm_errors OpenAI;' ],
     [ 'errors without a value',   qr/invalid number of arguments/,   'llm_errors;' ],
@@ -137,11 +145,9 @@ case 'a later version\'s parameter' => sub {
     my ($ok, $said) = $t->check_conf(conf_with('llm_zone llm:4m state=%%DIR%%/usage.db;'));
     ok($ok, 'state= is accepted');
     like($said, qr/\[warn\].*state.*not in force yet/, 'with a warning');
-    for my $directive ('llm_metrics', 'llm_admin') {
-        ($ok, $said) = $t->check_conf(conf_with($zone, '', "$directive;"));
-        ok(!$ok, "$directive is not silently ignored");
-        like($said, qr/unknown directive/, 'but unknown');
-    }
+    ($ok, $said) = $t->check_conf(conf_with($zone, '', 'llm_admin;'));
+    ok(!$ok, 'llm_admin is not silently ignored');
+    like($said, qr/unknown directive/, 'but unknown');
 };
 
 case 'the example' => sub {

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use LLM::Metrics;
 use LLM::Streams;
 use LLM::Test;
 
@@ -618,9 +619,14 @@ case 'no room for another lease' => sub {
         listen 127.0.0.1:%%PORT_0%%;
         location / { llm_api_keys %%DIR%%/keys.json; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /status { llm_status; }
+        location = /metrics { llm_metrics; }
     }
 }
 EOF
+    my $free_for_requests = sub {
+        my $m = parse_metrics($small->fetch(GET => '/metrics')->{body});
+        return sum_of($m, 'llm_zone_bytes', part => 'requests', state => 'free');
+    };
     my $up = $small->upstream(1);
     $small->start;
     my $capacity = $small->zone->{leases}{capacity};
@@ -634,10 +640,12 @@ EOF
         ok(!$up->pending, 'the upstream is not contacted');
     }
     is($small->zone->{leases}{running}, $capacity, 'all are taken');
+    cmp_ok($free_for_requests->(), '<', 512, 'the metrics show it');
     is($small->totals('alice')->{in_flight}, $capacity, 'and no more are counted');
     $streams->start_replies;
     is($streams->finish(sub { 1 }), 0, 'those that run come whole');
     $small->wait_idle;
+    is($free_for_requests->(), 512 * $capacity, 'and leave the room that there was');
     my $again = LLM::Streams->open($small, $up, count => $capacity, key_of => sub { 'sk-alice' });
     $again->start_replies;
     is($again->finish(sub { 1 }), 0, 'then there is room for as many');

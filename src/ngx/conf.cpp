@@ -2,6 +2,7 @@
 
 #include "error_page.h"
 #include "limit_conf.h"
+#include "metrics.h"
 #include "status.h"
 
 #include "core/hash.h"
@@ -227,6 +228,11 @@ char* set_status(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
     return set_content(cf, directive, *static_cast<location_conf*>(conf), status_handler);
 }
 
+char* set_metrics(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
+{
+    return set_content(cf, directive, *static_cast<location_conf*>(conf), metrics_handler);
+}
+
 zone_conf* find_zone(main_conf& mcf, const ngx_str_t& name)
 {
     for (zone_conf* zone : zones_of(mcf)) {
@@ -265,6 +271,8 @@ ngx_command_t commands[] = {
     {ngx_string("llm_error"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_error_page, NGX_HTTP_LOC_CONF_OFFSET,
      0, nullptr},
     {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
+     nullptr},
+    {ngx_string("llm_metrics"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_metrics, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     ngx_null_command,
 };

@@ -1,0 +1,72 @@
+// llm_metrics: what the zones say about themselves, for Prometheus.
+
+#include "metrics.h"
+
+#include "conf.h"
+#include "content.h"
+
+#include "core/metric_text.h"
+
+namespace llm {
+
+namespace {
+
+using metrics = metric_text<chain_writer>;
+
+void put_build(metrics& out)
+{
+    out.begin_gauge("llm_build_info", "The version of nginx-llm.");
+    out.sample({{"version", LLM_VERSION}}, 1);
+}
+
+// All bytes of a zone, each in one series.
+void put_bytes(metrics& out, const zone_conf& zone)
+{
+    const zone_bytes bytes = bytes_of(zone);
+    auto put = [&](std::string_view part, std::string_view state, size_t n) {
+        out.sample({{"zone", view(zone.name)}, {"part", part}, {"state", state}}, n);
+    };
+    auto put_both = [&](std::string_view part, const zone_bytes::part& n) {
+        put(part, "used", n.used);
+        put(part, "free", n.free);
+    };
+    put_both("requests", bytes.requests);
+    put_both("counters", bytes.counters);
+    put_both("keys", bytes.keys);
+    put("reserved", "used", bytes.reserved);
+    put("fixed", "used", bytes.fixed);
+}
+
+void put_keys(metrics& out, const zone_conf& zone)
+{
+    zone_session session(zone);
+    for (const key_table::file_info& f : session->keys()->files()) {
+        out.sample({{"zone", view(zone.name)}, {"file", f.path.view()}}, f.n_keys);
+    }
+}
+
+} // namespace
+
+ngx_int_t metrics_handler(ngx_http_request_t* r)
+{
+    ngx_int_t rc = begin_content(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    std::span<zone_conf*> zones = zones_of(*main_conf_of(r));
+    chain_writer text(r->pool);
+    metrics out(text);
+
+    put_build(out);
+    out.begin_gauge("llm_zone_bytes", "Bytes of a zone, by what they are for and whether they are in use.");
+    for (const zone_conf* zone : zones) {
+        put_bytes(out, *zone);
+    }
+    out.begin_gauge("llm_keys", "Keys in force, by zone and key file.");
+    for (const zone_conf* zone : zones) {
+        put_keys(out, *zone);
+    }
+    return send_content(r, text, metrics::content_type);
+}
+
+} // namespace llm
