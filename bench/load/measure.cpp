@@ -82,10 +82,13 @@ int measure_in_turns(const measurement& m)
     loop l;
     std::deque<session> sessions = make_sessions(l, m);
     const deadline limit(m);
-    // Rounds go A B C, C B A, A B C, ...; the first two warm up.
+    // Rounds go A B C, C B A, then B C A, A C B, ...: who has two turns in a row, one at the end of a round and
+    // one at the beginning of the next, finds its caches warm, so each is that as often as the others. The first
+    // two rounds warm up.
+    const std::size_t n = sessions.size();
     for (std::uint64_t round = 0; round < m.rounds + 2; ++round) {
-        for (std::size_t i = 0; i < sessions.size(); ++i) {
-            session& s = sessions[round % 2 == 0 ? i : sessions.size() - 1 - i];
+        for (std::size_t i = 0; i < n; ++i) {
+            session& s = sessions[((round % 2 == 0 ? i : n - 1 - i) + round / 2) % n];
             const std::uint64_t before = cpu_ns_of(s.where().worker);
             s.allow(m.requests);
             while (!s.idle() && limit.check(l, s)) {
