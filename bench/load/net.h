@@ -4,6 +4,7 @@
 #include "fd.h"
 
 #include <cstdint>
+#include <sched.h>
 #include <sys/epoll.h>
 
 namespace bench {
@@ -18,6 +19,8 @@ void reset_on_close(int fd);
 void raise_open_files();
 std::int64_t now_ms();
 
+std::int64_t now_ms();
+
 class poller {
 public:
     poller() : fd_(::epoll_create1(EPOLL_CLOEXEC)) {}
@@ -30,7 +33,11 @@ public:
     void wait(int timeout_ms, Handle&& handle)
     {
         epoll_event ready[512];
-        int n = ::epoll_wait(fd_.get(), ready, 512, timeout_ms);
+        int n = ::epoll_wait(fd_.get(), ready, 512, 0);
+        for (const std::int64_t end = now_ms() + timeout_ms; n == 0 && now_ms() < end;) {
+            ::sched_yield();
+            n = ::epoll_wait(fd_.get(), ready, 512, 0);
+        }
         for (int i = 0; i < n; ++i) {
             handle(ready[i].data.fd, ready[i].events);
         }
