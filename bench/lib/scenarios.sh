@@ -52,7 +52,7 @@ scenario_paced() {
     start_contenders
     # One chunk of each stream a round, all at once, as one step of an engine gives them; 60 more for the time that
     # the start of so many streams takes.
-    measure paced slots "plain map $llm $llm_final $llm_continuous" path="$json_path?chunks=$((paced_rounds + 60))&pace=25&spread=1" \
+    measure paced slots "plain map $llm $llm_limits $llm_final $llm_continuous" path="$json_path?chunks=$((paced_rounds + 60))&pace=25&spread=1" \
         connections=1000 requests=1000 rounds="$paced_rounds"
 }
 

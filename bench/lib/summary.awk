@@ -7,6 +7,7 @@ BEGIN {
     target["limits", "llm-limits", "plain"] = 1.10
     target["limits", "llm-limits", "map-limits"] = 1.0
     target["paced", "llm", "plain"] = target["paced", "llm-final", "plain"] = 1.05
+    target["paced", "llm-limits", "plain"] = 1.05
     target["paced", "llm-continuous", "plain"] = 1.10
     target["line", "llm", "plain"] = target["line", "llm-final", "plain"] = target["line-null", "llm-final", "plain"] = 1.25
     target["line", "llm-continuous", "plain"] = 2.0
@@ -91,7 +92,9 @@ END {
         }
         if (p[2] == "llm-limits") {
             row(p[1], p[2], "map")
-            row(p[1], p[2], "map-limits")
+            if ((p[1], "map-limits") in last) {
+                row(p[1], p[2], "map-limits")
+            }
         }
     }
     for (i = 1; i <= n_values; i++) {

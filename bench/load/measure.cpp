@@ -88,7 +88,7 @@ int measure_in_turns(const measurement& m)
     const std::size_t n = sessions.size();
     for (std::uint64_t round = 0; round < m.rounds + 2; ++round) {
         for (std::size_t i = 0; i < n; ++i) {
-            session& s = sessions[((round % 2 == 0 ? i : n - 1 - i) + round / 2) % n];
+            session& s = sessions[((round % 2 == 0 ? i : n - 1 - i) + round / 2 + n - 1) % n];
             const std::uint64_t before = cpu_ns_of(s.where().worker);
             s.allow(m.requests);
             while (!s.idle() && limit.check(l, s)) {

@@ -125,7 +125,6 @@ public:
     // location's.
     extension_result extend(lease& l, const admission_request& request, const shared_key* key, uint64_t more);
     // Ends a lease: whoever it names is charged with what was used, and what it held is given back.
-    // now.ns is looked at only where lease::holds_less_than() what was used.
     void settle(lease& l, const token_progress& used, const moment& now);
 
     // Adds what a lease holds to what is derived from the leases.

@@ -18,24 +18,6 @@ uint64_t weighted(const token_progress& tokens, const usage_weights& weights)
     return sum > forever ? forever : static_cast<uint64_t>(sum);
 }
 
-bool lease::holds_less_than(uint64_t tokens) const
-{
-    for (const lease_hold& hold : holds) {
-        if (hold.who == no_index) {
-            continue;
-        }
-        for (const lease_hold::rate_hold& held : hold.rates) {
-            if (held.interval_ns == 0) {
-                break; // those in use come first
-            }
-            if (held.tokens < tokens) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 void lease_table::format(void* memory, uint32_t capacity)
 {
     records_ = static_cast<lease*>(memory);

@@ -78,10 +78,6 @@ struct alignas(64) lease {
     uint32_t user() const { return holds[place_of(subject_kind::user)].who; } // or no_index
     std::string_view model() const { return {model_bytes, model_len}; }
 
-    // Whether any rate of tokens would be owed something if the request had used so many, weighted. Needs no
-    // lock, while the lease is held.
-    bool holds_less_than(uint64_t tokens) const;
-
     // For the owner only; needs no lock.
     void set_progress(const token_progress& p)
     {

@@ -64,11 +64,8 @@ void settle(void* data)
     ctx->ended = outcome_of(r, *ctx);
     learn_from(r, *ctx);
 
-    // The clock is asked only where something is owed.
-    bool owes = ctx->limited && ctx->held->holds_less_than(weighted(ctx->used, ctx->held->weights));
-    moment now = owes ? now_of_both_clocks() : moment{0, wall_clock_ms()};
     zone_session session(*ctx->zone);
-    session->settle(*ctx->held, ctx->used, now);
+    session->settle(*ctx->held, ctx->used, time_of_event());
     ctx->held = nullptr;
 }
 
