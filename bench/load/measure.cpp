@@ -82,9 +82,9 @@ int measure_in_turns(const measurement& m)
     loop l;
     std::deque<session> sessions = make_sessions(l, m);
     const deadline limit(m);
-    // Rounds go A B C, C B A, then B C A, A C B, ...: who has two turns in a row, one at the end of a round and
-    // one at the beginning of the next, finds its caches warm, so each is that as often as the others. The first
-    // two rounds warm up.
+    // Rounds go A B C, C B A, then B C A, A C B, ...: who has two turns in a row, one at the end of a round
+    // and one at the beginning of the next, finds its caches warm, so each is that as often as the others.
+    // The first two rounds warm up.
     const std::size_t n = sessions.size();
     for (std::uint64_t round = 0; round < m.rounds + 2; ++round) {
         for (std::size_t i = 0; i < n; ++i) {
