@@ -27,12 +27,16 @@ my $t = LLM::Test->new(
     proxy_cache_path %%DIR%%/temp/cache keys_zone=cache:1m;
     upstream kept { server 127.0.0.1:%%PORT_4%%; keepalive 8; }
 
+    # nginx waits for clients that keep a connection which it has closed, but no lease is held meanwhile.
+    lingering_timeout 600s;
+    lingering_time 600s;
     server {
         listen 127.0.0.1:%%PORT_0%%;
         location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /status { llm_api_keys off; llm_status; }
         location /dead { proxy_pass http://127.0.0.1:%%PORT_9%%; }
         location /slow { proxy_read_timeout 1s; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /slow-buffered { proxy_buffering on; proxy_read_timeout 1s; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /buffered { proxy_buffering on; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /ignoring { proxy_ignore_client_abort on; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /kept { proxy_pass http://kept; }
@@ -268,6 +272,71 @@ ends 'the upstream is reset in the middle' => { tokens => '7/3', outcome => 'ups
     ok(!$c->response->{complete}, 'the client sees the cut');
     $c->close;
     return $c->{id};
+};
+
+# nginx has ended its side of the connection, and the client keeps the other one open.
+sub stays {
+    my ($name, $want, $code) = @_;
+
+    case "the client stays: $name" => sub {
+        my $before = $t->totals('alice');
+        my $c      = $t->client;
+        $c->{id} = $t->new_id;
+        my $send = sub {
+            my ($uri, %o) = @_;
+            $c->request(POST => $uri, headers => [ @key, Connection => 'close' ], body => chat_request(stream => \1), id => $c->{id}, %o);
+        };
+        $code->($c, $send);
+        $t->wait_idle;
+        my $after = $t->totals('alice');
+        is(join('/', map { $after->{$_} - $before->{$_} } qw(prompt_tokens completion_tokens)), $want->{tokens}, 'charged');
+        is($after->{requests} - $before->{requests}, 1, 'once');
+        $c->close;
+        my $log = $t->log_line($c->{id});
+        is($log->{$_}, $want->{$_}, $_) for grep { defined $want->{$_} } qw(outcome status usage_source);
+        $t->wait_idle;
+        is($t->totals('alice')->{requests}, $after->{requests}, 'and not again');
+    };
+    return;
+}
+
+for my $uri ('/', '/buffered') {
+    stays "a whole stream, $uri" => { tokens => '7/10', outcome => 'ok', usage_source => 'upstream' }, sub {
+        my ($c, $send) = @_;
+        $send->($uri);
+        finish_stream($c, $up->take, 7, 10);
+    };
+
+    stays "a cut stream, $uri" => { tokens => '7/3', outcome => 'upstream_error', usage_source => 'partial' }, sub {
+        my ($c, $send) = @_;
+        $send->($uri);
+        my $u = $up->take;
+        half_way($c, $u);
+        $u->close;
+        ok(!$c->response->{complete}, 'the client sees the cut');
+    };
+
+    my $slow = $uri eq '/' ? '/slow' : '/slow-buffered';
+    stays "a stream that stalls, $slow" => { tokens => '7/3', outcome => 'upstream_error', usage_source => 'partial' }, sub {
+        my ($c, $send) = @_;
+        $send->($slow);
+        half_way($c, $up->take);
+        ok(!$c->response->{complete}, 'the client sees the cut');
+    };
+}
+
+stays 'an error' => { tokens => '0/0', outcome => 'upstream_error', status => 502 }, sub {
+    my ($c, $send) = @_;
+    $send->('/dead');
+    is($c->response->{status}, 502, 'status');
+};
+
+stays 'a reply without a body' => { tokens => '0/0', outcome => 'ok', status => 204 }, sub {
+    my ($c, $send) = @_;
+    $send->('/');
+    my $u = $up->take;
+    $u->write("HTTP/1.1 204 No Content\r\n\r\n");
+    is($c->response->{status}, 204, 'status');
 };
 
 ends 'the upstream says nothing for too long' => { outcome => 'upstream_error', status => 504 }, sub {

@@ -140,6 +140,20 @@ bool read_reply(request_ctx& ctx, ngx_chain_t* in)
     return ends;
 }
 
+// nginx has lost its upstream in the middle of the reply: it flushes what it has, without an end.
+bool gives_up(ngx_http_request_t* r, ngx_chain_t* in)
+{
+    return in && !in->next && ngx_buf_special(in->buf) && in->buf->flush && !in->buf->last_buf && r->upstream
+           && !r->upstream->peer.connection;
+}
+
+// All of the reply that there will ever be has gone out. The request may last longer: nginx waits for clients
+// that keep a connection which it has closed (lingering_close), and for mirrors.
+bool is_over(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    return (ctx.complete || ctx.given_up) && !r->out && !r->buffered && !r->connection->buffered;
+}
+
 ngx_int_t header_filter(ngx_http_request_t* r)
 {
     request_ctx* ctx = held_request(r);
@@ -151,9 +165,13 @@ ngx_int_t header_filter(ngx_http_request_t* r)
         return NGX_ERROR;
     }
     ctx->complete = false;
+    ctx->given_up = false;
     ngx_int_t rc = next_header_filter(r);
     // No body follows, so that body_filter() will not see an end (HEAD, 204, 304).
     ctx->complete = r->header_only;
+    if (ctx->complete && rc == NGX_OK && is_over(r, *ctx)) {
+        settle(r);
+    }
     return rc;
 }
 
@@ -180,6 +198,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         ends = ctx->reading_reply ? read_reply(*ctx, in) : has_end(in);
     }
     ctx->complete = ctx->complete || ends;
+    ctx->given_up = ctx->given_up || gives_up(r, in);
     if (ctx->reading_reply) {
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
@@ -195,11 +214,14 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     if (edit) {
         edit->passed_on();
     }
-    if (rc == NGX_ERROR || !ctx->to_cut || ctx->is_cut || !ctx->usage.at_event_border()) {
-        return rc;
+    if (rc != NGX_ERROR && ctx->to_cut && !ctx->is_cut && ctx->usage.at_event_border()) {
+        ngx_chain_t* last_words = cut_stream(r, *ctx);
+        return last_words ? next_body_filter(r, last_words) : NGX_ERROR;
     }
-    ngx_chain_t* last_words = cut_stream(r, *ctx);
-    return last_words ? next_body_filter(r, last_words) : NGX_ERROR;
+    if (rc == NGX_OK && is_over(r, *ctx)) {
+        settle(r);
+    }
+    return rc;
 }
 
 } // namespace

@@ -51,9 +51,15 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     return ctx.reading_reply && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;
 }
 
-void settle(void* data)
+void settle_what_is_left(void* request)
 {
-    auto* r = static_cast<ngx_http_request_t*>(data);
+    settle(static_cast<ngx_http_request_t*>(request));
+}
+
+} // namespace
+
+void settle(ngx_http_request_t* r)
+{
     request_ctx* ctx = find_request(r);
     if (!ctx || !ctx->held) {
         return;
@@ -62,14 +68,13 @@ void settle(void* data)
     ctx->zone->state->prefetch(*ctx->held);
     account(r, *ctx);
     ctx->ended = outcome_of(r, *ctx);
+    ctx->ended_ms = elapsed_ms(r);
     learn_from(r, *ctx);
 
     zone_session session(*ctx->zone);
     session->settle(*ctx->held, ctx->used, time_of_event());
     ctx->held = nullptr;
 }
-
-} // namespace
 
 request_ctx* find_lost_request(ngx_http_request_t* r)
 {
@@ -114,7 +119,7 @@ bool settle_at_end(ngx_http_request_t* r)
     if (!cleanup) {
         return false;
     }
-    cleanup->handler = settle;
+    cleanup->handler = settle_what_is_left;
     cleanup->data = r->main;
     return true;
 }

@@ -23,6 +23,7 @@ struct request_ctx {
     lease* held = nullptr; // from admission to settlement
     bool reading_reply = false;
     bool complete = false; // the end of the reply passed
+    bool given_up = false; // it will not come
     bool drains = false;   // the client has left, and the upstream is read to its end
     bool watched = false;  // limits of tokens want to see how long the stream gets
     bool to_cut = false;   // a hard limit ends the stream, as soon as an event is whole
@@ -31,6 +32,7 @@ struct request_ctx {
     usage_source source = usage_source::none;
     reply_edit_state edit;
     ngx_msec_int_t first_content_ms = -1; // since the request began
+    ngx_msec_int_t ended_ms = 0;          // likewise: when it was settled
     uint64_t granted = 0;                 // tokens that the lease holds, weighted
 
     // A request's body is read before its reply: one room serves both.
@@ -92,6 +94,10 @@ inline request_ctx* find_request(ngx_http_request_t* r)
 
 // The same, made if there is none; nullptr if there is no memory.
 request_ctx* find_or_make_request(ngx_http_request_t* r);
+
+// Ends the lease that the request holds, if it does, and charges what was used. To be called when no more of
+// the reply is to come.
+void settle(ngx_http_request_t* r);
 
 // Lets the end of the request, however it comes, settle the lease that its context then holds. False if there
 // is no memory.

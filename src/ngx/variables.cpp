@@ -136,7 +136,7 @@ ngx_int_t say_speed(ngx_http_request_t* r, value* v, const request_ctx& ctx)
     bool counted = is_over(ctx) && ctx.reading_reply && ctx.first_content_ms >= 0
                    && ctx.usage.form() != reply_form::json && ctx.usage.known()
                    && (ctx.source != usage_source::estimated || ctx.usage.final());
-    ngx_msec_int_t ms = counted ? elapsed_ms(r->main) - ctx.first_content_ms : 0;
+    ngx_msec_int_t ms = counted ? ctx.ended_ms - ctx.first_content_ms : 0;
     if (ms <= 0) {
         return say_nothing(v);
     }
