@@ -221,6 +221,37 @@ case 'a part of a chunk does not wait for the rest' => sub {
     }
 };
 
+# As much as a client without the gateway sees.
+case 'a part of a chunk is not lost where the upstream breaks off' => sub {
+    my $chunk = chunk('a' x 100, usage => '"usage":null');
+    my $usage = index $chunk, ',"usage"';
+    for ([ 'in text', 100 ], [ 'before usage', $usage ], [ 'in usage', $usage + 12 ], [ 'at its last line feed', length($chunk) - 1 ]) {
+        my ($name, $size) = @$_;
+        for my $where ($path, "/buffered$path") {
+            my ($c, $id) = ask($where);
+            my $u = $up->take;
+            $u->head;
+            # Chunks that look alike are passed over as soon as some have come.
+            my $before = '';
+            for (1 .. 5) {
+                $u->piece($chunk);
+                $before .= $chunk =~ s/,"usage":null//r;
+                $c->wait_body(length $before);
+            }
+            $u->piece(substr $chunk, 0, $size);
+            $u->close;
+            my $r = $c->response;
+            ok(!$r->{complete}, "$name, $where: the cut is passed on");
+            my $part = substr $chunk, 0, $size;
+            $part =~ s/,"usage":null//;
+            $part = substr $part, 0, $usage if $name eq 'in usage';
+            is($r->{body}, $before . $part, 'after all that came');
+            $c->close;
+            is($t->log_line($id)->{outcome}, 'upstream_error', 'outcome');
+        }
+    }
+};
+
 case 'HTTP/2, many at once' => sub {
     my ($all, $rest) = stream_of(200);
     my $h = $t->client_h2(2);

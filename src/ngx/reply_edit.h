@@ -30,8 +30,9 @@ public:
     }
 
     // Feeds the reader with the chain and makes of it the one that goes out, which may be empty. Bytes are
-    // moved within the chain's own buffers. False if there is no memory.
-    bool run(ngx_chain_t* in, ngx_chain_t*& out);
+    // moved within the chain's own buffers. `given_up`: it is the last chain, though without the reply's end.
+    // False if there is no memory.
+    bool run(ngx_chain_t* in, bool given_up, ngx_chain_t*& out);
     // The reply's end was in it.
     bool ended() const { return ended_; }
     // To be called when the chain has been passed on, or will not be: takes back what was sent. nginx goes

@@ -140,7 +140,7 @@ bool read_reply(request_ctx& ctx, ngx_chain_t* in)
     return ends;
 }
 
-// nginx has lost its upstream in the middle of the reply: it flushes what it has, without an end.
+// nginx has lost its upstream in the middle of the reply: it flushes what it has, once, without an end.
 bool gives_up(ngx_http_request_t* r, ngx_chain_t* in)
 {
     return in && !in->next && ngx_buf_special(in->buf) && in->buf->flush && !in->buf->last_buf && r->upstream
@@ -184,12 +184,14 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     if (ctx->is_cut) {
         in = ends_of(r, in);
     }
+    const bool given_up_now = gives_up(r, in);
+    ctx->given_up = ctx->given_up || given_up_now;
     bool ends;
     ngx_chain_t* out = in;
     std::optional<reply_edit> edit;
     if (ctx->edit.edits) {
         edit.emplace(r, ctx->usage, ctx->edit);
-        if (!edit->run(in, out)) {
+        if (!edit->run(in, given_up_now, out)) {
             edit->passed_on();
             return NGX_ERROR;
         }
@@ -198,7 +200,6 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         ends = ctx->reading_reply ? read_reply(*ctx, in) : has_end(in);
     }
     ctx->complete = ctx->complete || ends;
-    ctx->given_up = ctx->given_up || gives_up(r, in);
     if (ctx->reading_reply) {
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
