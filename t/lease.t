@@ -283,8 +283,8 @@ sub stays {
         my $c      = $t->client;
         $c->{id} = $t->new_id;
         my $send = sub {
-            my ($uri, %o) = @_;
-            $c->request(POST => $uri, headers => [ @key, Connection => 'close' ], body => chat_request(stream => \1), id => $c->{id}, %o);
+            my ($uri) = @_;
+            $c->request(POST => $uri, headers => [ @key, Connection => 'close' ], body => chat_request(stream => \1), id => $c->{id});
         };
         $code->($c, $send);
         $t->wait_idle;

@@ -87,6 +87,14 @@ write_http_part() {
 
 write_location_part() {
     case $1 in
+        plain-headers)
+            local what
+            for what in requests tokens; do
+                echo "add_header x-ratelimit-limit-$what 1000001;"
+                echo "add_header x-ratelimit-remaining-$what 1000000;"
+                echo "add_header x-ratelimit-reset-$what 1ms;"
+            done
+            ;;
         map*)
             echo 'if ($bench_user = "") { return 401; }'
             local scope

@@ -30,7 +30,7 @@ measure() {
 
 start_contenders() {
     local name
-    for name in plain plain4k map map-limits $llm $llm_limits $llm_final $llm_continuous; do
+    for name in plain plain4k plain-headers map map-limits $llm $llm_limits $llm_final $llm_continuous; do
         [ -z "${port_of[$name]:-}" ] || continue
         next_port=$((next_port + 1))
         write_conf "$name" "$name" "$next_port" "$tmp/keys10.json" 64m
@@ -45,7 +45,7 @@ scenario_json() {
 
 scenario_limits() {
     start_contenders
-    measure limits turns "plain map map-limits $llm_limits" path=$json_path connections=32 requests=400 rounds="$json_rounds"
+    measure limits turns "plain plain-headers map map-limits $llm_limits" path=$json_path connections=32 requests=400 rounds="$json_rounds"
 }
 
 scenario_paced() {

@@ -256,7 +256,6 @@ ngx_int_t decide_at_once(ngx_http_request_t* r, request_ctx& ctx, const key_sour
     key_names names;
     admission_request request = describe(r, ctx, source, now_of_both_clocks());
     admission_result result;
-    ctx.limited = !request.rules.empty();
     source.zone->state->prepare(request);
     {
         zone_session session(*source.zone);
@@ -264,7 +263,6 @@ ngx_int_t decide_at_once(ngx_http_request_t* r, request_ctx& ctx, const key_sour
         result = session->check_and_admit(request, ctx.size, key);
         if (key) {
             names.copy(*key);
-            ctx.limited = ctx.limited || key->policy->limited;
         }
     }
     if (is_about_key(result.said, result.refused_by)) {

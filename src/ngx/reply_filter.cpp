@@ -149,7 +149,7 @@ bool gives_up(ngx_http_request_t* r, ngx_chain_t* in)
 
 // All of the reply that there will ever be has gone out. The request may last longer: nginx waits for clients
 // that keep a connection which it has closed (lingering_close), and for mirrors.
-bool is_over(ngx_http_request_t* r, const request_ctx& ctx)
+bool has_gone_out(ngx_http_request_t* r, const request_ctx& ctx)
 {
     return (ctx.complete || ctx.given_up) && !r->out && !r->buffered && !r->connection->buffered;
 }
@@ -169,7 +169,7 @@ ngx_int_t header_filter(ngx_http_request_t* r)
     ngx_int_t rc = next_header_filter(r);
     // No body follows, so that body_filter() will not see an end (HEAD, 204, 304).
     ctx->complete = r->header_only;
-    if (ctx->complete && rc == NGX_OK && is_over(r, *ctx)) {
+    if (ctx->complete && rc == NGX_OK && has_gone_out(r, *ctx)) {
         settle(r);
     }
     return rc;
@@ -219,7 +219,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         ngx_chain_t* last_words = cut_stream(r, *ctx);
         return last_words ? next_body_filter(r, last_words) : NGX_ERROR;
     }
-    if (rc == NGX_OK && is_over(r, *ctx)) {
+    if (rc == NGX_OK && has_gone_out(r, *ctx)) {
         settle(r);
     }
     return rc;

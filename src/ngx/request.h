@@ -64,7 +64,7 @@ struct request_ctx {
     // What is asked.
     bool body_read = false; // `fault` is the verdict on the body, if there is one
     bool has_body = false;
-    bool limited = false; // its key or its location has limits
+    bool limited = false; // its key or its location has limits; set where the key is checked by itself
     bool coded = false;   // the upstream's reply is compressed, so that nothing of it can be read
     bool reading_body = false;
     bool unread_form = false; // multipart/form-data: nothing of it is known
