@@ -129,6 +129,15 @@ my @bad = (
     [ 'an error page twice',      qr/is duplicate/,                  '', '', 'llm_error; llm_error;' ],
     [ 'an error page beside status', qr/"llm_error" can not stand beside "llm_status"/, $zone, '', 'llm_status; llm_error;' ],
     [ 'status beside an error page', qr/"llm_status" can not stand beside "llm_error"/, $zone, '', 'llm_error; llm_status;' ],
+    (map {
+        my $d = $_;
+        my $why = qr/"$d" can not stand beside another directive that answers/;
+        map { [ "$d: $_", $why, $zone, '', $_ ] } "$d; proxy_pass http://127.0.0.1:1;", "proxy_pass http://127.0.0.1:1; $d;", "$d; stub_status;",
+            "location /nosuch/ { $d; fastcgi_pass 127.0.0.1:1; }"
+    } qw(llm_error llm_status llm_metrics)),
+    (map { my $d = $_; [ "$d in if", qr/not allowed here/, $zone, '', "if (\$args) { $d; }" ], [ "$d in limit_except", qr/not allowed here/, $zone, '', "limit_except GET { $d; }" ] }
+        qw(llm_error llm_status llm_metrics)),
+    [ 'keys in limit_except',     qr/not allowed here/,              $zone, '', 'limit_except GET { llm_api_keys off; }' ],
     [ 'keys in if',               qr/not allowed here/,              $zone, '', "if (\$args) { $keys }" ],
     [ 'a variable of ours set',   qr/duplicate/,                     $zone, '', 'set $llm_key x;' ],
 );

@@ -11,6 +11,7 @@
 //   location has its say
 
 #include "clock.h"
+#include "error_page.h"
 #include "owner.h"
 #include "request.h"
 #include "scope_names.h"
@@ -312,8 +313,16 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
 
 ngx_int_t access_handler(ngx_http_request_t* r)
 {
+    if (r != r->main) {
+        return NGX_DECLINED;
+    }
+    // It needs no key, and is all that its location does without one: a `mirror` that is inherited would take
+    // the request to an upstream.
+    if (is_error_page(r)) {
+        return answer_error(r);
+    }
     const key_source* source = location_conf_of(r)->keys;
-    if (!source || r != r->main) {
+    if (!source) {
         return NGX_DECLINED;
     }
 

@@ -223,6 +223,22 @@ char* set_usage_inject(ngx_conf_t* cf, ngx_command_t*, void* conf)
     return NGX_CONF_OK;
 }
 
+ngx_http_core_loc_conf_t* core_conf_of(ngx_conf_t* cf)
+{
+    return static_cast<ngx_http_core_loc_conf_t*>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+}
+
+// One of them would never answer, and nginx would not say so.
+char* refuse_second_answer(ngx_conf_t* cf, const location_conf& conf)
+{
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"%V\" can not stand beside another directive that answers, such as \"proxy_pass\", "
+                       "in one location",
+                       &conf.content->name);
+    return conf_error();
+}
+
 char* set_status(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
 {
     return set_content(cf, directive, *static_cast<location_conf*>(conf), status_handler);
@@ -289,8 +305,11 @@ char* set_content(ngx_conf_t* cf, const ngx_command_t* directive, location_conf&
         return conf_error();
     }
     conf.content = directive;
-    auto* core =
-        static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    conf.handler = handler;
+    ngx_http_core_loc_conf_t* core = core_conf_of(cf);
+    if (core->handler) {
+        return refuse_second_answer(cf, conf);
+    }
     core->handler = handler;
     return NGX_CONF_OK;
 }
@@ -320,10 +339,13 @@ void* create_location_conf(ngx_conf_t* cf)
     return conf;
 }
 
-char* merge_location_conf(ngx_conf_t*, void* parent, void* child)
+char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
 {
     auto& from = *static_cast<location_conf*>(parent);
     auto& to = *static_cast<location_conf*>(child);
+    if (to.content && core_conf_of(cf)->handler != to.handler) {
+        return refuse_second_answer(cf, to);
+    }
     if (to.keys == NGX_CONF_UNSET_PTR) {
         to.keys = from.keys == NGX_CONF_UNSET_PTR ? nullptr : from.keys;
     }
@@ -336,10 +358,6 @@ char* merge_location_conf(ngx_conf_t*, void* parent, void* child)
     ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
     if (to.errors == errors_as::unset) {
         to.errors = from.errors;
-    }
-    // Nothing is let in there.
-    if (to.answers_errors) {
-        to.keys = nullptr;
     }
     return NGX_CONF_OK;
 }

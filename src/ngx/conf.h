@@ -27,8 +27,8 @@ struct location_conf {
     usage_weights* weights; // nullptr: each token counts as one
     ngx_uint_t inject;      // usage_inject
     errors_as errors;
-    bool answers_errors;          // it has llm_error
     const ngx_command_t* content; // the directive that answers here; nullptr: none of this module
+    ngx_http_handler_pt handler;  // its handler
 };
 
 extern ngx_command_t commands[];

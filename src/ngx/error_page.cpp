@@ -71,9 +71,18 @@ char* set_errors(ngx_conf_t* cf, ngx_command_t*, void* conf)
 
 char* set_error_page(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
 {
-    auto& lcf = *static_cast<location_conf*>(conf);
-    lcf.answers_errors = true;
-    return set_content(cf, directive, lcf, error_page_handler);
+    return set_content(cf, directive, *static_cast<location_conf*>(conf), error_page_handler);
+}
+
+bool is_error_page(ngx_http_request_t* r)
+{
+    return r->content_handler == error_page_handler;
+}
+
+ngx_int_t answer_error(ngx_http_request_t* r)
+{
+    ngx_http_finalize_request(r, error_page_handler(r));
+    return NGX_DONE;
 }
 
 } // namespace llm
