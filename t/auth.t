@@ -134,6 +134,7 @@ sub refused {
         is($r->{status},    $status, 'status');
         is($r->{contacted}, 0,       'the upstream is not contacted');
         is($r->{headers}{'content-type'}, 'application/json', 'content type');
+        is($r->{headers}{'x-should-retry'}, $status == 401 ? 'false' : undef, 'nobody tries a wrong key again');
         is($r->{headers}{'content-length'}, length $r->{body}, 'length') if ($o{method} // '') ne 'HEAD';
         my $challenge = $r->{headers}{'www-authenticate'};
         is($challenge, $reason eq 'no_key' ? 'Bearer' : undef, 'challenge') if $status == 401 && $reason eq 'no_key';
@@ -183,6 +184,8 @@ refused('Bearer and a space',    $no_key, [ Authorization => 'Bearer ' ]);
 refused('more than one word',    $no_key, [ Authorization => 'Bearer sk-alice sk-alice' ]);
 refused('empty x-api-key',       $no_key, [ 'x-api-key' => '' ]);
 refused('nobody\'s key',         $invalid, [ Authorization => 'Bearer sk-nobody' ]);
+refused('x-goog-api-key is none of ours', $no_key, [ 'x-goog-api-key' => 'sk-alice' ]);
+refused('nor in place of a wrong one', $invalid, [ 'x-goog-api-key' => 'sk-alice', 'api-key' => 'sk-nobody' ]);
 refused('nobody\'s x-api-key',   $invalid, [ 'x-api-key' => 'sk-nobody' ]);
 refused('a prefix of a key',     $invalid, [ Authorization => 'Bearer sk-alic' ]);
 refused('a key and more',        $invalid, [ Authorization => 'Bearer sk-alice2' ]);

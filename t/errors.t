@@ -80,6 +80,7 @@ my $t = LLM::Test->new(
         location /direct { llm_error; }
         location /uri/ { error_page 413 404 /direct; client_max_body_size 10; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /any/ { satisfy any; deny all; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /any-basic/ { satisfy any; auth_basic y; auth_basic_user_file %%DIR%%/passwords; proxy_pass http://127.0.0.1:%%PORT_1%%; }
     }
     server {
         listen 127.0.0.1:%%PORT_2%%;
@@ -100,6 +101,7 @@ my $t = LLM::Test->new(
         location = /file { }
         location /bare/ { error_page 418 /none; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /any/ { satisfy any; deny all; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /any-basic/ { satisfy any; auth_basic y; auth_basic_user_file %%DIR%%/passwords; proxy_pass http://127.0.0.1:%%PORT_1%%; }
     }
     server {
         listen 127.0.0.1:%%PORT_4%% http2;
@@ -180,7 +182,7 @@ my %said;
 $said{no_key} = in_each_shape('no key', 401, 'invalid_request_error', undef, 'authentication_error', sub { $t->fetch(GET => $_[0]) });
 $said{invalid_key} = in_each_shape('a wrong key', 401, 'invalid_request_error', 'invalid_api_key', 'authentication_error',
     asking('sk-nobody'));
-in_each_shape("the key $_", 401, 'invalid_request_error', 'invalid_api_key', 'authentication_error', asking("sk-$_"))
+$said{$_} = in_each_shape("the key $_", 401, 'invalid_request_error', 'invalid_api_key', 'authentication_error', asking("sk-$_"))
     for qw(locked old far);
 in_each_shape('another model', 404, 'invalid_request_error', 'model_not_found', 'not_found_error',
     asking('sk-models', ask => { model => 'a"b' }), qr/`a"b`/);
@@ -233,6 +235,7 @@ in_each_shape('wrong keys for long', 429, 'insufficient_quota', 'insufficient_qu
 case 'headers of refusals are the same in all shapes' => sub {
     for my $api (@apis) {
         is($said{no_key}{$api}{headers}{'www-authenticate'}, 'Bearer', "$api: WWW-Authenticate");
+        is($said{$_}{$api}{headers}{'x-should-retry'}, 'false', "$api: $_: no client tries it again") for qw(no_key invalid_key locked old far);
         my ($once, $rarely) = map { $said{"sk-$_"}{$api}{headers} } qw(once rarely);
         like($once->{'retry-after'}, qr/\A(?:[1-9]|[1-5]\d|60)\z/, "$api: Retry-After is from 1 to 60");
         ok(!exists $once->{'x-should-retry'}, "$api: a short wait");
@@ -306,11 +309,11 @@ case 'headers of errors' => sub {
         is($h{413}{'x-should-retry'}, 'false', "$api: 413 is not to be repeated");
         ok(!exists $h{413}{'retry-after'}, "$api: nor later");
         for (502, 503, 504) {
-            like($h{$_}{'retry-after'}, qr/\A[1-5]\z/, "$api: $_ has Retry-After");
-            is($h{$_}{'retry-after-ms'}, 1000 * $h{$_}{'retry-after'}, "$api: in milliseconds too");
+            ok(!exists $h{$_}{'retry-after'} && !exists $h{$_}{'retry-after-ms'}, "$api: $_ leaves it to the client when to try again");
             ok(!exists $h{$_}{'x-should-retry'}, "$api: and may be repeated");
         }
         ok(!exists $h{404}{'retry-after'}, "$api: 404 does not");
+        is($h{401}{'x-should-retry'}, 'false', "$api: 401 is not to be repeated");
         is($h{401}{'www-authenticate'}, 'Basic realm="x"', "$api: another module's challenge stays as it is");
     }
 };
@@ -420,6 +423,7 @@ in_each_shape('llm_errors nginx, with llm_error: a body', 400, 'invalid_request_
 case 'llm_errors nginx: headers' => sub {
     for my $api (@apis) {
         is($said{through}{$api}{headers}{'www-authenticate'}, 'Bearer', "$api: WWW-Authenticate, once");
+        is($said{through}{$api}{headers}{'x-should-retry'}, 'false', "$api: x-should-retry, once");
         is($said{429}{$api}{headers}{'x-should-retry'}, 'false', "$api: x-should-retry, once");
     }
     my $r = $t->fetch(GET => '/plain/x', port => 2);
@@ -443,6 +447,7 @@ case 'llm_errors nginx: an error page that needs a key' => sub {
     my $r = $t->fetch(GET => '/closed/x', port => 2);
     is($r->{status}, 401, 'is refused too');
     is($r->{headers}{'www-authenticate'}, 'Bearer', 'each header once');
+    is($r->{headers}{'x-should-retry'}, 'false', 'x-should-retry too');
 };
 
 for my $port (0, 2) {
@@ -451,6 +456,11 @@ for my $port (0, 2) {
         my $r = $t->fetch(GET => '/any/v1/messages', port => $port);
         error_of($r, 'anthropic', 401);
         is($r->{headers}{'www-authenticate'}, 'Bearer', 'with WWW-Authenticate');
+        is($r->{headers}{'x-should-retry'}, 'false', 'and x-should-retry, once');
+        $r = $t->fetch(GET => '/any-basic/x', port => $port);
+        error_of($r, 'openai', 401);
+        is($r->{headers}{'www-authenticate'}, 'Basic realm="y"', "with the other module's challenge");
+        is($r->{headers}{'x-should-retry'}, 'false', 'and x-should-retry, once');
     };
 }
 

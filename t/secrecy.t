@@ -16,9 +16,9 @@ my $t = LLM::Test->new(
 %%HTTP_BEGIN%%
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
-    log_format headers '$http_x_test|$remote_user|$http_authorization|$http_x_api_key|$http_api_key|$request';
-    log_format mapped '$http_x_test|$seen_by_map|$http_authorization|$http_x_api_key|$http_api_key|$remote_user';
-    map $http_authorization$http_x_api_key$http_api_key $seen_by_map { default yes; "" no; }
+    log_format headers '$http_x_test|$remote_user|$http_authorization|$http_x_api_key|$http_api_key$http_x_goog_api_key|$request';
+    log_format mapped '$http_x_test|$seen_by_map|$http_authorization|$http_x_api_key|$http_api_key$http_x_goog_api_key|$remote_user';
+    map $http_authorization$http_x_api_key$http_api_key$http_x_goog_api_key $seen_by_map { default yes; "" no; }
 
     server {
         listen 127.0.0.1:%%PORT_0%%;
@@ -33,6 +33,7 @@ my $t = LLM::Test->new(
             if ($http_authorization) { set $a 1; }
             if ($http_x_api_key) { set $a 2; }
             if ($http_api_key) { set $a 3; }
+            if ($http_x_goog_api_key) { set $a 5; }
             if ($remote_user) { set $a 4; }
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
@@ -43,7 +44,7 @@ my $t = LLM::Test->new(
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
         location /header {
-            proxy_set_header X-Copy "$http_authorization$http_x_api_key$http_api_key";
+            proxy_set_header X-Copy "$http_authorization$http_x_api_key$http_api_key$http_x_goog_api_key";
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
         location /down { proxy_pass http://127.0.0.1:%%PORT_4%%; }
@@ -79,6 +80,7 @@ my @forms = (
     [ 'the same key twice'    => [ Authorization => 'Bearer sk-secret-alice', 'x-api-key' => 'sk-secret-alice' ] ],
     [ 'three times'           => [ map { $_ => 'sk-secret-alice' } qw(api-key x-api-key Authorization) ] ],
     [ 'behind many headers'   => [ (map { ("X-H$_" => $_) } 1 .. 70), Authorization => 'Bearer sk-secret-alice' ] ],
+    [ 'one for Google beside it' => [ 'api-key' => 'sk-secret-alice', 'X-Goog-Api-Key' => 'sk-secret-alice', 'x-goog-api-key' => 'sk-secret-google' ] ],
     [ 'two x-api-key headers' => [ 'x-api-key' => 'sk-secret-alice', 'x-api-key' => 'sk-secret-alice' ] ],
 );
 
@@ -100,7 +102,7 @@ for my $uri (qw(/ /if /map /header /jump /fallback /mirrored)) {
             my @heads = seen_upstream($before);
             is(scalar @heads, $uri eq '/mirrored' ? 2 : 1, 'requests at the upstream');
             unlike("@heads", qr/sk-secret/, 'without the key');
-            unlike("@heads", qr/^(?:authorization|x-api-key|api-key):/mi, 'and without its header');
+            unlike("@heads", qr/^(?:authorization|x-api-key|api-key|x-goog-api-key):/mi, 'and without its header');
             like($_, qr/^X-Kept: kept$/m, 'other headers are there') for @heads;
             is($t->log_line($r->{id})->{key}, 'alice', 'it was this key');
         };
@@ -109,12 +111,12 @@ for my $uri (qw(/ /if /map /header /jump /fallback /mirrored)) {
 
 case 'HTTP/2' => sub {
     my $h = $t->client_h2(2);
-    for (grep { $_->[0] !~ /-KEY/ } @forms) {
+    for (grep { $_->[0] !~ /-KEY|Google/ } @forms) {
         my ($form, $headers) = @$_;
         my $before = $upstream->count;
         my $s = $h->request(POST => '/h2', headers => $headers, body => chat_request(), id => $t->new_id);
         is($h->response($s)->{status}, 200, "$form: let in");
-        unlike(join(' ', seen_upstream($before)), qr/sk-secret|^(?:authorization|x-api-key|api-key):/mi, "$form: without the key");
+        unlike(join(' ', seen_upstream($before)), qr/sk-secret|^(?:authorization|x-api-key|api-key|x-goog-api-key):/mi, "$form: without the key");
     }
     $h->close;
 };
@@ -154,7 +156,7 @@ case 'refused and failed requests' => sub {
 
 case 'logs' => sub {
     like($t->read_file('headers.log'), qr/^r\d+\|no\|/m, 'a map sees no key either');
-    like($t->read_file('headers.log'), qr/^r\d+\|-\|-\|-\|-\|POST \/request-log/m, 'nor does the log of a request that nginx refuses itself');
+    like($t->read_file('headers.log'), qr/^r\d+\|-\|-\|-\|--\|POST \/request-log/m, 'nor does the log of a request that nginx refuses itself');
     unlike($t->read_file('headers.log'), qr/sk-secret/, 'no key in an access log that prints the headers');
     unlike($t->read_file('access.log'),  qr/sk-secret/, 'nor in the other');
     unlike($t->read_file('error.log'),   qr/sk-secret/, 'nor in the error log');

@@ -10,16 +10,19 @@ namespace {
 
 // Statuses, types and codes are those of OpenAI's API where it has the case, since SDKs branch on them.
 // Messages of 401 do not repeat the key, and nothing here has a word that makes a client take a short refusal
-// for a spent quota.
+// for a spent quota. Agents try a wrong key for minutes if nothing tells them to give up. Where it is not
+// known when to try again nothing is said of it: clients then wait longer each time.
 constexpr refusal_answer answers[] = {
     {200, "", "", "", "", false, 0},
     {401, "no_key", "invalid_request_error", "",
-     "You didn't provide an API key. Send it as \\\"Authorization: Bearer YOUR_KEY\\\".", true, 0},
-    {401, "invalid_key", "invalid_request_error", "invalid_api_key", "Incorrect API key provided.", true, 0},
-    {401, "disabled", "invalid_request_error", "invalid_api_key", "This API key has been disabled.", true, 0},
-    {401, "expired", "invalid_request_error", "invalid_api_key", "This API key has expired.", true, 0},
+     "You didn't provide an API key. Send it as \\\"Authorization: Bearer YOUR_KEY\\\".", true, 0, true},
+    {401, "invalid_key", "invalid_request_error", "invalid_api_key", "Incorrect API key provided.", true, 0,
+     true},
+    {401, "disabled", "invalid_request_error", "invalid_api_key", "This API key has been disabled.", true, 0,
+     true},
+    {401, "expired", "invalid_request_error", "invalid_api_key", "This API key has expired.", true, 0, true},
     {401, "network", "invalid_request_error", "invalid_api_key",
-     "This API key may not be used from your network address.", true, 0},
+     "This API key may not be used from your network address.", true, 0, true},
     {404, "model", "invalid_request_error", "model_not_found",
      "The model `%` does not exist or you do not have access to it.", false, 0},
     {404, "model", "invalid_request_error", "model_not_found",
@@ -43,10 +46,9 @@ constexpr refusal_answer answers[] = {
      false, 0},
     {429, "failures", "insufficient_quota", "insufficient_quota",
      "Too many wrong API keys from your address: %.", false, 0, true},
-    {503, "zone_full", "server_error", "",
-     "The gateway has no room for another request. Please try again in 1s.", false, 1},
-    {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again in 1s.",
-     false, 1},
+    {503, "zone_full", "server_error", "", "The gateway has no room for another request. Please try again.",
+     false, 0},
+    {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again.", false, 0},
     {500, "internal", "server_error", "", "The gateway could not handle this request.", false, 0},
 };
 

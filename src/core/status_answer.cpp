@@ -8,7 +8,7 @@ namespace {
 // quota. Clients repeat 408, 409, 429 and all from 500 on; some repeat 413 as well, which never helps.
 constexpr refusal_answer answers[] = {
     {400, "", "invalid_request_error", "", "The request can not be read.", false, 0},
-    {401, "", "invalid_request_error", "", "This request needs credentials.", true, 0},
+    {401, "", "invalid_request_error", "", "This request needs credentials.", true, 0, true},
     {403, "", "invalid_request_error", "", "This request is not allowed.", false, 0},
     {404, "", "invalid_request_error", "", "There is no such path here.", false, 0},
     {405, "", "invalid_request_error", "", "This method is not allowed here.", false, 0},
@@ -19,9 +19,9 @@ constexpr refusal_answer answers[] = {
     {429, "", "requests", "rate_limit_exceeded", "Rate limit reached for requests. Please try again in 1s.",
      false, 1},
     {500, "", "server_error", "", "The gateway could not handle this request.", false, 0},
-    {502, "", "server_error", "", "The model server can not be reached, or gave no valid answer.", false, 2},
-    {503, "", "server_error", "", "The service is not available at the moment.", false, 2},
-    {504, "", "server_error", "", "The model server did not answer in time.", false, 5},
+    {502, "", "server_error", "", "The model server can not be reached, or gave no valid answer.", false, 0},
+    {503, "", "server_error", "", "The service is not available at the moment.", false, 0},
+    {504, "", "server_error", "", "The model server did not answer in time.", false, 0},
 };
 
 // What nginx has in place of 400 until it answers.

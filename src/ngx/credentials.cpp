@@ -10,7 +10,9 @@ namespace llm {
 
 namespace {
 
-enum source { authorization, x_api_key, api_key, none };
+// In their order: who asks is said by the first that has a key. From `not_ours` on a header is only taken
+// out.
+enum source { authorization, x_api_key, api_key, not_ours, x_goog_api_key = not_ours, none };
 
 source source_of(const ngx_table_elt_t& header)
 {
@@ -18,6 +20,8 @@ source source_of(const ngx_table_elt_t& header)
     switch (name.size()) {
     case 13:
         return name == "authorization" ? authorization : none;
+    case 14:
+        return name == "x-goog-api-key" ? x_goog_api_key : none;
     case 9:
         return name == "x-api-key" ? x_api_key : none;
     case 7:
@@ -99,7 +103,8 @@ void hide(ngx_table_elt_t& header)
 } // namespace
 
 // Every header that may carry a key is taken out, whichever counts: Authorization before x-api-key before
-// api-key. What is not a key (Authorization: Basic) stays. False if the digest could not be made.
+// api-key. x-goog-api-key does not count, yet has no business upstream either. What is not a key
+// (Authorization: Basic) stays. False if the digest could not be made.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 {
     std::string_view keys[none] = {};
@@ -121,19 +126,19 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
         hide(header);
     });
 
-    for (std::string_view key : keys) {
-        if (!key.empty()) {
+    for (int from = authorization; from < not_ours; from++) {
+        if (!keys[from].empty()) {
             ctx.has_key = true;
-            return sha256(key, ctx.key);
+            return sha256(keys[from], ctx.key);
         }
     }
     return true;
 }
 
-// $http_authorization, $http_x_api_key and $http_api_key, which `data` is the name of without $http_, in
-// lower case. Where keys are in force they do not show what may be one, at whatever time they are asked:
-// take_credential() comes too late for a request that ends before the access phase, and for a value that was
-// asked for before it.
+// $http_authorization, $http_x_api_key, $http_api_key and $http_x_goog_api_key, which `data` is the name of
+// without $http_, in lower case. Where keys are in force they do not show what may be one, at whatever time
+// they are asked: take_credential() comes too late for a request that ends before the access phase, and for a
+// value that was asked for before it.
 ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data)
 {
     const auto& name = *reinterpret_cast<const std::string_view*>(data);

@@ -16,8 +16,11 @@ namespace {
 ngx_int_t send_refusal(ngx_http_request_t* r, const request_ctx& ctx)
 {
     const refusal_answer& answer = answer_of(ctx.refused);
-    if (answer.authenticate && !r->headers_out.www_authenticate && !ask_for_key(r)) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (answer.authenticate) {
+        drop_refusal_headers(r);
+        if ((!r->headers_out.www_authenticate && !ask_for_key(r)) || !add_retry_headers(r, answer, 0)) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
     return send_error(r, answer, view(ctx.refused_detail));
 }

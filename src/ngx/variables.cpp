@@ -236,6 +236,7 @@ const key_header key_headers[] = {
     {ngx_string("http_authorization"), "authorization"},
     {ngx_string("http_x_api_key"), "x-api-key"},
     {ngx_string("http_api_key"), "api-key"},
+    {ngx_string("http_x_goog_api_key"), "x-goog-api-key"},
 };
 
 } // namespace

@@ -133,6 +133,10 @@ describe('errors', { concurrency: true }, () => {
                     if (library === anthropic) {
                         assert.match(error.requestID, /^[0-9a-f]{32}$/);
                     }
+                    if (library !== ollama) {
+                        assert.equal(error.headers.get('x-should-retry'), [401, 413].includes(status) ? 'false' : null);
+                        assert.equal(error.headers.get('retry-after'), null);
+                    }
                     const attempts = repeated ? library.attempts : 1;
                     assert.equal((await gateway.logged(id, attempts)).length, attempts);
                 });

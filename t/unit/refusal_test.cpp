@@ -216,6 +216,20 @@ TEST(refusal, every_event_is_one_line_of_json_in_each_form)
     }
 }
 
+TEST(refusal, nobody_tries_a_wrong_key_again)
+{
+    for (refusal why : all_refusals()) {
+        const refusal_answer& answer = answer_of(why);
+        if (answer.status == 401) {
+            EXPECT_TRUE(answer.give_up) << answer.message;
+        }
+        if (answer.status >= 500) {
+            EXPECT_FALSE(answer.give_up) << answer.message;
+            EXPECT_EQ(answer.retry_after, 0) << answer.message;
+        }
+    }
+}
+
 TEST(status_answer, each_status_has_one_in_each_shape)
 {
     for (unsigned status = 400; status < 600; status++) {
@@ -237,10 +251,11 @@ TEST(status_answer, each_status_has_one_in_each_shape)
 TEST(status_answer, what_clients_do_next)
 {
     for (unsigned status : {502u, 503u, 504u}) {
-        EXPECT_GE(answer_of_status(status).retry_after, 1) << status;
-        EXPECT_LE(answer_of_status(status).retry_after, 5) << status;
+        // A client's own waits grow.
+        EXPECT_EQ(answer_of_status(status).retry_after, 0) << status;
         EXPECT_FALSE(answer_of_status(status).give_up) << status;
     }
+    EXPECT_TRUE(answer_of_status(401).give_up);
     EXPECT_TRUE(answer_of_status(413).give_up);
     EXPECT_EQ(answer_of_status(413).code, "request_too_large");
     EXPECT_EQ(answer_of_status(404).retry_after, 0);
