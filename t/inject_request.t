@@ -13,7 +13,7 @@ my $t = LLM::Test->new(
     status => [ 0, '/status' ],
     files  => {
         'keys.json'  => key_file([ { name => 'alice', secret => 'sk-alice' }, { name => 'picky', secret => 'sk-picky', models => ['good'] } ]),
-        'other.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]),
+        'other.json' => key_file([ { name => 'alice', secret => 'sk-alice' }, { name => 'picky', secret => 'sk-picky' } ]),
     },
     conf => <<'EOF');
 %%HTTP_BEGIN%%
@@ -41,6 +41,13 @@ my $t = LLM::Test->new(
             location /off/but { llm_usage_inject continuous; proxy_pass http://127.0.0.1:%%PORT_1%%; }
             location /off/still { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         }
+        location /then {
+            llm_usage_inject off;
+            llm_errors nginx;
+            error_page 404 = @second-keys;
+            proxy_pass http://127.0.0.1:%%PORT_1%%;
+        }
+        location @second-keys { llm_api_keys %%DIR%%/other.json; llm_usage_inject final; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /open { llm_api_keys off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /seen {
             proxy_set_header X-Length $content_length;
@@ -102,7 +109,7 @@ sub send_h1 {
     my ($body, %o) = @_;
 
     my $way     = $o{way} // 'at once';
-    my @headers = ($o{no_key} ? () : $t->bearer($o{key} // 'sk-alice'), @json, @{ $o{headers} // [] });
+    my @headers = ($o{no_key} ? () : $t->bearer($o{key} // 'sk-alice'), $o{type} ? () : @json, @{ $o{headers} // [] });
     my @pieces  = $way =~ /bytes/ ? split(//, $body) : $body =~ /(.{1,4000})/gs;
     @pieces = (substr($body, 0, $o{cut}), substr($body, $o{cut}, 200), substr $body, $o{cut} + 200) if $o{cut};
     my $c       = $t->client($o{port});
@@ -175,10 +182,29 @@ sub forwarded_ok {
     return;
 }
 
+# A stream that could not be counted reaches nobody.
+sub refused_ok {
+    my ($name, $send, $body, %o) = @_;
+
+    my $why    = delete $o{why} // qr/"\w+\\" is neither true nor false/;
+    my $before = $upstream->count;
+    my $id     = $t->new_id;
+    my $r      = $send->($body, uri => $chat, id => $id, %o);
+    is($r->{status}, 400, "$name: status");
+    is($upstream->count, $before, "$name: not forwarded");
+    my $error = eval { parsed($r->{body})->{error} } // {};
+    is($error->{type}, 'invalid_request_error', "$name: type");
+    like($r->{body}, $why, "$name: why");
+    my $log = $t->log_line($id);
+    is("$log->{outcome} $log->{refusal}", 'refused bad_request', "$name: log");
+    return;
+}
+
 # One body by one way.
 sub try_one {
     my ($name, $send, $body, $want, %o) = @_;
 
+    return refused_ok($name, $send, $body, %o) if $want eq 'refused';
     my $before = $upstream->count;
     my $id     = $t->new_id;
     my $r      = $send->($body, uri => $chat, id => $id, %o);
@@ -208,7 +234,7 @@ sub stream_options {
     );
     return map {
         my ($where, $body, $kept) = @$_;
-        my @wants = map { defined $_ ? qq($kept,"stream_options":$_}) : $body } $with_final, $with_continuous;
+        my @wants = map { !defined $_ ? $body : $_ eq 'refused' ? $_ : qq($kept,"stream_options":$_}) } $with_final, $with_continuous;
         [ "$what, $where", $body, @wants ];
     } @bodies;
 }
@@ -233,10 +259,12 @@ my @cases = (
     stream_options('running denied',        '{"include_usage":true,"continuous_usage_stats":false}', undef, "{$final,$running}"),
     stream_options('both denied',           '{"continuous_usage_stats":0,"include_usage":false}',
         '{"continuous_usage_stats":0,"include_usage":true}', "{$running,$final}"),
-    (map { stream_options("of another type: $_", $_, undef, undef) } '"x"', '[]', '1', 'true'),
-    stream_options('unclear',               '{"include_usage":"maybe"}',     undef, undef),
-    stream_options('too long',              '{"x":"' . 'x' x 200 . '"}',     undef, undef),
-    (map { [ "stream is $_", qq({"stream":$_}), qq({"stream":$_}), qq({"stream":$_}) ] } 'false', 'null', '0', '2', '"no"', '"maybe"', '[]'),
+    (map { my $x = '"x":"' . 'x' x $_ . '"';
+        stream_options("with a member of $_",   qq({$x}),                    "{$x,$final}", "{$x,$final,$running}"),
+        stream_options("before one of $_",      qq({"include_usage":0,$x}),  "{$final,$x}", "{$final,$x,$running}") } 153, 1000),
+    stream_options('much white space',      '{' . ' ' x 3000 . '}',          '{' . ' ' x 3000 . "$final}", '{' . ' ' x 3000 . "$final,$running}"),
+    stream_options('unclear running',       '{"continuous_usage_stats":2}',  qq({"continuous_usage_stats":2,$final}), 'refused'),
+    (map { [ "stream is $_", qq({"stream":$_}), qq({"stream":$_}), qq({"stream":$_}) ] } 'false', 'null', '0', '"no"'),
     (map { my $b = qq({"stream":$_); [ "stream is $_", "$b}", qq($b,"stream_options":{$final}}), qq($b,"stream_options":{$final,$running}}) ] }
         'true', '1', '"yes"', '"T"', '"on"', '"1"'),
     [ 'no stream', '{"model":"m"}', '{"model":"m"}', '{"model":"m"}' ],
@@ -246,7 +274,7 @@ my @cases = (
 case 'the expectations' => sub {
     for (@cases) {
         my ($name, $body, @wants) = @$_;
-        for my $want (grep { $_ ne $body } @wants) {
+        for my $want (grep { $_ ne $body && $_ ne 'refused' } @wants) {
             my ($was, $is) = (parsed($body), parsed($want));
             ok($is->{stream_options}{include_usage}, "$name: asks");
             is(() = $want =~ /"stream_options":[^"\\]*\{/g, 1, "$name: once") if $name !~ /absent/;
@@ -331,12 +359,108 @@ case 'paths' => sub {
     my $want = '{"model":"m","stream":true,"stream_options":{"include_usage":true}}';
     try_one($_, \&send_h1, $body, $want, uri => $_)
         for '/v1/chat/completions', '/v1/completions', '/v1/chat/completions?x=/y', '/x/openai/v1/chat/completions', '/v1/chat/%63ompletions',
-        '/final/v1/completions', '/rewritten';
+        '/final/v1/completions', '/rewritten', '/v1/completions/', '/v1/chat/completions//', '/V1/Chat/Completions', '/v1/chat/completions;x=1/',
+        '/v1/chat/x/../completions/.';
     try_one($_, \&send_h1, $body, $body, uri => $_)
-        for '/v1/messages', '/v1/responses', '/api/chat', '/api/generate', '/completion', '/generate', '/v1/completions/', '/v1/embeddings',
+        for '/v1/messages', '/v1/responses', '/api/chat', '/api/generate', '/completion', '/generate', '/v1/embeddings',
         '/', '/v1/chat/completions/batch', '/v1/x?y=/v1/completions', '/passed-on', "/off$chat", "/off/still$chat";
     try_one('/open', \&send_h1, $body, $body, uri => "/open$chat", no_key => 1);
     try_one('/off/but', \&send_h1, $body, $want =~ s/true\}\}/true,$running}}/r, uri => "/off/but$chat");
+};
+
+# What neither servers nor the gateway can tell the meaning of.
+my @doubtful = (
+    (map { my $o = $_; [ "options are $o", qq({"stream":true,"stream_options":$o}), qr/"stream_options\\" is not an object/ ] }
+        '"x"', '[]', '[{"include_usage":true}]', '1', 'true', 'false', '"{}"', '[' . '1,' x 2000 . '1]'),
+    (map { [ "usage is $_", qq({"stream":true,"stream_options":{"include_usage":$_}}), undef ] } '2', '"maybe"', '{}', '[true]'),
+    (map { [ "stream is $_", qq({"stream":$_}), undef ], [ "stream is $_, with options", qq({"stream":$_,"stream_options":null}), undef ] }
+        '2', '"maybe"', '[]', '{}', '-1', '"sure"'),
+    (map { [ "another case: $_", "{$_}", qr/another case/ ] } '"Stream":true', '"stream":true,"Stream_Options":{}', '"stream":false,"STREAM":true',
+        '"stream":true,"stream_options":{"Include_Usage":false}', '"stream":true,"stream_options":{"include_usage":true,"include_usagE":false}'),
+);
+
+for (@ways) {
+    my ($way_name, $send, $way, $prefix) = @$_;
+    case "$way_name: what is refused" => sub {
+        for (@doubtful) {
+            my ($name, $body, $why) = @$_;
+            refused_ok($name, $send, $body, why => $why, way => $way, uri => "$prefix$chat") if $way !~ /bytes/ || $name =~ /are \[\]|is "maybe"/;
+        }
+    };
+}
+
+case 'it is refused where it would be asked for, and to those who have a key' => sub {
+    for (grep { $_->[0] !~ /case/ } @doubtful) {
+        my ($name, $body, $why) = @$_;
+        try_one("$name: $_", \&send_h1, $body, $body, uri => $_) for "/off$chat", '/v1/embeddings', '/v1/responses', '/v1/messages';
+        try_one("$name: open", \&send_h1, $body, $body, uri => "/open$chat", no_key => 1);
+        refused_ok($name, \&send_h1, $body, why => $why, uri => "/off/but$chat");
+        is(send_h1($body, uri => $chat, key => 'sk-nobody')->{status}, 401, "$name: a wrong key");
+        is(send_h1($body =~ s/\A\{/{"model":"bad",/r, uri => $chat, key => 'sk-picky')->{status}, 400, "$name: another model");
+    }
+};
+
+case 'a body that was read where nothing is asked for' => sub {
+    my $start = '{"model":"bad","stream":true';
+    my $before = $upstream->count;
+    my $r      = send_h1(qq($start,"stream_options":[]}), uri => "/then$chat", key => 'sk-picky', id => $t->new_id);
+    is($r->{status}, 400, 'redirected: status');
+    is($upstream->count, $before, 'redirected: not forwarded');
+    try_one('redirected, without', \&send_h1, "$start}", qq($start,"stream_options":{$final}}), uri => "/then$chat", key => 'sk-picky');
+};
+
+my $letters = join '', map { sprintf '%07d', $_ } 0 .. 150_000;
+
+# An object of any size: kept whole, wherever nginx has it.
+for (grep { $_->[2] !~ /bytes/ } @ways) {
+    my ($way_name, $send, $way, $prefix) = @$_;
+    case "$way_name: a large object" => sub {
+        for my $size (900, 4096, 16_384, 70_000, 1_000_000) {
+            my $object = '{"include_usage":false,"x":"' . substr($letters, 0, $size) . '","y":[]}';
+            my $merged = $object =~ s/false/true/r;
+            for my $first (0, 1) {
+                my $member = qq("stream_options":$object);
+                my ($body, $want) = $first
+                    ? (qq({$member,"stream":true}\n), '{' . blank("$member,") . qq("stream":true,"stream_options":$merged}))
+                    : (qq({"stream":true,$member} \n), '{"stream":true' . blank(",$member") . qq(,"stream_options":$merged}));
+                try_one("$size bytes, " . ($first ? 'first' : 'last'), $send, $body, $want, way => $way, uri => "$prefix$chat");
+            }
+        }
+    };
+}
+
+case 'control characters in a path' => sub {
+    my $body = '{"model":"m","stream":true}';
+    for my $prefix ('', '/off') {
+        for my $c (map { sprintf '%%%02x', $_ } 1 .. 31, 127) {
+            refused_ok("$prefix, $c", \&send_h1, $body, uri => "$prefix$chat$c", why => qr/path has control characters/);
+        }
+    }
+    refused_ok("at $_", \&send_h1, $body, uri => $_, why => qr/path has control/) for '/%0av1/completions', '/v1%0D%0A/x', '/v1/models%1F?a=b';
+    refused_ok("in HTTP/2", \&send_h2, $body, uri => "$chat%0a", why => qr/path has control/);
+    is(send_h1($body, uri => "$chat%0a", key => 'sk-nobody')->{status}, 401, 'a wrong key');
+    is(send_h1('{', uri => "$chat%0a")->{status}, 400, 'with a fault in the body');
+    is($t->fetch(GET => '/v1/models%0a', key => 'sk-alice')->{status}, 400, 'without a body');
+    try_one('with keys off', \&send_h1, $body, $body, uri => "/open$chat%0a", no_key => 1);
+    # What is none.
+    my $want = qq({"model":"m","stream":true,"stream_options":{$final}});
+    try_one($_, \&send_h1, $body, $want, uri => $_) for "/%c3%a9%20%80%ff%7e$chat", "$chat?%0a", "/%2e/v1%2fchat//completions";
+};
+
+case 'a form that is none' => sub {
+    my $body = '{"model":"m","stream":true}';
+    my $want = qq({"model":"m","stream":true,"stream_options":{$final}});
+    for my $type ('multipart/form-data', 'Multipart/Form-Data; boundary=x') {
+        for my $way ('at once', 'chunked') {
+            my @as = (way => $way, headers => [ 'Content-Type' => $type ], type => 1);
+            for my $space ('', "\r\n ") {
+                try_one("$type, $way", \&send_h1, "$space$body", "$space$want", @as);
+            }
+            refused_ok("$type, $way: $_", \&send_h1, $_, @as, why => qr/can not be accepted/) for '[]', "\xef\xbb\xbf$body", 'model=m', "\0";
+            my $form = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--x--\r\n";
+            try_one("$type, $way: a form", \&send_h1, $form, $form, @as);
+        }
+    }
 };
 
 case 'what the body is to variables' => sub {

@@ -17,51 +17,68 @@ struct body_range {
     uint64_t end;
 };
 
+// A part of what is appended: a text, or else bytes of the body as the client wrote them.
+struct tail_piece {
+    std::string_view text;
+    body_range range = {};
+
+    uint64_t size() const { return text.size() + (range.end - range.begin); }
+};
+
 class body_edit {
 public:
     static constexpr size_t max_blanks = 4;
-    static constexpr size_t max_blank = 1024; // bytes of one range
-    static constexpr size_t max_tail = 256;
+    static constexpr size_t max_pieces = 14;
 
     // `root_end` is the offset of the brace that closes the root object.
     explicit body_edit(uint64_t root_end) : root_end_(root_end) {}
 
-    // The bytes of this range become white space. False if there is no room for it.
+    // The bytes of this range become white space. False if there is no room for one more.
     bool blank(body_range range)
     {
-        if (blank_count_ == max_blanks || range.end - range.begin > max_blank) {
+        if (blank_count_ == max_blanks) {
             return false;
         }
         blanks_[blank_count_++] = range;
         return true;
     }
 
-    // Puts text before the closing brace. False if there is no room for all of it.
-    bool append(std::string_view text)
-    {
-        if (text.size() > max_tail - tail_size_) {
-            return false;
-        }
-        text.copy(&tail_[tail_size_ - 1], text.size());
-        tail_size_ += text.size();
-        tail_[tail_size_ - 1] = '}';
-        return true;
-    }
+    // Puts text before the closing brace, which has to live as long as the edit. False if there is no room
+    // for one more piece.
+    bool append(std::string_view text) { return put_before_end({text}); }
+    // The same with bytes of the body, from before that brace; they may be blanked.
+    bool append(body_range range) { return put_before_end({{}, range}); }
 
     std::span<const body_range> blanks() const { return {blanks_.data(), blank_count_}; }
     // The body is kept up to here; tail() follows, and nothing of what was there.
     uint64_t keep() const { return root_end_; }
-    // The appended text and the closing brace.
-    std::string_view tail() const { return {tail_.data(), tail_size_}; }
+    // What was appended, and the closing brace. To be read from the body before anything is blanked.
+    std::span<const tail_piece> tail() const { return {pieces_.data(), piece_count_}; }
+    uint64_t tail_size() const { return tail_size_; }
     // Of the edited body.
     uint64_t size() const { return root_end_ + tail_size_; }
 
 private:
+    bool put_before_end(const tail_piece& piece)
+    {
+        if (piece.size() == 0) {
+            return true;
+        }
+        if (piece_count_ >= max_pieces) {
+            return false;
+        }
+        pieces_[piece_count_] = pieces_[piece_count_ - 1];
+        pieces_[piece_count_++ - 1] = piece;
+        tail_size_ += piece.size();
+        return true;
+    }
+
     uint64_t root_end_;
+    uint64_t tail_size_ = 1;
     size_t blank_count_ = 0;
-    size_t tail_size_ = 1;
+    size_t piece_count_ = 1;
     std::array<body_range, max_blanks> blanks_;
-    std::array<char, max_tail> tail_{'}'};
+    std::array<tail_piece, max_pieces> pieces_{{{"}"}}};
 };
 
 } // namespace llm

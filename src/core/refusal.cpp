@@ -28,6 +28,7 @@ constexpr refusal_answer answers[] = {
     {404, "model", "invalid_request_error", "model_not_found",
      "You must name a model: your API key may use certain models only.", false, 0},
     {400, "bad_request", "invalid_request_error", "", "The request body can not be accepted: %.", false, 0},
+    {400, "bad_request", "invalid_request_error", "", "The request's path has control characters.", false, 0},
     {415, "bad_request", "invalid_request_error", "",
      "Compressed request bodies are not accepted: send the body without Content-Encoding.", false, 0},
     {429, "requests", "requests", "rate_limit_exceeded", "Rate limit reached for requests: %.", false, 0},

@@ -20,6 +20,7 @@ enum class refusal : uint8_t {
     model,                // not among the key's models
     no_model,             // none is named, and the key may use certain models only
     bad_request,          // the body may be read in more than one way
+    bad_path,             // the path has control characters
     unsupported_encoding, // the body is compressed
     requests,             // a rate of requests
     tokens,               // a rate of tokens

@@ -42,8 +42,8 @@ enum : uint8_t {
 constexpr auto paths = json_paths<path::count>({{
     {""},
     {"model", path::root, json_text::pieces, true},
-    {"stream", path::root, json_text::bounded},
-    {"stream_options", path::root},
+    {"stream", path::root, json_text::bounded, true},
+    {"stream_options", path::root, json_text::none, true},
     {"max_tokens", path::root, json_text::bounded},
     {"max_completion_tokens", path::root, json_text::bounded},
     {"max_output_tokens", path::root, json_text::bounded},
@@ -55,8 +55,8 @@ constexpr auto paths = json_paths<path::count>({{
     {"options", path::root},
     {"parameters", path::root},
     {"sampling_params", path::root},
-    {"include_usage", path::stream_options, json_text::bounded},
-    {"continuous_usage_stats", path::stream_options, json_text::bounded},
+    {"include_usage", path::stream_options, json_text::bounded, true},
+    {"continuous_usage_stats", path::stream_options, json_text::bounded, true},
     {json_elements, path::prompt},
     {"num_predict", path::options, json_text::bounded},
     {"max_new_tokens", path::parameters, json_text::bounded},
@@ -170,7 +170,7 @@ bool request_facts::feed(std::string_view piece)
         return false;
     }
 
-    if (!begun_) {
+    if (first_ == '\0') {
         size_t first = 0;
         while (first < piece.size() && is_space(piece[first])) {
             ++first;
@@ -178,18 +178,15 @@ bool request_facts::feed(std::string_view piece)
         if (first == piece.size()) {
             return true;
         }
-        if (piece[first] != '{') {
+        first_ = piece[first];
+        if (first_ != '{') {
             set_fault(body_fault::not_an_object);
             return false;
         }
-        begun_ = true;
         scanner_.seek(now.begin);
     }
 
     const size_t taken = scanner_.feed(piece, paths.data(), {take, &now});
-    if (in_options_) {
-        keep_options(now, bytes_);
-    }
     if (wants_comma_) {
         find_options_comma(now);
     }
@@ -203,7 +200,7 @@ bool request_facts::feed(std::string_view piece)
 
 body_fault request_facts::finish()
 {
-    if (!begun_) {
+    if (first_ == '\0') {
         set_fault(body_fault::not_an_object);
     } else if (scanner_.state() != json_scanner::status::complete) {
         set_fault(body_fault::syntax);
@@ -213,22 +210,21 @@ body_fault request_facts::finish()
 
 void request_facts::take(void* now, const json_event& event)
 {
-    const auto& fed = *static_cast<const feeding*>(now);
-    fed.self.on(event, fed);
+    static_cast<const feeding*>(now)->self.on(event);
 }
 
-void request_facts::on(const json_event& event, const feeding& now)
+void request_facts::on(const json_event& event)
 {
     // The rest of the piece in which the fault was found is scanned, and says nothing any more.
     if (fault_ != body_fault::none) {
         return;
     }
     if (event.is == json_event::what::close) {
-        on_close(event, now);
+        on_close(event);
         return;
     }
     if (event.folded) {
-        set_fault(body_fault::ambiguous_model);
+        set_fault(body_fault::ambiguous_name);
         return;
     }
     if (event.is != json_event::what::text && event.path != path::prompt_element && seen_twice(event.path)) {
@@ -247,12 +243,14 @@ void request_facts::on(const json_event& event, const feeding& now)
         on_stream_options(event);
         break;
     case path::include_usage:
-        on_usage_flag(event, options_.include_usage, options_.include_usage_begin,
-                      options_.include_usage_end);
+        options_.include_usage = flag_of(event);
+        options_.include_usage_begin = event.value_begin;
+        options_.include_usage_end = event.value_end;
         break;
     case path::continuous_usage_stats:
-        on_usage_flag(event, options_.continuous_usage_stats, options_.continuous_begin,
-                      options_.continuous_end);
+        options_.continuous_usage_stats = flag_of(event);
+        options_.continuous_begin = event.value_begin;
+        options_.continuous_end = event.value_end;
         break;
     case path::n:
     case path::best_of:
@@ -279,15 +277,14 @@ void request_facts::on(const json_event& event, const feeding& now)
     }
 }
 
-void request_facts::on_close(const json_event& event, const feeding& now)
+void request_facts::on_close(const json_event& event)
 {
     if (event.path == path::root) {
         root_end_ = event.value_end - 1;
     } else if (in_options_ && event.path == path::stream_options) {
-        keep_options(now, event.value_end);
         in_options_ = false;
         options_.empty = event.index == 0;
-        options_.end = event.value_end;
+        options_.value_end = options_.end = event.value_end;
     }
 }
 
@@ -300,32 +297,9 @@ void request_facts::on_stream_options(const json_event& event)
     // The comma that goes with a member is the one before it, or after it where it stands first.
     wants_comma_ = event.index == 0;
     options_.begin = wants_comma_ ? event.key_begin : event.comma;
-    options_.end = event.value_end;
+    options_.value_end = options_.end = event.value_end;
+    options_.value_begin = event.value_begin;
     in_options_ = options_.is == state::object;
-    options_begin_ = event.value_begin;
-}
-
-void request_facts::on_usage_flag(const json_event& event, request_flag& flag, uint8_t& begin,
-                                  uint8_t& end) const
-{
-    flag = flag_of(event);
-    // Of a longer object these say nothing, and are not used.
-    begin = static_cast<uint8_t>(event.value_begin - options_begin_);
-    end = static_cast<uint8_t>(event.value_end - options_begin_);
-}
-
-// Keeps what the piece has of the object's text, up to this offset.
-void request_facts::keep_options(const feeding& now, uint64_t end)
-{
-    const uint64_t begin = std::max(options_begin_, now.begin);
-    const std::string_view text = now.piece.substr(begin - now.begin, end - begin);
-    if (text.size() > stream_options_member::max_text - options_.size) {
-        options_.is = stream_options_member::state::too_long;
-        in_options_ = false;
-        return;
-    }
-    std::memcpy(options_.text + options_.size, text.data(), text.size());
-    options_.size = static_cast<uint8_t>(options_.size + text.size());
 }
 
 // The first byte after the member that is not white space.

@@ -16,7 +16,7 @@ enum class body_fault : uint8_t {
     syntax,          // not JSON, NUL bytes, more text after the object, or the end is missing
     too_deep,        // nested deeper than json_scanner::max_depth
     duplicate_field, // a field that is read here stands twice (escaped spellings of a name are the same name)
-    ambiguous_model, // `model` in another case ("Model"): Go servers match names without case
+    ambiguous_name,  // a field that decides is in another case ("Model"): Go servers match names without case
     bad_model,       // `model` is neither a string nor null, or longer than max_model bytes
 };
 
@@ -31,32 +31,28 @@ struct request_bound {
 // differ.
 enum class request_flag : uint8_t { absent, no, yes, unclear };
 
-// `stream_options`, kept as the client wrote it so that more can be asked for.
+// `stream_options`: what it says, and where in the body it says so, for more to be asked there.
 struct stream_options_member {
-    static constexpr size_t max_text = 160;
-
     enum class state : uint8_t {
         absent,
         null,
         object,
-        too_long, // an object whose text has more than max_text bytes: `text` is not all of it
-        other,    // of a type that no server takes
+        other, // of a type that no server takes
     } is = state::absent;
     request_flag include_usage = request_flag::absent;
     request_flag continuous_usage_stats = request_flag::absent;
     bool empty = false; // an object without members
 
-    // Where the member stands in the body, with the comma that goes with it.
+    // Offsets in the body: of the member, with the comma that goes with it,
     uint64_t begin = 0;
     uint64_t end = 0;
-
-    // Of an object: its text, and where in it the values stand.
-    uint8_t size = 0;
-    uint8_t include_usage_begin = 0;
-    uint8_t include_usage_end = 0;
-    uint8_t continuous_begin = 0;
-    uint8_t continuous_end = 0;
-    char text[max_text]; // the first `size` bytes are set
+    // of the value, and within an object of the values that are there.
+    uint64_t value_begin = 0;
+    uint64_t value_end = 0;
+    uint64_t include_usage_begin = 0;
+    uint64_t include_usage_end = 0;
+    uint64_t continuous_begin = 0;
+    uint64_t continuous_end = 0;
 };
 
 // Reads the fields of the OpenAI API, and the bounds of the native APIs of llama.cpp, Ollama, TGI and SGLang.
@@ -88,6 +84,8 @@ public:
     bool leaves_stream_open() const { return stream_ == request_flag::absent; }
     // `stream` has a value that every server that takes it at all takes for true.
     bool surely_streams() const { return stream_ == request_flag::yes; }
+    // The first byte that is not white space; NUL if there is none. This one holds for a faulty body too.
+    char first() const { return first_; }
     // The largest of the API's names for it that are given; of one choice, in tokens.
     request_bound max_tokens() const { return max_tokens_; }
     // `n`, or `best_of` if it is larger (and the native names for them); at least 1.
@@ -104,11 +102,9 @@ private:
     struct feeding; // the piece that is being fed
 
     static void take(void* feeding, const json_event& event);
-    void on(const json_event& event, const feeding& now);
-    void on_close(const json_event& event, const feeding& now);
+    void on(const json_event& event);
+    void on_close(const json_event& event);
     void on_stream_options(const json_event& event);
-    void on_usage_flag(const json_event& event, request_flag& flag, uint8_t& begin, uint8_t& end) const;
-    void keep_options(const feeding& now, uint64_t end);
     void find_options_comma(const feeding& now);
     void on_model(const json_event& event);
     void on_bound(const json_event& event);
@@ -124,12 +120,11 @@ private:
     uint32_t prompts_ = 0;
     uint16_t model_size_ = 0;
     body_fault fault_ = body_fault::none;
-    bool begun_ = false; // the first byte that is not white space came
+    char first_ = '\0';
     bool has_model_ = false;
     bool in_options_ = false;  // between the braces of `stream_options`
     bool wants_comma_ = false; // `stream_options` stood first: the comma after it is its own
     request_flag stream_ = request_flag::absent;
-    uint64_t options_begin_ = 0; // of the object
     uint64_t root_end_ = 0;
     stream_options_member options_;
     char model_[max_model]; // the first model_size_ bytes are set

@@ -1,5 +1,8 @@
 #include "usage_inject.h"
 
+#include "bytes.h"
+
+#include <algorithm>
 #include <utility>
 
 namespace llm {
@@ -10,18 +13,11 @@ constexpr std::string_view name_and_colon = ",\"stream_options\":";
 constexpr std::string_view ask_final = "\"include_usage\":true";
 constexpr std::string_view ask_running = "\"continuous_usage_stats\":true";
 
-// All of it, each value grown to `true`, two commas, and the two braces.
-static_assert(name_and_colon.size() + stream_options_member::max_text + 2 * 4 + ask_final.size()
-                      + ask_running.size() + 2 + 2
-                  <= body_edit::max_tail,
-              "the tail has room for the longest object");
-
-// A member that is to be true: a value that stands in the object's text, or else the whole member.
+// A member that is to be true: a value that stands in the object, or else the whole member.
 struct wanted {
     bool is;
     request_flag now;
-    uint8_t begin;
-    uint8_t end;
+    body_range value;
     std::string_view member;
 };
 
@@ -29,24 +25,26 @@ struct wanted {
 void append_options(const stream_options_member& options, const wanted& a, const wanted& b, body_edit& edit)
 {
     const bool object = options.is == stream_options_member::state::object;
-    const std::string_view text = object ? std::string_view(options.text, options.size) : "{}";
-    const std::string_view inner = text.substr(0, text.size() - 1);
     bool empty = !object || options.empty;
 
     edit.append(name_and_colon);
-    const wanted* in_order[] = {&a, &b};
-    if (b.begin < a.begin) {
-        std::swap(in_order[0], in_order[1]);
-    }
-    size_t at = 0;
-    for (const wanted* w : in_order) {
-        if (w->is && w->now != request_flag::absent) {
-            edit.append(inner.substr(at, w->begin - at));
-            edit.append("true");
-            at = w->end;
+    if (object) {
+        const wanted* in_order[] = {&a, &b};
+        if (b.value.begin < a.value.begin) {
+            std::swap(in_order[0], in_order[1]);
         }
+        uint64_t at = options.value_begin;
+        for (const wanted* w : in_order) {
+            if (w->is && w->now != request_flag::absent) {
+                edit.append(body_range{at, w->value.begin});
+                edit.append("true");
+                at = w->value.end;
+            }
+        }
+        edit.append(body_range{at, options.value_end - 1});
+    } else {
+        edit.append("{");
     }
-    edit.append(inner.substr(at));
     for (const wanted* w : {&a, &b}) {
         if (w->is && w->now == request_flag::absent) {
             edit.append(empty ? "" : ",");
@@ -57,26 +55,60 @@ void append_options(const stream_options_member& options, const wanted& a, const
     edit.append("}");
 }
 
+// The last segment of the path, without the parameters that some servers take off it.
+std::string_view last_segment(std::string_view path)
+{
+    while (!path.empty()) {
+        std::string_view segment = path.substr(path.rfind('/') + 1);
+        std::string_view name = segment.substr(0, segment.find(';'));
+        if (!name.empty()) {
+            return name;
+        }
+        path.remove_suffix(std::min(segment.size() + 1, path.size()));
+    }
+    return {};
+}
+
 } // namespace
 
 bool takes_stream_options(std::string_view path)
 {
-    return path.ends_with("/completions");
+    constexpr std::string_view last = "completions";
+    std::string_view name = last_segment(path);
+    return name.size() == last.size()
+           && std::equal(name.begin(), name.end(), last.begin(),
+                         [](char a, char b) { return ascii_lower(a) == b; });
+}
+
+std::string_view usage_fault(const request_facts& facts, usage_inject mode)
+{
+    const stream_options_member& options = facts.stream_options();
+    if (mode == usage_inject::off || !facts.may_stream()) {
+        return {};
+    }
+    if (!facts.surely_streams()) {
+        return "\"stream\" is neither true nor false";
+    }
+    if (options.is == stream_options_member::state::other) {
+        return "\"stream_options\" is not an object";
+    }
+    if (options.include_usage == request_flag::unclear) {
+        return "\"include_usage\" is neither true nor false";
+    }
+    if (options.continuous_usage_stats == request_flag::unclear && mode == usage_inject::continuous) {
+        return "\"continuous_usage_stats\" is neither true nor false";
+    }
+    return {};
 }
 
 injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit)
 {
-    using state = stream_options_member::state;
     const stream_options_member& options = facts.stream_options();
 
-    if (mode == usage_inject::off || !facts.surely_streams() || options.is == state::other
-        || options.is == state::too_long || options.include_usage == request_flag::unclear) {
+    if (mode == usage_inject::off || !facts.surely_streams() || !usage_fault(facts, mode).empty()) {
         return {};
     }
     const bool continuous = mode == usage_inject::continuous;
-    if (continuous && options.continuous_usage_stats == request_flag::unclear) {
-        return {};
-    }
     injected_usage asked = {
         .final = options.include_usage != request_flag::yes,
         .running = continuous && options.continuous_usage_stats != request_flag::yes,
@@ -88,14 +120,21 @@ injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_
     } else if (asked.running) {
         asked.to_strip = strip_what::running;
     }
-    if (!asked.any() || (options.is != state::absent && !edit.blank({options.begin, options.end}))) {
+    if (!asked.any()) {
         return {};
     }
+    if (options.is != stream_options_member::state::absent) {
+        edit.blank({options.begin, options.end});
+    }
     append_options(options,
-                   {asked.final, options.include_usage, options.include_usage_begin,
-                    options.include_usage_end, ask_final},
-                   {asked.running, options.continuous_usage_stats, options.continuous_begin,
-                    options.continuous_end, ask_running},
+                   {asked.final,
+                    options.include_usage,
+                    {options.include_usage_begin, options.include_usage_end},
+                    ask_final},
+                   {asked.running,
+                    options.continuous_usage_stats,
+                    {options.continuous_begin, options.continuous_end},
+                    ask_running},
                    edit);
     return asked;
 }

@@ -19,12 +19,16 @@ struct injected_usage {
     bool any() const { return final || running; }
 };
 
-// True for the paths of the OpenAI API whose streams take `stream_options`: its chat and completions.
+// True for the paths of the OpenAI API whose streams take `stream_options`: its chat and completions. Also
+// for spellings that some server may take for one of these: another case, slashes or `;x` at the end.
 bool takes_stream_options(std::string_view path);
 
-// Adds to `edit` what makes the request ask for usage. Nothing where it does not surely stream, asks by
-// itself, or has a `stream_options` that servers refuse or that is too long (stream_options_member::max_text,
-// body_edit::max_blank).
+// What stands in the way where usage is to be asked for, for the client to read: a value that servers refuse,
+// or read in more than one way. Empty if there is nothing.
+std::string_view usage_fault(const request_facts& facts, usage_inject mode);
+
+// Adds to an empty `edit` what makes the request ask for usage, and keeps all else that the client's
+// `stream_options` says. Nothing where it does not stream, asks by itself, or has a usage_fault().
 injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit);
 
 } // namespace llm

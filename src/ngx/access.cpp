@@ -18,6 +18,8 @@
 
 #include "core/hash.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -172,12 +174,26 @@ std::string_view text_of(body_fault fault)
         return "it is nested too deeply";
     case body_fault::duplicate_field:
         return "a field stands twice in it";
-    case body_fault::ambiguous_model:
-        return "the field \"model\" is spelled in another case";
+    case body_fault::ambiguous_name:
+        return "a field is spelled in another case than the API's, as \"Model\" is";
     case body_fault::bad_model:
         return "\"model\" is not a string, or is too long";
     }
     return "it can not be read";
+}
+
+bool is_control(char c)
+{
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
+// What is wrong with the head of a request whose key is good. Servers differ in what a control character in a
+// path is to them, as regular expressions do: some take "/v1/chat/completions%0a" for the path without it.
+refusal check_head(ngx_http_request_t* r)
+{
+    std::string_view path = view(r->uri);
+    bool control = std::any_of(path.begin(), path.end(), is_control);
+    return control ? refusal::bad_path : check_coding(r);
 }
 
 // It may have been refused in the location that it was redirected from.
@@ -219,6 +235,9 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
 {
     if (ctx.fault != body_fault::none) {
         return refuse(r, ctx, refusal::bad_request, text_of(ctx.fault));
+    }
+    if (std::string_view fault = usage_fault(r, ctx); !fault.empty()) {
+        return refuse(r, ctx, refusal::bad_request, fault);
     }
     if (!prepare(r, ctx, source)) {
         return refuse(r, ctx, refusal::internal);
@@ -347,13 +366,13 @@ ngx_int_t access_handler(ngx_http_request_t* r)
     if (!ctx->has_key) {
         return refuse(r, *ctx, refusal::no_key);
     }
+    refusal head = check_head(r);
     if (ctx->body_read) {
-        return decide(r, *ctx, *source);
+        return head == refusal::none ? decide(r, *ctx, *source) : refuse(r, *ctx, head);
     }
 
-    refusal coding = check_coding(r);
-    if (coding == refusal::none && owner_number(*source->zone) != no_index && scan_body_ahead(r, *ctx)) {
-        if (ctx->fault == body_fault::none) {
+    if (head == refusal::none && owner_number(*source->zone) != no_index && scan_body_ahead(r, *ctx)) {
+        if (ctx->fault == body_fault::none && usage_fault(r, *ctx).empty()) {
             return decide_at_once(r, *ctx, *source);
         }
         forget_body(*ctx);
@@ -362,8 +381,8 @@ ngx_int_t access_handler(ngx_http_request_t* r)
     if (rc != NGX_OK) {
         return rc;
     }
-    if (coding != refusal::none) {
-        return refuse(r, *ctx, coding);
+    if (head != refusal::none) {
+        return refuse(r, *ctx, head);
     }
     rc = read_body(r, *ctx);
     return rc == NGX_OK ? decide(r, *ctx, *source) : rc;

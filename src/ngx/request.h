@@ -67,7 +67,7 @@ struct request_ctx {
     bool limited = false; // its key or its location has limits; set where the key is checked by itself
     bool coded = false;   // the upstream's reply is compressed, so that nothing of it can be read
     bool reading_body = false;
-    bool unread_form = false; // multipart/form-data: nothing of it is known
+    bool unread_form = false; // multipart/form-data: nothing of it is known, once the body is read
     body_fault fault = body_fault::none;
     bool named_model = false;
     bool stream = false;
@@ -138,9 +138,11 @@ void forget_body(request_ctx& ctx);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
+// What stands in the way of ask_for_usage() in a body without a fault, for the client to read; else empty.
+std::string_view usage_fault(ngx_http_request_t* r, const request_ctx& ctx);
 // Edits the body so that the upstream tells the usage of a stream whose client does not ask for it, if the
-// location wants that. To be called once the request is let in. False if there is no memory, or the body's
-// file can not be written.
+// location wants that. To be called once the request is let in. False if there is no memory, or the body can
+// not be written where it lies.
 bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx);
 // Answers with a refusal. Returns what the access handler has to return.
 // `wait_ms` is how long a limit lasts, 0 if that is not known.

@@ -30,6 +30,8 @@ uint32_t bound_of(const request_bound& bound)
 void conclude(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.body_read = true;
+    // A server that does not look at the type would read anything else as JSON.
+    ctx.unread_form = ctx.unread_form && (ctx.facts.first() == '-' || ctx.facts.bytes() == 0);
     // nginx reads no body where there was none to read after all (Content-Length: 0, an empty chunked body).
     ctx.has_body = ctx.unread_form || ctx.facts.bytes() != 0;
     if (ctx.unread_form || !ctx.has_body) {
@@ -103,7 +105,7 @@ bool is_form(ngx_http_request_t* r)
 ngx_int_t request_body_filter(ngx_http_request_t* r, ngx_chain_t* in)
 {
     request_ctx* ctx = find_request(r);
-    if (ctx && ctx->reading_body && !ctx->unread_form) {
+    if (ctx && ctx->reading_body) {
         for (ngx_chain_t* cl = in; cl; cl = cl->next) {
             ngx_buf_t* b = cl->buf;
             if (ngx_buf_in_memory(b)) {
@@ -142,9 +144,7 @@ bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
         return false;
     }
     ctx.unread_form = is_form(r);
-    if (!ctx.unread_form) {
-        ctx.facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(size)});
-    }
+    ctx.facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(size)});
     conclude(r, ctx);
     return true;
 }

@@ -14,7 +14,7 @@ namespace llm {
 namespace {
 
 constexpr auto spaces = [] {
-    std::array<char, body_edit::max_blank> all{};
+    std::array<char, 4096> all{};
     all.fill(' ');
     return all;
 }();
@@ -24,7 +24,7 @@ uint64_t bytes_of(const ngx_buf_t* b)
     return static_cast<uint64_t>(ngx_buf_size(b));
 }
 
-// False where another module keeps it in a way that leaves no room to write: nothing is edited then.
+// False where another module has changed it, or keeps it where it must not be written.
 bool may_write(const request_ctx& ctx, const ngx_chain_t* body)
 {
     uint64_t bytes = 0;
@@ -55,22 +55,97 @@ bool blank_in(ngx_buf_t* b, uint64_t at, const body_edit& edit)
     for (const body_range& range : edit.blanks()) {
         uint64_t begin = std::max(range.begin, at);
         uint64_t end = std::min(range.end, at + bytes_of(b));
-        if (begin < end && !write_at(b, begin - at, {spaces.data(), end - begin})) {
-            return false;
+        while (begin < end) {
+            uint64_t n = std::min<uint64_t>(end - begin, spaces.size());
+            if (!write_at(b, begin - at, {spaces.data(), n})) {
+                return false;
+            }
+            begin += n;
         }
     }
     return true;
 }
 
+// Calls `to` with the text of all pieces of the tail, in order; those of the body are read where it lies.
+// False if it can not be read, or `to` says so.
+template <class F>
+bool each_text_of_tail(ngx_http_request_t* r, const body_edit& edit, F&& to)
+{
+    constexpr size_t room = 16384;
+    char* memory = nullptr;
+
+    auto copy = [&](const ngx_buf_t* b, uint64_t from, uint64_t size) {
+        if (ngx_buf_in_memory(b)) {
+            return to(std::string_view(reinterpret_cast<char*>(b->pos) + from, size));
+        }
+        if (!memory) {
+            memory = static_cast<char*>(ngx_pnalloc(r->pool, room));
+        }
+        while (memory && size != 0) {
+            ssize_t n = ngx_read_file(b->file, reinterpret_cast<u_char*>(memory),
+                                      std::min<uint64_t>(size, room), b->file_pos + static_cast<off_t>(from));
+            if (n <= 0 || !to(std::string_view(memory, static_cast<size_t>(n)))) {
+                return false;
+            }
+            from += static_cast<uint64_t>(n);
+            size -= static_cast<uint64_t>(n);
+        }
+        return memory != nullptr;
+    };
+
+    for (const tail_piece& piece : edit.tail()) {
+        if (!piece.text.empty() && !to(piece.text)) {
+            return false;
+        }
+        uint64_t at = 0;
+        for (ngx_chain_t* cl = r->request_body->bufs; cl && at < piece.range.end; cl = cl->next) {
+            uint64_t begin = std::max(piece.range.begin, at);
+            uint64_t end = std::min(piece.range.end, at + bytes_of(cl->buf));
+            if (begin < end && !copy(cl->buf, begin - at, end - begin)) {
+                return false;
+            }
+            at += bytes_of(cl->buf);
+        }
+    }
+    return true;
+}
+
+// The tail as a link of its own, for a body in memory.
+ngx_chain_t* tail_in_memory(ngx_http_request_t* r, const body_edit& edit)
+{
+    ngx_chain_t* cl = ngx_alloc_chain_link(r->pool);
+    ngx_buf_t* b = ngx_create_temp_buf(r->pool, edit.tail_size());
+    if (!cl || !b) {
+        return nullptr;
+    }
+    *cl = {b, nullptr};
+    b->last_buf = 1;
+    bool whole = each_text_of_tail(r, edit, [b](std::string_view text) {
+        b->last = ngx_cpymem(b->last, text.data(), text.size());
+        return true;
+    });
+    return whole ? cl : nullptr;
+}
+
+// Writes it into the body's file, from `at` on: behind all that it is made of.
+bool write_tail(ngx_http_request_t* r, ngx_buf_t* b, uint64_t at, const body_edit& edit)
+{
+    return each_text_of_tail(r, edit, [&](std::string_view text) {
+        bool written = write_at(b, at, text);
+        at += text.size();
+        return written;
+    });
+}
+
 // Ends the body with the tail, in place of what the link has from `at` on and of the links after it. `memory`
 // is a link with the tail, for a body in memory.
-bool end_with_tail(ngx_chain_t* cl, uint64_t at, const body_edit& edit, ngx_chain_t* memory)
+void end_with_tail(ngx_chain_t* cl, uint64_t at, const body_edit& edit, ngx_chain_t* memory)
 {
     ngx_buf_t* b = cl->buf;
     cl->next = nullptr;
-    if (!ngx_buf_in_memory(b)) {
-        b->file_last = b->file_pos + static_cast<off_t>(at + edit.tail().size());
-        return write_at(b, at, edit.tail());
+    if (!memory) {
+        b->file_last = b->file_pos + static_cast<off_t>(at + edit.tail_size());
+        return;
     }
     b->last = b->pos + at;
     b->last_buf = 0;
@@ -79,20 +154,6 @@ bool end_with_tail(ngx_chain_t* cl, uint64_t at, const body_edit& edit, ngx_chai
     } else {
         cl->next = memory;
     }
-    return true;
-}
-
-ngx_chain_t* copy_of(ngx_pool_t* pool, std::string_view text)
-{
-    ngx_chain_t* cl = ngx_alloc_chain_link(pool);
-    ngx_buf_t* b = ngx_create_temp_buf(pool, text.size());
-    if (!cl || !b) {
-        return nullptr;
-    }
-    b->last = ngx_cpymem(b->pos, text.data(), text.size());
-    b->last_buf = 1;
-    *cl = {b, nullptr};
-    return cl;
 }
 
 // A variable keeps the value that was asked for first, such as in a location that the request was redirected
@@ -116,25 +177,33 @@ void forget_variables(ngx_http_request_t* r)
 bool apply(ngx_http_request_t* r, const body_edit& edit)
 {
     auto* length = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_OFF_T_LEN));
-    ngx_chain_t* tail = copy_of(r->pool, edit.tail());
-    if (!length || !tail) {
+    ngx_chain_t* cl = r->request_body->bufs;
+    uint64_t at = 0; // of the link in which the kept part ends
+    for (; cl && at + bytes_of(cl->buf) <= edit.keep(); cl = cl->next) {
+        at += bytes_of(cl->buf);
+    }
+    if (!length || !cl) {
         return false;
     }
 
-    uint64_t at = 0;
-    for (ngx_chain_t* cl = r->request_body->bufs; cl; cl = cl->next) {
-        uint64_t end = at + bytes_of(cl->buf);
-        if (!blank_in(cl->buf, at, edit)) {
+    // What the tail repeats of the body is read before it goes.
+    ngx_chain_t* memory = nullptr;
+    if (ngx_buf_in_memory(cl->buf)) {
+        memory = tail_in_memory(r, edit);
+        if (!memory) {
             return false;
         }
-        if (edit.keep() < end) {
-            if (!end_with_tail(cl, edit.keep() - at, edit, tail)) {
-                return false;
-            }
-            break;
-        }
-        at = end;
+    } else if (!write_tail(r, cl->buf, edit.keep() - at, edit)) {
+        return false;
     }
+    uint64_t from = 0;
+    for (ngx_chain_t* in = r->request_body->bufs; from <= at; in = in->next) {
+        if (!blank_in(in->buf, from, edit)) {
+            return false;
+        }
+        from += bytes_of(in->buf);
+    }
+    end_with_tail(cl, edit.keep() - at, edit, memory);
 
     // What goes upstream takes the number, and variables and FastCGI the header.
     r->headers_in.content_length_n = static_cast<off_t>(edit.size());
@@ -163,10 +232,26 @@ bool take_body(ngx_http_request_t* r)
 
 } // namespace
 
+namespace {
+
+usage_inject inject_mode(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    return ctx.stream && takes_stream_options(view(r->uri))
+               ? static_cast<usage_inject>(location_conf_of(r)->inject)
+               : usage_inject::off;
+}
+
+} // namespace
+
+std::string_view usage_fault(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    return usage_fault(ctx.facts, inject_mode(r, ctx));
+}
+
 bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx)
 {
-    auto mode = static_cast<usage_inject>(location_conf_of(r)->inject);
-    if (mode == usage_inject::off || !ctx.stream || !takes_stream_options(view(r->uri))) {
+    usage_inject mode = inject_mode(r, ctx);
+    if (mode == usage_inject::off) {
         return true;
     }
     body_edit edit(ctx.facts.root_end());
@@ -178,7 +263,9 @@ bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx)
         return false;
     }
     if (!may_write(ctx, r->request_body->bufs)) {
-        return true;
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "llm: another module keeps the request's body where it can not be edited");
+        return false;
     }
     ctx.strip = asked.to_strip;
     return apply(r, edit);

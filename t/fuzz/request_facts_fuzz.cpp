@@ -26,6 +26,13 @@ void require(bool holds)
 
 std::string edited(std::string_view body, const body_edit& edit)
 {
+    std::string tail;
+    for (const tail_piece& piece : edit.tail()) {
+        const body_range& range = piece.range;
+        require(range.begin <= range.end && range.end <= edit.keep());
+        require((range.begin == range.end) != piece.text.empty());
+        tail.append(piece.text).append(body.substr(range.begin, range.end - range.begin));
+    }
     std::string out(body);
     uint64_t before = 0;
     for (const body_range& range : edit.blanks()) {
@@ -33,9 +40,10 @@ std::string edited(std::string_view body, const body_edit& edit)
         std::fill(&out[range.begin], &out[range.end - 1] + 1, ' ');
         before = range.end;
     }
-    require(edit.keep() < body.size() && body[edit.keep()] == '}' && edit.tail().back() == '}');
+    require(edit.keep() < body.size() && body[edit.keep()] == '}' && tail.back() == '}');
+    require(tail.size() == edit.tail_size());
     out.resize(edit.keep());
-    return out.append(edit.tail());
+    return out.append(tail);
 }
 
 // jansson does not take all that the scanner takes (NaN, NUL in names, bad UTF-8, numbers out of range):

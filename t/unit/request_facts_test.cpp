@@ -131,9 +131,14 @@ TEST(request_facts, refuses_what_servers_may_read_differently)
     expect_fault(std::string_view("\0{\0\"\0m\0\"\0:\0001\0}", 14), body_fault::not_an_object);
     expect_fault("\xff\xfe{", body_fault::not_an_object);
     expect_fault("\xef\xbb\xbf{\"model\":\"a\"}", body_fault::not_an_object);
-    expect_fault(R"({"Model":"b","model":"a"})", body_fault::ambiguous_model);
-    expect_fault(R"({"model":"a","MODE\u004c":"b"})", body_fault::ambiguous_model);
-    expect_fault(R"({"Model":"b"})", body_fault::ambiguous_model);
+    expect_fault(R"({"Model":"b","model":"a"})", body_fault::ambiguous_name);
+    expect_fault(R"({"model":"a","MODE\u004c":"b"})", body_fault::ambiguous_name);
+    expect_fault(R"({"Model":"b"})", body_fault::ambiguous_name);
+    expect_fault(R"({"Stream":true})", body_fault::ambiguous_name);
+    expect_fault(R"({"stream":true,"STREAM\u005fOPTIONS":{}})", body_fault::ambiguous_name);
+    expect_fault(R"({"stream_options":{"include_usage":true,"Include_usage":false}})",
+                 body_fault::ambiguous_name);
+    expect_fault(R"({"stream_options":{"CONTINUOUS_USAGE_STATS":true}})", body_fault::ambiguous_name);
     each_way(R"({"model":"a","models":"b","x":{"Model":"c","model":"d","model":"e"}})",
              [](const request_facts& facts) { EXPECT_EQ(facts.model(), "a"); });
 }

@@ -69,14 +69,25 @@ void expect_nothing(std::string_view body)
     expect(usage_inject::continuous, body, body, false, false);
 }
 
+std::string_view fault(std::string_view body, usage_inject mode = usage_inject::final)
+{
+    request_facts facts;
+    facts.feed(body);
+    EXPECT_EQ(facts.finish(), body_fault::none) << body;
+    return usage_fault(facts, mode);
+}
+
 TEST(usage_inject, knows_its_paths)
 {
-    for (const char* path : {"/v1/chat/completions", "/v1/completions", "/completions",
-                             "/openai/v1/chat/completions", "/openai/deployments/gpt/chat/completions"})
+    for (const char* path :
+         {"/v1/chat/completions", "/v1/completions", "/completions", "/openai/v1/chat/completions",
+          "/openai/deployments/gpt/chat/completions", "/v1/completions/", "/v1/chat/completions///",
+          "/V1/Chat/COMPLETIONS", "/v1/chat/completions;x=1", "/v1/chat/completions;/;a;b/", "//completions"})
         EXPECT_TRUE(takes_stream_options(path)) << path;
     for (const char* path :
          {"/v1/messages", "/v1/responses", "/api/chat", "/api/generate", "/completion", "/generate",
-          "/v1/completions/", "/v1/chat/completions/batch", "/v1/chat_completions", "/", ""})
+          "/v1/chat/completions/batch", "/v1/chat_completions", "/v1/completions;/x", "/v1/x;/completion",
+          "/", "", ";", "/;", "///", ";completions", "/completions "})
         EXPECT_FALSE(takes_stream_options(path)) << path;
 }
 
@@ -98,9 +109,15 @@ TEST(usage_inject, asks_only_of_what_surely_streams)
         const std::string head = "{\"stream\":" + std::string(value);
         expect_final(head + "}", head + ",\"stream_options\":{\"include_usage\":true}}");
     }
-    for (const char* value : {"false", "null", "0", "2", "-1", "0.5", "\"false\"", "\"yes \"", "\"sure\"",
-                              "\"\"", "{}", "[]", "NaN", "[true]", "{\"stream\":true}"})
+    for (const char* value : {"false", "null", "0", "\"false\"", "\"NO\""}) {
         expect_nothing("{\"stream\":" + std::string(value) + "}");
+        EXPECT_EQ(fault("{\"stream\":" + std::string(value) + ",\"stream_options\":1}"), "");
+    }
+    for (const char* value : {"2", "-1", "0.5", "\"yes \"", "\"sure\"", "\"\"", "{}", "[]", "NaN", "[true]",
+                              "{\"stream\":true}"}) {
+        expect_nothing("{\"stream\":" + std::string(value) + "}");
+        EXPECT_EQ(fault("{\"stream\":" + std::string(value) + "}"), R"("stream" is neither true nor false)");
+    }
     expect_nothing("{}");
     expect_nothing(R"({"x":{"stream":true}})");
     expect_nothing(R"({"stream_options":{"include_usage":false}})");
@@ -217,37 +234,51 @@ TEST(usage_inject, strips_what_the_client_did_not_ask_for)
     EXPECT_EQ(stripped(running, usage_inject::continuous), strip_what::last);
 }
 
-TEST(usage_inject, leaves_what_servers_refuse)
+TEST(usage_inject, says_what_stands_in_the_way)
 {
-    for (const std::string options : {"[]", "[{}]", "\"\"", "\"include_usage\"", "true", "false", "0", "1",
-                                      "NaN", R"({"include_usage":2})", R"({"include_usage":{}})",
-                                      R"({"include_usage":[true]})", R"({"include_usage":"maybe"})"}) {
-        expect_merged(usage_inject::final, options, "", false, false);
-        expect_merged(usage_inject::continuous, options, "", false, false);
+    const auto of = [](const std::string& options, usage_inject mode) {
+        const std::string body = "{\"stream\":true,\"stream_options\":" + options + "}";
+        const outcome o = injected(body, mode);
+        const std::string_view said = fault(body, mode);
+        EXPECT_TRUE(said.empty() || (o.body == body && !o.final && !o.running)) << body;
+        EXPECT_EQ(fault(body, usage_inject::off), "");
+        return said;
+    };
+    for (const usage_inject mode : {usage_inject::final, usage_inject::continuous}) {
+        for (const std::string options :
+             {"[]", "[{}]", "\"\"", "\"include_usage\"", "true", "false", "0", "1", "NaN"})
+            EXPECT_EQ(of(options, mode), R"("stream_options" is not an object)") << options;
+        for (const std::string value : {"2", "{}", "[true]", "\"maybe\""})
+            EXPECT_EQ(of("{\"include_usage\":" + value + "}", mode),
+                      R"("include_usage" is neither true nor false)")
+                << value;
+        for (const std::string options : {"null", "{}", R"({"include_usage":null})", R"({"x":2})"})
+            EXPECT_EQ(of(options, mode), "") << options;
     }
-    expect_merged(usage_inject::continuous, R"({"continuous_usage_stats":"maybe"})", "", false, false);
+    const std::string running = R"({"continuous_usage_stats":"maybe"})";
+    EXPECT_EQ(of(running, usage_inject::final), "");
+    EXPECT_EQ(of(running, usage_inject::continuous), R"("continuous_usage_stats" is neither true nor false)");
+    EXPECT_EQ(fault(R"({"stream_options":[]})"), "") << "no stream";
 }
 
-TEST(usage_inject, bounds_what_it_keeps)
+TEST(usage_inject, keeps_an_object_of_any_size)
 {
-    constexpr size_t most = stream_options_member::max_text;
-    const std::string longest = "{\"x\":\"" + std::string(most - 8, 'x') + "\"}";
-    ASSERT_EQ(longest.size(), most);
-    const std::string start = longest.substr(0, most - 1);
-    expect_merged(usage_inject::continuous, longest,
-                  start + ",\"include_usage\":true,\"continuous_usage_stats\":true}", true, true);
-    expect_merged(usage_inject::final, start.substr(0, most - 2) + "x\"}", "", false, false);
-
-    // Values that grow, in the longest object.
-    const std::string head = R"({"include_usage":0,"continuous_usage_stats":0,"x":")";
-    const std::string tail = std::string(most - head.size() - 2, 'x') + "\"}";
-    expect_merged(usage_inject::continuous, head + tail,
-                  R"({"include_usage":true,"continuous_usage_stats":true,"x":")" + tail, true, true);
-
+    for (const size_t size : {0u, 100u, 152u, 153u, 160u, 255u, 256u, 1000u, 5000u, 70'000u}) {
+        const std::string x = "\"x\":\"" + std::string(size, 'x') + "\"";
+        expect_merged(usage_inject::continuous, "{" + x + "}",
+                      "{" + x + R"(,"include_usage":true,"continuous_usage_stats":true})", true, true);
+        expect_merged(usage_inject::final, "{\"include_usage\":0," + x + ",\"y\":[]}",
+                      "{\"include_usage\":true," + x + ",\"y\":[]}", true, false);
+        expect_merged(usage_inject::continuous,
+                      R"({"continuous_usage_stats":null,)" + x + R"(,"include_usage":false})",
+                      R"({"continuous_usage_stats":true,)" + x + R"(,"include_usage":true})", true, true);
+        expect_merged(usage_inject::final, "{\"include_usage\":true," + x + "}", "", false, false);
+    }
     // Much white space between name and value.
-    const std::string spaces(body_edit::max_blank, ' ');
-    expect_nothing("{\"stream\":true,\"stream_options\":" + spaces + "{}}");
-    expect_nothing("{\"stream_options\":{\"x\":[" + std::string(2000, '1') + "]},\"stream\":true}");
+    const std::string spaces(5000, ' ');
+    expect_final("{\"stream\":true,\"stream_options\":" + spaces + "{" + spaces + "}" + spaces + "}",
+                 "{\"stream\":true" + std::string(20, ' ') + spaces + spaces + spaces
+                     + ",\"stream_options\":{" + spaces + "\"include_usage\":true}}");
 }
 
 TEST(usage_inject, refuses_what_stands_twice)
@@ -279,20 +310,24 @@ TEST(usage_inject, finds_the_end_after_much_else)
 
 TEST(body_edit, has_bounds)
 {
+    const std::string body = "0123456789}";
     body_edit edit(10);
-    EXPECT_EQ(edit.tail(), "}");
+    EXPECT_EQ(edited(body, edit), body);
     EXPECT_EQ(edit.size(), 11u);
-    EXPECT_FALSE(edit.blank({0, body_edit::max_blank + 1}));
     for (size_t i = 0; i < body_edit::max_blanks; ++i)
         EXPECT_TRUE(edit.blank({i, i + 1}));
     EXPECT_FALSE(edit.blank({0, 1}));
     EXPECT_EQ(edit.blanks().size(), body_edit::max_blanks);
     EXPECT_TRUE(edit.append(",\"a\":1"));
-    EXPECT_EQ(edit.tail(), ",\"a\":1}");
-    EXPECT_EQ(edit.size(), 17u);
-    EXPECT_TRUE(edit.append(std::string(body_edit::max_tail - 7, 'x')));
+    EXPECT_TRUE(edit.append(""));
+    EXPECT_TRUE(edit.append(body_range{3, 3}));
+    EXPECT_TRUE(edit.append(body_range{3, 6}));
+    EXPECT_EQ(edited(body, edit), "    456789,\"a\":1345}");
+    EXPECT_EQ(edit.size(), edited(body, edit).size());
+    while (edit.tail().size() < body_edit::max_pieces)
+        EXPECT_TRUE(edit.append("x"));
     EXPECT_FALSE(edit.append("x"));
-    EXPECT_EQ(edit.tail().back(), '}');
+    EXPECT_EQ(edit.tail().back().text, "}");
 }
 
 } // namespace
