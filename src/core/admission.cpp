@@ -223,8 +223,8 @@ void admission::judge(decision& d) const
         }
 
         if (what.window != quota_window::none) {
-            uint32_t hour = std::max(d.hour, s.counts.hour);
-            uint64_t used = s.counts.used_in(what.window, hour);
+            uint32_t hour = s.counts.hour_of_use(what.window, d.hour);
+            uint64_t used = s.counts.used_in(what.window, d.hour);
             uint64_t taken = add_up(used, s.reserved);
             if (rule.hard() && !rule.dry_run()) {
                 d.hard_left = std::min(d.hard_left, less(what.quota, taken));

@@ -70,6 +70,25 @@ inline constexpr uint32_t quota_period(quota_window w, uint32_t hour)
     return 0;
 }
 
+// How many hours a window has at most.
+inline constexpr uint32_t quota_hours(quota_window w)
+{
+    switch (w) {
+    case quota_window::hour:
+        return 1;
+    case quota_window::day:
+        return 24;
+    case quota_window::week:
+        return 168;
+    case quota_window::month:
+        return 744;
+    case quota_window::none:
+    case quota_window::total:
+        break;
+    }
+    return UINT32_MAX;
+}
+
 // The first hour after the window that this hour lies in; no window ends after UINT32_MAX.
 inline constexpr uint32_t quota_end(quota_window w, uint32_t hour)
 {

@@ -19,16 +19,21 @@ unsigned subject_rates::claim_new_state(rate_kind kind, interval_label wanted, u
     return own_states;
 }
 
-// Drops what was counted in windows that have ended.
+// Drops what does not count in the windows of this hour.
 void subject_counts::begin_hour(uint32_t at)
 {
-    for (size_t i = 0; i < quota_windows; i++) {
-        auto w = static_cast<quota_window>(i + 1);
-        if ((windows & bit_of(w)) && quota_period(w, at) != quota_period(w, hour)) {
-            windows &= static_cast<uint8_t>(~bit_of(w));
+    unsigned kept = 0;
+    unsigned kept_ahead = 0;
+    for (unsigned left = windows; left != 0; left &= left - 1) {
+        auto w = static_cast<quota_window>(__builtin_ctz(left) + 1);
+        if (counts_at(w, at)) {
+            kept |= bit_of(w);
+            kept_ahead |= period_of_use(w) != quota_period(w, at) ? bit_of(w) : 0;
         }
     }
-    hour = at;
+    windows = kept & 31;
+    ahead = kept_ahead & 31;
+    hour = at & 0x3fffff;
 }
 
 void subject_counts::begin_windows(unsigned bits)
@@ -36,7 +41,7 @@ void subject_counts::begin_windows(unsigned bits)
     for (unsigned left = bits; left != 0; left &= left - 1) {
         used[__builtin_ctz(left)] = 0;
     }
-    windows |= static_cast<uint8_t>(bits);
+    windows |= bits & 31;
 }
 
 bool subject::at_rest(const moment& now) const

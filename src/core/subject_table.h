@@ -85,20 +85,30 @@ private:
 // What requests of a subject have used, once they ended.
 struct subject_counts {
     usage_totals totals;
-    uint64_t used[quota_windows]; // weighted tokens
-    uint32_t hour;                // up to which `used` is right
-    uint8_t windows;              // quota windows in which tokens count: bits
+    uint64_t used[quota_windows];     // weighted tokens
+    uint32_t hour : 22;               // of the wall clock, when tokens were last counted
+    uint32_t windows : quota_windows; // quota windows in which tokens count: bits
+    uint32_t ahead : quota_windows;   // of these, those whose tokens are of the window after that of `hour`
+    uint32_t previous_name;           // no count, but the subject's: it fits in here
 
-    // Tokens used in the window that `hour` lies in. A clock that steps back resets nothing.
+    // Tokens that count in the window that the hour `at` lies in. A clock that has stepped back resets
+    // nothing, so that no window begins a second time; but if it was ahead by more than a window, the quota
+    // begins anew: nobody is to wait until the clock is there again.
     uint64_t used_in(quota_window w, uint32_t at) const
     {
-        bool counts = (windows & bit_of(w)) && (at <= hour || quota_period(w, at) == quota_period(w, hour));
+        bool counts = (windows & bit_of(w)) && (at == hour || counts_at(w, at));
         return counts ? used[index_of(w)] : 0;
+    }
+    // An hour of the window that these tokens are of: `at`, or a later one if the clock has stepped back.
+    uint32_t hour_of_use(quota_window w, uint32_t at) const
+    {
+        bool counts = (windows & bit_of(w)) && counts_at(w, at);
+        return counts && period_of_use(w) != quota_period(w, at) ? quota_end(w, at) : at;
     }
     // Counts tokens in these windows (bits).
     void count(uint8_t in_windows, uint32_t at, uint64_t tokens)
     {
-        if (at > hour) {
+        if (at != hour) {
             begin_hour(at);
         }
         if (unsigned begun = in_windows & ~windows; begun != 0) [[unlikely]] {
@@ -111,9 +121,21 @@ struct subject_counts {
     }
 
 private:
+    uint32_t period_of_use(quota_window w) const
+    {
+        return quota_period(w, hour) + (ahead >> index_of(w) & 1);
+    }
+    bool counts_at(quota_window w, uint32_t at) const
+    {
+        const uint32_t of_use = period_of_use(w);
+        const uint32_t now = quota_period(w, at);
+        return of_use == now || (of_use == now + 1 && (at >= hour || hour - at <= quota_hours(w)));
+    }
     void begin_hour(uint32_t at);
     void begin_windows(unsigned bits);
 };
+// Whatever the wall clock says, its hour fits.
+static_assert(hour_of(INT64_MAX) < 1u << 22);
 
 struct alignas(64) subject {
     uint32_t next;      // in its bucket, or in the list of free records

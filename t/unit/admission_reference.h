@@ -8,6 +8,7 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -91,8 +92,8 @@ struct bucket_set {
     }
 };
 
-// Window and number of its period, by the C library's calendar.
-inline std::pair<int, int64_t> period(quota_window w, int64_t unix_s)
+// When the window began, by the C library's calendar.
+inline uint64_t period_begin_s(quota_window w, int64_t unix_s)
 {
     time_t t = unix_s;
     tm date;
@@ -100,15 +101,15 @@ inline std::pair<int, int64_t> period(quota_window w, int64_t unix_s)
     int64_t day = unix_s / 86400;
     switch (w) {
     case quota_window::hour:
-        return {1, day * 24 + date.tm_hour};
+        return static_cast<uint64_t>(unix_s / 3600 * 3600);
     case quota_window::day:
-        return {2, day};
+        return static_cast<uint64_t>(day * 86400);
     case quota_window::week:
-        return {3, day - (date.tm_wday + 6) % 7};
+        return static_cast<uint64_t>((day - (date.tm_wday + 6) % 7) * 86400);
     case quota_window::month:
-        return {4, date.tm_year * 12 + date.tm_mon};
+        return static_cast<uint64_t>((day - date.tm_mday + 1) * 86400);
     default:
-        return {5, 0};
+        return 0;
     }
 }
 
@@ -146,9 +147,41 @@ using name = std::pair<subject_kind, std::string>;
 struct account {
     bucket_set requests;
     bucket_set tokens;
-    int64_t latest_s = 0; // the latest moment that tokens were counted at
-    std::map<std::pair<int, int64_t>, uint64_t> used;
+    struct spent {
+        uint64_t window_begins_s;
+        uint64_t tokens;
+    };
+    int64_t counted_s = 0;              // when tokens were last counted, by the clock of that moment
+    std::map<quota_window, spent> used; // of the window that they were counted in
     usage_totals totals;
+
+    // Where tokens of a window count at this time: in the one that they are of, and before it if the clock
+    // has stepped back, into the window before, by no more hours than a window has.
+    bool counts(quota_window w, int64_t unix_s) const
+    {
+        auto found = used.find(w);
+        if (found == used.end()) {
+            return false;
+        }
+        if (w == quota_window::total) {
+            return true;
+        }
+        const uint64_t begins = found->second.window_begins_s;
+        const uint64_t this_one = period_begin_s(w, unix_s);
+        int64_t most = w == quota_window::hour   ? 1
+                       : w == quota_window::day  ? 24
+                       : w == quota_window::week ? 168
+                                                 : 744;
+        return begins == this_one
+               || (begins == period_end_ms(w, unix_s) / 1000 && counted_s / 3600 - unix_s / 3600 <= most);
+    }
+    // The end of the window that counts.
+    uint64_t end_ms(quota_window w, int64_t unix_s) const
+    {
+        return period_end_ms(w, counts(w, unix_s) && w != quota_window::total
+                                    ? static_cast<int64_t>(used.at(w).window_begins_s)
+                                    : unix_s);
+    }
 };
 
 struct running {
@@ -210,8 +243,7 @@ struct gate {
     uint64_t used(const name& who, quota_window w, int64_t unix_s)
     {
         account& a = accounts[who];
-        auto found = a.used.find(period(w, std::max(unix_s, a.latest_s)));
-        return found == a.used.end() ? 0 : found->second;
+        return a.counts(w, unix_s) ? a.used.at(w).tokens : 0;
     }
 
     static bool names(const ask& a, subject_kind scope)
@@ -349,10 +381,10 @@ struct gate {
                 refuse(to, r, r.number, limit_refusal::wait_unknown);
             }
             if (r.kind == limit_kind::quota) {
-                int64_t unix_s = std::max(a.unix_ms / 1000, acc.latest_s);
+                int64_t unix_s = a.unix_ms / 1000;
                 uint64_t spent = used(r.who, r.window, unix_s);
                 wide taken = at_most_forever(wide{spent} + reserved(r.who));
-                uint64_t end = period_end_ms(r.window, unix_s);
+                uint64_t end = acc.end_ms(r.window, unix_s);
                 uint64_t wait = end == UINT64_MAX ? end : end - static_cast<uint64_t>(a.unix_ms);
                 if (taken >= r.number) {
                     refuse(to, r, r.number, spent >= r.number ? wait : limit_refusal::wait_unknown);
@@ -470,14 +502,16 @@ struct gate {
             acc.totals.prompt += used.prompt;
             acc.totals.completion += used.completion;
             if (!h.windows.empty()) {
-                acc.latest_s = std::max(acc.latest_s, unix_ms / 1000);
-                std::vector<std::pair<int, int64_t>> counted;
-                for (quota_window w : h.windows) {
-                    auto p = period(w, acc.latest_s);
-                    if (std::find(counted.begin(), counted.end(), p) == counted.end()) {
-                        counted.push_back(p);
-                        acc.used[p] = static_cast<uint64_t>(at_most_forever(wide{acc.used[p]} + tokens));
-                    }
+                const int64_t now_s = unix_ms / 1000;
+                for (auto it = acc.used.begin(); it != acc.used.end();) {
+                    it = acc.counts(it->first, now_s) ? std::next(it) : acc.used.erase(it);
+                }
+                acc.counted_s = now_s;
+                std::set<quota_window> windows(h.windows.begin(), h.windows.end());
+                for (quota_window w : windows) {
+                    auto& s =
+                        acc.used.try_emplace(w, account::spent{period_begin_s(w, now_s), 0}).first->second;
+                    s.tokens = static_cast<uint64_t>(at_most_forever(wide{s.tokens} + tokens));
                 }
             }
             for (running::rate_hold& r : h.rates) {

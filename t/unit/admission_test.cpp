@@ -256,6 +256,102 @@ TEST_F(gate, a_clock_that_steps_back_renews_no_quota)
     EXPECT_EQ(admit(0, 10).said, verdict::ok);
 }
 
+TEST_F(gate, a_clock_that_was_ahead_freezes_no_quota)
+{
+    struct step {
+        quota_window window;
+        int64_t hours; // that the clock was ahead
+    };
+    const int64_t truth = now.unix_ms + 30 * 60000; // Thursday, 29 February, 00:30
+    for (auto [window, hours] :
+         {step{quota_window::hour, 2}, step{quota_window::hour, 100000}, step{quota_window::day, 25},
+          step{quota_window::day, 47}, step{quota_window::day, 400 * 24}, step{quota_window::week, 8 * 24},
+          step{quota_window::month, 32 * 24}, step{quota_window::month, 20 * 8766}}) {
+        rules = {{subject_kind::key, quota(100, window)}};
+        const uint64_t key = static_cast<uint64_t>(window);
+        now.unix_ms = truth + hours * 3600000;
+        settle(admit(key, 10).taken, 150);
+        EXPECT_EQ(admit(key, 10).said, verdict::limited);
+        now.unix_ms = truth;
+        lease* l = admit(key, 10).taken;
+        ASSERT_NE(l, nullptr) << static_cast<int>(window) << ", ahead by " << hours << " h";
+        settle(l, 150);
+        // And this window's quota is in force again, to its own end.
+        admission_result r = admit(key, 10);
+        EXPECT_EQ(r.said, verdict::limited);
+        EXPECT_EQ(r.refused_by.wait_ms,
+                  uint64_t{quota_end(window, hour_of(truth))} * 3600000 - static_cast<uint64_t>(truth));
+    }
+}
+
+TEST_F(gate, a_clock_that_steps_back_over_a_border_frees_nothing_and_holds_for_a_window_at_most)
+{
+    // All windows at once: their counts are of different periods of one clock.
+    const quota_window windows[] = {quota_window::hour, quota_window::day, quota_window::week,
+                                    quota_window::month};
+    rules.clear();
+    for (quota_window w : windows) {
+        rules.push_back({subject_kind::key, quota(100, w)});
+    }
+    now.unix_ms = 1711929600000 + 60000; // Monday, 1 April 2024, 00:01: all begin
+    settle(admit(0, 10).taken, 60);
+    now.unix_ms -= 120000;
+    settle(admit(0, 10).taken, 50);
+    EXPECT_EQ(admit(0, 10).said, verdict::limited) << "all are spent, those 2 minutes before as well";
+    const subject& s = zone.key("key0");
+    const int64_t border = 1711929600000;
+    for (quota_window w : windows) {
+        EXPECT_EQ(s.counts.used_in(w, hour_of(border - 1)), 110u);
+        EXPECT_EQ(s.counts.used_in(w, hour_of(border)), 110u);
+        uint32_t end = quota_end(w, hour_of(border));
+        EXPECT_EQ(s.counts.used_in(w, end - 1), 110u);
+        EXPECT_EQ(s.counts.used_in(w, end), 0u);
+        EXPECT_EQ(s.counts.hour_of_use(w, hour_of(border - 1)), hour_of(border));
+    }
+}
+
+// However the clock is set: what was used of a quota is forgotten when its window is over by the clock, or
+// when the clock is set back by more than a window, and not before. It is so after one window more.
+TEST(quota_clock, forgets_nothing_within_a_window_and_is_frozen_for_one_at_most)
+{
+    std::mt19937_64 random(20240229);
+    for (int round = 0; round < 3000; round++) {
+        subject_counts counts{};
+        const auto w = static_cast<quota_window>(1 + random() % 4);
+        const auto length = static_cast<int64_t>(quota_hours(w));
+        int64_t at = 400000 + static_cast<int64_t>(random() % 100000);
+        // The window that the tokens are of, and when they were last counted.
+        int64_t begin = 0;
+        int64_t end = 0;
+        int64_t counted = at;
+        uint64_t used = 0;
+        for (int i = 0; i < 200; i++) {
+            const auto hour = static_cast<uint32_t>(at);
+            const uint64_t now = counts.used_in(w, hour);
+            const bool within = at >= begin && at < end;
+            const bool shortly_before = quota_end(w, hour) == begin && counted - at <= length;
+            ASSERT_EQ(now, within || shortly_before ? used : 0u);
+            if (now != 0) {
+                ASSERT_EQ(counts.used_in(w, quota_end(w, quota_end(w, hour))), 0u) << "frozen";
+            }
+            if (random() % 2) {
+                counts.count(bit_of(w), hour, 1);
+                used = now + 1;
+                counted = at;
+                if (now == 0) {
+                    end = quota_end(w, hour);
+                    for (begin = at; begin > 0 && quota_end(w, static_cast<uint32_t>(begin - 1)) == end;) {
+                        begin--;
+                    }
+                }
+                ASSERT_EQ(counts.used_in(w, hour), used);
+            }
+            const int64_t scale = random() % 3 == 0 ? 3 * length : random() % 2 ? length : 3;
+            at += static_cast<int64_t>(random() % static_cast<uint64_t>(2 * scale + 1)) - scale;
+        }
+    }
+}
+
 TEST_F(gate, a_quota_that_is_only_reserved_may_be_free_again_at_any_moment)
 {
     rules = {{subject_kind::key, quota(100, quota_window::total)}};
