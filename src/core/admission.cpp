@@ -95,6 +95,7 @@ struct admission::decision {
     uint8_t places = 0;
     uint8_t missing = 0; // places whose records are to be made
     uint8_t rated = 0;   // places that rates are in force for
+    bool shares = false; // names of it are counted with others of its key
     uint32_t hour = hour_of(request.now_ms);
     party parties[max_scopes];
 
@@ -306,10 +307,18 @@ bool admission::make_missing(decision& d)
             }
             if (making) {
                 auto kind = static_cast<subject_kind>(place + static_cast<size_t>(subject_kind::key));
-                party.number = subjects_.find_or_make(kind, party.its_name(), d.request.now());
-                all = party.number != no_index;
+                const moment now = d.request.now();
+                if (chosen_with_key(kind)) {
+                    const uint32_t key = d.parties[place_of(subject_kind::key)].number;
+                    party.number = subjects_.find_or_make_for(key, kind, party.its_name(), now);
+                    d.shares = d.shares || subjects_.is_shared(party.number);
+                } else {
+                    party.number = subjects_.find_or_make(kind, party.its_name(), now);
+                    all = party.number != no_index;
+                }
             }
             if (all) {
+                party.who = &subjects_.at(party.number);
                 subjects_.at(party.number).in_flight++;
                 counted |= static_cast<uint8_t>(1u << place);
             }
@@ -368,6 +377,13 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     if (key_subject == no_index) {
         key_subject = subjects_.find(subject_kind::key, key.name.view());
     }
+    auto add_chosen = [&](subject_kind kind, std::string_view name, uint32_t number) {
+        if (number == no_index) [[unlikely]] {
+            number = subjects_.sharing(key_subject, kind, request.now());
+            d.shares = d.shares || number != no_index;
+        }
+        d.add(subjects_, kind, name, number);
+    };
     d.add(subjects_, subject_kind::key, key.name.view(), key_subject);
     if (key.user.size != 0) {
         uint32_t user_subject = key.user_subject;
@@ -379,14 +395,13 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     char longer[max_name];
     if (request.asks_model && wanted(subject_kind::model)) {
         std::string_view name = model_name(subjects_, request.model, longer);
-        d.add(subjects_, subject_kind::model, name,
-              name.size() == request.model.size() ? find(subject_kind::model, name, request.model_hash)
-                                                  : subjects_.find(subject_kind::model, name));
+        add_chosen(subject_kind::model, name,
+                   name.size() == request.model.size() ? find(subject_kind::model, name, request.model_hash)
+                                                       : subjects_.find(subject_kind::model, name));
     }
     if (wanted(subject_kind::address)) {
         std::string_view name = address_name(request.address);
-        d.add(subjects_, subject_kind::address, name,
-              find(subject_kind::address, name, request.address_hash));
+        add_chosen(subject_kind::address, name, find(subject_kind::address, name, request.address_hash));
     }
     if (wanted(subject_kind::zone)) {
         d.add(subjects_, subject_kind::zone, {}, subjects_.zone());
@@ -394,13 +409,19 @@ admission_result admission::admit(const admission_request& request, shared_key& 
 
     judge(d);
     if (d.refused_by.kind != limit_kind::none) {
-        d.as_it_stands = true;
-        d.report = {};
-        judge(d);
-        return {verdict::limited, nullptr, d.refused_by, d.dry_run_refusals, d.whole_report()};
+        return refused(d);
     }
-    if (d.missing != 0 && !make_missing(d)) {
-        return {verdict::zone_full};
+    if (d.missing != 0) {
+        if (!make_missing(d)) {
+            return {verdict::zone_full};
+        }
+        // What was nobody's then may be counted together with others now.
+        if (d.shares) [[unlikely]] {
+            judge_again(d);
+            if (d.refused_by.kind != limit_kind::none) {
+                return refused(d);
+            }
+        }
     }
     d.l = leases_.take();
     if (!d.l) {
@@ -415,6 +436,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     journal_.keep(&l.is, sizeof l.is);
     l.owner.store(request.owner, std::memory_order_relaxed);
     l.stream = request.stream;
+    l.answered.store(false, std::memory_order_relaxed);
     l.started_ms = request.now_ms;
     l.weights = request.weights;
     std::string_view model = utf8_cut(request.model, lease::max_model);
@@ -444,7 +466,25 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     take(d);
     l.is.store(lease::state::running, std::memory_order_release);
     journal_.commit();
-    return {verdict::ok, &l, {}, d.dry_run_refusals, d.whole_report(), d.hard_left};
+    return {verdict::ok, &l, {}, d.dry_run_refusals, d.whole_report(), d.hard_left, d.shares};
+}
+
+void admission::judge_again(decision& d) const
+{
+    d.rated = 0;
+    d.hard_left = UINT64_MAX;
+    d.refused_by = {};
+    d.dry_run_refusals = 0;
+    d.report = {};
+    judge(d);
+}
+
+admission_result admission::refused(decision& d) const
+{
+    d.as_it_stands = true;
+    judge_again(d);
+    return {verdict::limited, nullptr,    d.refused_by, d.dry_run_refusals,
+            d.whole_report(), UINT64_MAX, d.shares};
 }
 
 extension_result admission::extend(lease& l, const admission_request& request, const shared_key* key,

@@ -84,6 +84,9 @@ struct admission_result {
     // Tokens that hard quotas left it, however much was reserved: when it has used these it is to be
     // extended.
     uint64_t hard_left = UINT64_MAX;
+    // Its model or its address has no record of its own: the key has too many of them, or there is no room.
+    bool shares = false;
+    bool tell_shares = false; // and it is time to log that
 };
 
 struct extension_result {
@@ -139,6 +142,8 @@ private:
     void judge(decision& d) const;
     void take(decision& d);
     bool make_missing(decision& d);
+    void judge_again(decision& d) const;
+    admission_result refused(decision& d) const;
     void keep_rates(subject& s) { journal_.keep(&s.rates, sizeof s.rates); }
 
     subject_table& subjects_;

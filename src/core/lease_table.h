@@ -61,7 +61,8 @@ struct alignas(64) lease {
     uint32_t next_free;
     uint8_t stream;
     uint8_t model_len;
-    int64_t started_ms; // wall clock, since 1970
+    std::atomic<bool> answered; // an upstream has answered 200: stored like the progress below
+    int64_t started_ms;         // wall clock, since 1970
 
     // Plain stores by the owner, without the lock; anybody may look.
     std::atomic<uint64_t> prompt;
@@ -79,6 +80,7 @@ struct alignas(64) lease {
     std::string_view model() const { return {model_bytes, model_len}; }
 
     // For the owner only; needs no lock.
+    void set_answered() { answered.store(true, std::memory_order_relaxed); }
     void set_progress(const token_progress& p)
     {
         prompt.store(p.prompt, std::memory_order_relaxed);

@@ -58,6 +58,13 @@ void admission::settle(lease& l, const token_progress& used, const moment& now)
             s.counts.count(hold.windows, hour, tokens);
         }
     }
+    if (l.answered.load(std::memory_order_relaxed)) {
+        for (subject_kind kind : {subject_kind::model, subject_kind::address}) {
+            if (uint32_t name = l.holds[place_of(kind)].who; name != no_index) {
+                subjects_.prove(name);
+            }
+        }
+    }
     leases_.give(l);
     journal_.commit();
 }

@@ -50,6 +50,7 @@ shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& k
     state->generation_ = 0;
     state->keys_ = nullptr;
     state->busy_.store(0, std::memory_order_relaxed);
+    state->silent_until_ns_ = 0;
     state->owners_end_ = 0;
     memset(state->owners_, 0, sizeof state->owners_);
     state->magic_ = magic;
@@ -136,7 +137,17 @@ admission_result shared_state::admit(const admission_request& request)
         return admission_result{said};
     }
     deciding().prefetch(*key);
-    return deciding().admit(request, *key);
+    return admit(request, *key);
+}
+
+admission_result shared_state::admit(const admission_request& request, shared_key& key)
+{
+    admission_result result = deciding().admit(request, key);
+    if (result.shares && request.now_ns >= silent_until_ns_) [[unlikely]] {
+        silent_until_ns_ = request.now_ns + tell_shares_every_ns;
+        result.tell_shares = true;
+    }
+    return result;
 }
 
 admission_result shared_state::check_and_admit(admission_request& request, const request_size& size,
@@ -149,13 +160,12 @@ admission_result shared_state::check_and_admit(admission_request& request, const
     if (said != verdict::ok) {
         return admission_result{said};
     }
-    admission decides = deciding();
-    decides.prefetch(*key);
+    deciding().prefetch(*key);
     if (request.asks_model && (!request.rules.empty() || key->policy->limited)) {
         request.estimate =
             weighted(learned_.estimate(key->name.view(), request.model, size), request.weights);
     }
-    return decides.admit(request, *key);
+    return admit(request, *key);
 }
 
 extension_result shared_state::extend(lease& l, const admission_request& request, uint64_t more)

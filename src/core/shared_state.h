@@ -52,6 +52,8 @@ class shared_state {
 public:
     static constexpr uint32_t max_owners = 1024;
     static constexpr size_t min_bytes = 256 * 1024;
+    // How often it is said that names share counters.
+    static constexpr uint64_t tell_shares_every_ns = 60'000'000'000;
 
     // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): an eighth for leases, half for
     // subjects, at most a 64th for what is learned, and two halves of the rest for the key table in force and
@@ -180,6 +182,13 @@ public:
     // Puts the table that was written into next_key_area() in force. Subjects of keys and users that are in
     // no file any more are kept: their counters are still there if they come back. Needs the lock.
     void publish(key_table* table);
+    // How many subjects keys and users need, those that are kept included: their room is not to be taken by
+    // names that clients choose. Needs the lock.
+    void set_needed(size_t subjects)
+    {
+        // The zone has one too.
+        subjects_.set_needed(static_cast<uint32_t>(std::min<size_t>(subjects + 1, subjects_.capacity())));
+    }
 
 private:
     void prefetch(uint32_t subject) const
@@ -189,10 +198,11 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x36006d6c6c78676e; // "ngxllm", layout 6
+    static constexpr uint64_t magic = 0x37006d6c6c78676e; // "ngxllm", layout 7
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
+    admission_result admit(const admission_request& request, shared_key& key);
     admission deciding() { return {subjects_, leases_, journal_}; }
 
     uint64_t magic_;
@@ -207,6 +217,7 @@ private:
     lease_table leases_;
     learned_figures learned_;
     key_hints hints_;
+    uint64_t silent_until_ns_; // that names share counters
     uint32_t owners_end_;
     lease_owner owners_[max_owners];
 };

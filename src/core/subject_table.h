@@ -1,6 +1,14 @@
 // Whoever requests and tokens are counted and limited for: one record each, made when it is first needed.
 // Those of keys and users are kept for as long as the zone lives. Names of models and addresses come from
-// clients, so their records may be used again when the table is short, once they say nothing any more.
+// clients, so their records may be used again when the table is short, once they say nothing any more; and
+// each is of the key that first sent it, which may have so many and no more. What a key names beyond that is
+// counted in one record of the key.
+//
+// That room is never lacking for whom it is due, and that nobody gets rid of what was counted:
+// - Records that clients name leave what the keys and users in force may need (see set_needed), so that these
+//   always find room. Those of one key are at most max_names() and one to share of each kind.
+// - A record is only used again at rest: when it would be no different if it were made anew.
+// - As long as what a key shares is not at rest, its new names go there.
 //
 // All of it lies in the shared zone. Pointers in it are good in every process, since all have inherited one
 // mapping. Every function needs the zone's lock.
@@ -11,6 +19,7 @@
 #include "quota.h"
 #include "siphash.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -22,12 +31,42 @@ inline constexpr uint32_t no_index = ~0u;
 
 // The zone has one record, without a name. A guesser is an address that wrong keys come from; addresses are
 // named by their bytes (see subject_name in admission.h).
-enum class subject_kind : uint8_t { none, key, user, model, address, zone, guesser };
+// The last two are for all further models or addresses of the key whose name they have, together.
+enum class subject_kind : uint8_t {
+    none,
+    key,
+    user,
+    model,
+    address,
+    zone,
+    guesser,
+    other_models,
+    other_addresses
+};
 
-// Whether clients choose the names, as many as they like.
+// Whether clients that have a key choose the names, as many as they like.
+inline constexpr bool chosen_with_key(subject_kind kind)
+{
+    return kind == subject_kind::model || kind == subject_kind::address;
+}
+
+// What is shared by those, or none.
+inline constexpr subject_kind shared_kind(subject_kind kind)
+{
+    return kind == subject_kind::model     ? subject_kind::other_models
+           : kind == subject_kind::address ? subject_kind::other_addresses
+                                           : subject_kind::none;
+}
+
+inline constexpr bool is_shared_kind(subject_kind kind)
+{
+    return kind == subject_kind::other_models || kind == subject_kind::other_addresses;
+}
+
+// Whether clients can have such records made without end, so that they may be used again.
 inline constexpr bool named_by_clients(subject_kind kind)
 {
-    return kind == subject_kind::model || kind == subject_kind::address || kind == subject_kind::guesser;
+    return chosen_with_key(kind) || kind == subject_kind::guesser || is_shared_kind(kind);
 }
 
 // Of requests that have ended: those that run are counted by their leases.
@@ -50,6 +89,7 @@ struct subject_rates {
     static constexpr unsigned own_states = 4;
     interval_label label[2][own_states]; // of their intervals; two of the same label share a state
     uint16_t epoch[own_states + 1];      // of tokens: counts the times that the state was found wholly unused
+    uint32_t next_name;                  // no rate, but the subject's: it fits in here
     uint64_t tat[2][own_states + 1];
 
     // The state of limits with this interval, for looking. Mostly it is the first.
@@ -102,6 +142,9 @@ struct subject_counts {
     // An hour of the window that these tokens are of: `at`, or a later one if the clock has stepped back.
     uint32_t hour_of_use(quota_window w, uint32_t at) const
     {
+        if (at == hour && ahead == 0) [[likely]] {
+            return at;
+        }
         bool counts = (windows & bit_of(w)) && counts_at(w, at);
         return counts && period_of_use(w) != quota_period(w, at) ? quota_end(w, at) : at;
     }
@@ -145,11 +188,21 @@ struct alignas(64) subject {
     std::atomic<subject_kind> kind; // none = free; stored last when a record is made
     uint8_t name_len;
     char name_bytes[max_name];
+    bool proved;       // of names that came with a key: an upstream has answered 200 for it
+    uint32_t owner;    // of these: the key's record, or no_index if that is gone
     uint64_t reserved; // tokens that its leases hold against quotas: derived, as in_flight
     subject_rates rates;
     subject_counts counts;
 
     std::string_view name() const { return {name_bytes, name_len}; }
+
+    // A key's names are two rings, of those not proved and of those proved, and counted. A key has no other
+    // use for the fields that its names have for that. All derived from the names.
+    uint32_t& next_name() { return rates.next_name; }
+    uint32_t& previous_name() { return counts.previous_name; }
+    uint32_t& names_of_key(bool are_proved) { return are_proved ? counts.previous_name : rates.next_name; }
+    uint32_t& names() { return owner; }
+    uint32_t names() const { return owner; }
 
     // Nothing would be different if the record were made anew, but for its totals.
     bool at_rest(const moment& now) const;
@@ -163,10 +216,15 @@ static_assert(std::atomic<subject_kind>::is_always_lock_free);
 
 class subject_table {
 public:
-    // Records that one insertion looks at, at most, for one to use again.
+    // Records that one insertion looks at, at most, for one to use again: so many that are not proved, and
+    // then so many that are.
     static constexpr uint32_t max_looks = 8;
+    // Those that are found in the wrong ring meanwhile, once each, and put into the other.
+    static constexpr uint32_t max_moves = 32;
+    // That a key may name in any case, if there is room at all.
+    static constexpr uint32_t few_names = 8;
 
-    // Bytes that a table of this capacity takes.
+    // Bytes that a table of this capacity takes, what all share included.
     static size_t bytes(uint32_t capacity);
     // Makes an empty table over `memory` (zeroed, 64-byte aligned, bytes(capacity) long). `key` is secret:
     // clients choose names.
@@ -176,6 +234,31 @@ public:
     // clients name get half of the table at most, and of these guessers, which need no good key, a quarter.
     // `name` is at most max_name.
     uint32_t find_or_make(subject_kind kind, std::string_view name, const moment& now);
+    // The same for a model or an address that came with a key, whose record is `key`: where that has no room
+    // (any more), one that it shares with others, see is_shared().
+    uint32_t find_or_make_for(uint32_t key, subject_kind kind, std::string_view name, const moment& now);
+    // Where a name of this kind that has no record is counted in any case, or no_index.
+    uint32_t sharing(uint32_t key, subject_kind kind, const moment& now) const
+    {
+        uint32_t index = shared_of(key, kind);
+        return index != no_index && !records_[index].at_rest(now) ? index : no_index;
+    }
+    bool is_shared(uint32_t index) const
+    {
+        return is_shared_kind(records_[index].kind.load(std::memory_order_relaxed));
+    }
+    // An upstream has answered 200 for it. For records of all kinds.
+    void prove(uint32_t index)
+    {
+        const subject& s = records_[index];
+        if (!s.proved && chosen_with_key(s.kind.load(std::memory_order_relaxed))) [[unlikely]] {
+            prove_name(index);
+        }
+    }
+    // How many records keys, users and the zone may need: no others are made in their room.
+    void set_needed(uint32_t n) { needed_ = n; }
+    // Names of models and addresses that a key has a record for each of.
+    uint32_t max_names() const { return std::max(name_room() / 16, few_names); }
     uint32_t find(subject_kind kind, std::string_view name) const;
     // The zone's, or no_index.
     uint32_t zone() const { return zone_; }
@@ -200,7 +283,7 @@ public:
             __builtin_prefetch(record + at, 1);
         }
     }
-    // Frees a record that no lease names, of a kind that clients do not name.
+    // Frees a record that no lease names, of a kind that clients do not name. A key's names stay.
     void remove(uint32_t index);
 
     subject& at(uint32_t index) { return records_[index]; }
@@ -213,6 +296,9 @@ public:
 
     uint64_t keyed_hash(std::string_view name) const { return siphash13(key_, name); }
     uint32_t used() const { return used_; }
+    // Of these, for single models and addresses, and for wrong keys; and as many as these may be.
+    uint32_t names() const { return names_; }
+    uint32_t name_room() const { return std::min(capacity_ / 2, shared_room()); }
     uint32_t capacity() const { return capacity_; }
     // Records at and above this index were never used.
     uint32_t high_water() const { return high_water_; }
@@ -225,8 +311,41 @@ private:
     {
         return static_cast<uint32_t>(hash) + static_cast<uint8_t>(kind);
     }
-    bool reuse_one(const moment& now);
-    void link(uint32_t index);
+    // What names of clients and what is shared may take together.
+    uint32_t shared_room() const { return capacity_ - std::min(capacity_, needed_); }
+    bool has_free() const { return free_ != no_index || high_water_ < capacity_; }
+    uint32_t shared_of(uint32_t key, subject_kind kind) const
+    {
+        return key == no_index ? no_index : find(shared_kind(kind), records_[key].name());
+    }
+    // The one that all share who have no other.
+    uint32_t shared_by_all(subject_kind kind) const
+    {
+        return capacity_ + (kind == subject_kind::model ? 0 : 1);
+    }
+    static constexpr uint32_t shared_by_all_records = 2;
+
+    uint32_t take_free();
+    uint32_t make(uint32_t index, subject_kind kind, std::string_view name, uint32_t owner);
+    // Which records are to be used again.
+    enum class whose { any, name, guesser };
+    bool reuse_one(const moment& now, whose of);
+    // Adds n to what is counted of this kind; ~0 takes one away.
+    void count_made(subject_kind kind, uint32_t n);
+    uint32_t own_at_rest(uint32_t key, const moment& now);
+    void link(uint32_t index, bool in_ring);
+    void unlink_bucket(uint32_t index);
+    void put_behind_hand(uint32_t& hand, uint32_t index);
+    uint32_t take_after_hand(uint32_t& hand);
+    void link_name(uint32_t index);
+    void unlink_name(uint32_t index);
+    void prove_name(uint32_t index);
+    void disown_names(subject& key);
+    bool is_key(uint32_t index) const
+    {
+        return index < high_water_
+               && records_[index].kind.load(std::memory_order_relaxed) == subject_kind::key;
+    }
 
     hash_key key_;
     subject* records_;
@@ -236,10 +355,14 @@ private:
     uint32_t high_water_;
     uint32_t free_;
     uint32_t used_;
-    uint32_t client_named_;
+    uint32_t names_; // of models, addresses and guessers
+    uint32_t shared_;
     uint32_t guessers_;
     uint32_t zone_; // the zone's record
-    uint32_t hand_; // in the ring of those; the one after it is looked at next
+    uint32_t needed_;
+    // In the rings of those that clients name; the one after it is looked at next. The second is of proved
+    // ones: those whose place is in the other ring are put there when they are looked at.
+    uint32_t hand_[2];
 };
 
 } // namespace llm

@@ -214,6 +214,12 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
     ctx.watched = result.report.has_tokens;
     ctx.granted = std::min(request.estimate, result.hard_left);
     log_dry_run(r, result.dry_run_refusals);
+    if (result.tell_shares) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "llm_zone \"%V\": key \"%V\" names more models or addresses than it can have counters "
+                      "of: further ones share one",
+                      &ctx.zone->name, &ctx.key_name);
+    }
     if (result.said != verdict::ok) {
         return refuse_for(r, ctx, result.said, result.refused_by);
     }

@@ -44,6 +44,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
         || r->headers_out.status != NGX_HTTP_OK) {
         return;
     }
+    ctx.held->set_answered();
     reply_form form = reply_form_of(view(r->headers_out.content_type));
     if (form == reply_form::none) {
         return;
