@@ -40,10 +40,11 @@ struct subject_copy {
     char name[max_name];
     size_t name_len;
     uint32_t in_flight;
+    uint32_t names; // of keys
     usage_totals totals;
 };
 
-void put_subject(chain_writer& out, const subject_copy& s)
+void put_subject(chain_writer& out, subject_kind kind, const subject_copy& s)
 {
     out.put("{\"name\":");
     out.put_quoted({s.name, s.name_len});
@@ -61,6 +62,10 @@ void put_subject(chain_writer& out, const subject_copy& s)
         out.put(",");
         put_field(out, name, number);
     }
+    if (kind == subject_kind::key) {
+        out.put(",");
+        put_field(out, "names", s.names);
+    }
     out.put("}");
 }
 
@@ -75,6 +80,7 @@ size_t copy_subjects(const zone_conf& zone, subject_kind kind, uint32_t& at, sub
         if (s.kind == kind) {
             to[n].name_len = s.name().copy(to[n].name, sizeof to[n].name);
             to[n].in_flight = s.in_flight;
+            to[n].names = kind == subject_kind::key ? s.names() : 0;
             to[n].totals = s.counts.totals;
             n++;
         }
@@ -91,7 +97,7 @@ void put_subjects(chain_writer& out, const zone_conf& zone, subject_kind kind)
         size_t n = copy_subjects(zone, kind, at, copies);
         for (size_t i = 0; i < n; i++) {
             out.put(first ? "" : ",");
-            put_subject(out, copies[i]);
+            put_subject(out, kind, copies[i]);
             first = false;
         }
     }
@@ -188,6 +194,12 @@ void put_zone(chain_writer& out, const zone_conf& zone)
     put_field(out, "used", state.subjects().used());
     out.put(",");
     put_field(out, "capacity", state.subjects().capacity());
+    out.put(",");
+    put_field(out, "names", state.subjects().names());
+    out.put(",");
+    put_field(out, "max_names", state.subjects().name_room());
+    out.put(",");
+    put_field(out, "max_names_per_key", state.subjects().max_names());
     out.put("},\"keys\":[");
     put_subjects(out, zone, subject_kind::key);
     out.put("],\"users\":[");

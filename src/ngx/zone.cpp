@@ -53,7 +53,7 @@ size_t slab_overhead(const ngx_shm_zone_t& shm)
 }
 
 // Every key and every user may need a record of its own, so that no request is refused for want of one.
-ngx_int_t check_room(ngx_shm_zone_t* shm, const zone_conf& zone, std::span<const key_file* const> files)
+ngx_int_t check_room(ngx_shm_zone_t* shm, zone_conf& zone, std::span<const key_file* const> files)
 {
     std::unordered_set<std::string_view> keys, users;
     for (const key_file* file : files) {
@@ -65,6 +65,7 @@ ngx_int_t check_room(ngx_shm_zone_t* shm, const zone_conf& zone, std::span<const
         }
     }
     size_t subjects = keys.size() + users.size();
+    zone.staged_subjects = subjects;
     size_t table_bytes = key_table::bytes(files);
     if (table_bytes <= zone.state->key_area_bytes() && subjects <= zone.state->subjects().capacity()) {
         return NGX_OK;
@@ -111,13 +112,17 @@ std::unordered_set<std::string_view> names_in_force(const shared_state& state, s
 }
 
 // Counters of keys and users that are gone are kept, in case they come back, as long as there is plenty of
-// room.
-void drop_orphans(zone_conf& zone)
+// room. Returns how many subjects keys and users need with them, or a little more where it does not matter.
+size_t drop_orphans(zone_conf& zone)
 {
     const subject_table& subjects = zone.state->subjects();
-    if (subjects.used() <= subjects.capacity() / 2) {
-        return;
+    const size_t half = subjects.capacity() / 2;
+    const size_t at_most = zone.staged_subjects + subjects.used();
+    if (at_most <= half) {
+        return at_most;
     }
+    const bool drops = subjects.used() > half;
+    size_t orphans = 0;
     auto keys = names_in_force(*zone.state, subject_kind::key);
     auto users = names_in_force(*zone.state, subject_kind::user);
     for (uint32_t i = 0, end = subjects.high_water(); i < end; i++) {
@@ -126,11 +131,16 @@ void drop_orphans(zone_conf& zone)
         }
         const subject& s = subjects.at(i);
         const auto& names = s.kind == subject_kind::key ? keys : users;
-        if (!names.contains(s.name())) {
+        if ((s.kind != subject_kind::key && s.kind != subject_kind::user) || names.contains(s.name())) {
+            continue;
+        }
+        if (drops) {
             zone_session session(zone);
             session->drop_subject(i);
         }
+        orphans += subjects.valid(i);
     }
+    return zone.staged_subjects + orphans;
 }
 
 } // namespace
@@ -150,7 +160,9 @@ void zone_publish(zone_conf& zone)
         zone_session session(zone);
         session->publish(zone.staged);
     }
-    drop_orphans(zone);
+    const size_t needed = drop_orphans(zone);
+    zone_session session(zone);
+    session->set_needed(needed);
 }
 
 } // namespace llm

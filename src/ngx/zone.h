@@ -28,6 +28,7 @@ struct zone_conf {
     ngx_slab_pool_t* pool;
     // The table that init_module will put in force.
     key_table* staged;
+    size_t staged_subjects; // that its keys and users need
     // Of this process; no_index before it has one.
     uint32_t owner;
 };
