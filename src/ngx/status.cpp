@@ -40,11 +40,11 @@ struct subject_copy {
     char name[max_name];
     size_t name_len;
     uint32_t in_flight;
-    uint32_t names; // of keys
+    uint32_t names; // of a key; else 0
     usage_totals totals;
 };
 
-void put_subject(chain_writer& out, subject_kind kind, const subject_copy& s)
+void put_subject(chain_writer& out, const subject_copy& s)
 {
     out.put("{\"name\":");
     out.put_quoted({s.name, s.name_len});
@@ -62,7 +62,7 @@ void put_subject(chain_writer& out, subject_kind kind, const subject_copy& s)
         out.put(",");
         put_field(out, name, number);
     }
-    if (kind == subject_kind::key) {
+    if (s.names != 0) {
         out.put(",");
         put_field(out, "names", s.names);
     }
@@ -97,7 +97,7 @@ void put_subjects(chain_writer& out, const zone_conf& zone, subject_kind kind)
         size_t n = copy_subjects(zone, kind, at, copies);
         for (size_t i = 0; i < n; i++) {
             out.put(first ? "" : ",");
-            put_subject(out, kind, copies[i]);
+            put_subject(out, copies[i]);
             first = false;
         }
     }
