@@ -447,7 +447,10 @@ my @estimates = (
     [ 'max_tokens',              { max_tokens => 900 },                              900 ],
     [ 'max_completion_tokens',   { max_completion_tokens => 800 },                   800 ],
     [ 'for each choice',         { max_tokens => 300, n => 3 },                      900 ],
+    [ 'for each prompt',         { max_tokens => 100, prompt => [ ('a') x 20 ] },    2000 ],
+    [ 'for each choice of each', { max_tokens => 100, prompt => [ 'a', 'b' ], n => 3 }, 600 ],
     [ 'nothing said',            {},                                                 256 ],
+    [ 'nothing said, 3 choices', { n => 3 },                                         768 ],
     [ 'null',                    { max_tokens => undef },                            256 ],
     [ 'more than the limit',     { max_tokens => 1_000_000_000 },                    9900 ],
     [ 'as much as the limit',    { max_tokens => 9900 },                             9900 ],
@@ -471,7 +474,8 @@ case 'estimate: learned' => sub {
     is(left_of(ask($key, '/estimate', body => $body, usage => [ 50, 40 ]), 'tokens'), 10_000 - 356, 'at first');
     is(left_of(ask($key, '/estimate', body => $body, usage => [ 50, 40 ]), 'tokens'), 10_000 - 90 - 90, 'what the first one has used');
     $key = fresh_key();
-    is(left_of(ask($key, '/estimate', body => $body, usage => [ 50, 40 ]), 'tokens'), 10_000 - 90, 'by another key too');
+    is(left_of(ask($key, '/estimate', body => $body, usage => [ 50, 40 ]), 'tokens'), 10_000 - 50 - 128,
+        'for another key too, but not less than half of the default');
 };
 
 case 'weights' => sub {

@@ -1,20 +1,33 @@
 #include "estimate.h"
 
-#include "gcra.h"
-
 #include <algorithm>
 #include <cstring>
 
 namespace llm {
 
-// A word: tag 16 bits, bytes per prompt token in 1/256 (24 bits), completion tokens in 1/16 and 1 (24 bits).
-struct learned_figures::figure {
-    static constexpr uint64_t max_value = (1 << 24) - 1;
+// Two words are a figure: one of completions, and one of ratios. Each has a tag of 16 bits.
+struct learned_figures::completion_figure {
+    // The completion of one choice, in 1/16 and 1; 0 = not known, 1 = known to be none.
+    uint64_t value = 0;
 
-    uint64_t ratio;      // 0 = not known
-    uint64_t completion; // 0 = not known, 1 = known to be none
+    bool known() const { return value != 0; }
+    uint64_t tokens() const { return (value + 14) / 16; }
+};
 
-    uint64_t completion_tokens() const { return (completion + 14) / 16; }
+struct learned_figures::ratio_figure {
+    // A ratio, as token_ratios has it, and from how many tokens it was learned lately.
+    struct average {
+        static constexpr uint64_t weight_unit = 16; // tokens
+        static constexpr uint64_t max_weight = 255; // units: what came before that is forgotten
+
+        uint32_t ratio = 0; // 0 = not known
+        uint32_t weight = 0;
+
+        void take(uint64_t bytes, uint64_t tokens);
+    };
+
+    average prompt;
+    average text;
 };
 
 namespace {
@@ -24,10 +37,10 @@ namespace {
 uint64_t hash_of(const hash_key& key, std::string_view text)
 {
     // Fractions of the golden ratio and of the square root of 2.
-    constexpr uint64_t one = 0x9e3779b97f4a7c15u;
-    constexpr uint64_t two = 0x6a09e667f3bcc908u;
-    const uint64_t factor = key[1] ^ one;
-    uint64_t hash = key[0] ^ two;
+    constexpr uint64_t golden = 0x9e3779b97f4a7c15u;
+    constexpr uint64_t root = 0x6a09e667f3bcc908u;
+    const uint64_t factor = key[1] ^ golden;
+    uint64_t hash = key[0] ^ root;
     auto take = [&](uint64_t word) {
         auto product = static_cast<unsigned __int128>(hash ^ word) * factor;
         hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
@@ -50,9 +63,11 @@ uint64_t hash_of(const hash_key& key, std::string_view text)
     } else if (left > 0) {
         take(load(p, 1) | load(p + left / 2, 1) << 8 | load(p + left - 1, 1) << 16);
     }
-    take(one + text.size());
+    take(golden + text.size());
     return hash;
 }
+
+constexpr uint64_t max_completion_value = (1 << 24) - 1;
 
 // Moves an eighth of the way, and at least one step: to a value that stays the same it comes in the end.
 uint64_t moved(uint64_t from, uint64_t to)
@@ -63,153 +78,161 @@ uint64_t moved(uint64_t from, uint64_t to)
     return to >= from ? from + (to - from + 7) / 8 : from - (from - to + 7) / 8;
 }
 
-// Bytes are taken in 1/256, for ratios that are.
+// Ratios are of bytes in 1/one.
+constexpr uint64_t one = token_ratios::one;
 constexpr uint64_t max_bytes = uint64_t{1} << 40;
 
-// 0 = not known. Rounded up, so that what was learned from is estimated as it was.
-uint64_t ratio_of(uint64_t bytes, uint64_t tokens)
-{
-    if (bytes == 0 || tokens == 0) {
-        return 0;
-    }
-    constexpr uint64_t max_ratio = (1 << 24) - 1;
-    uint64_t units = std::min(bytes, max_bytes) * 256;
-    return std::min(units / tokens + (units % tokens != 0), max_ratio);
-}
+// Bytes a token that some text could have: one of fewer had tokens that were not shown, or were those of a
+// prompt that stands elsewhere; one of more had bytes that are no text.
+constexpr uint64_t least_sane = one / 2;
+constexpr uint64_t most_sane = one * 64;
 
-// Bytes of an event with one token, where nothing was learned: about the length of such events as servers
-// send them, with an id and the name of a model of usual length (vLLM's chunks of chat and events of
-// responses; Anthropic's content_block_delta with its event line, Ollama's lines).
-uint64_t default_event_bytes(api as)
+uint64_t value_of_completion(uint64_t tokens)
 {
-    return as == api::openai || as == api::responses ? 210 : 120;
+    return std::min<uint64_t>(tokens, learned_figures::max_completion - 1) * 16 + 1;
 }
 
 } // namespace
 
+// A lesson counts by its tokens.
+void learned_figures::ratio_figure::average::take(uint64_t bytes, uint64_t tokens)
+{
+    if (bytes == 0 || tokens == 0) {
+        return;
+    }
+    // Rounded up, so that what was learned from is estimated as it was.
+    const uint64_t units = std::min(bytes, max_bytes) * one;
+    const uint64_t told = units / tokens + (units % tokens != 0);
+    if (told < least_sane || told > most_sane) {
+        return;
+    }
+    const uint64_t lesson = std::clamp<uint64_t>(told, token_ratios::least, token_ratios::most);
+    const uint64_t more = std::clamp<uint64_t>(tokens / weight_unit, ratio == 0 ? 1 : 0, max_weight);
+    const uint64_t all = weight + more;
+    if (all != 0) {
+        ratio = static_cast<uint32_t>((uint64_t{ratio} * weight + lesson * more + all / 2) / all);
+        weight = static_cast<uint32_t>(std::min(all, max_weight));
+    }
+}
+
+uint64_t token_ratios::prompt_tokens(uint64_t bytes) const
+{
+    const uint64_t units = std::min(bytes, max_bytes) * one;
+    return std::min(units / prompt + (units % prompt != 0), max_prompt);
+}
+
+uint64_t token_ratios::text_tokens(const text_size& shown) const
+{
+    if (shown.bytes == 0) {
+        return 0;
+    }
+    const uint64_t by_bytes = (std::min(shown.bytes, max_bytes) * one + text / 2) / text;
+    return std::max({by_bytes, (shown.pieces + 1) / 2, uint64_t{1}});
+}
+
 void learned_figures::format(void* memory, uint32_t capacity, const hash_key& key)
 {
     figures_ = static_cast<std::atomic<uint64_t>*>(memory);
-    mask_ = capacity - 1;
+    half_ = capacity / 2;
     key_ = key;
     models_key_ = {key[0], key[1] ^ hash_of(key, {})};
 }
 
-learned_figures::place learned_figures::place_of(std::string_view key, std::string_view model) const
+// A key has one cache line of four figures: the names that it thinks up push out no other key's, but for
+// those that share its line.
+learned_figures::place learned_figures::own_place(std::string_view key, std::string_view model) const
 {
-    uint64_t hash = hash_of({key_[0], key_[1] ^ hash_of(key_, key)}, model);
-    return {hash & mask_, hash >> 48};
+    const uint64_t of_key = hash_of(key_, key);
+    const uint64_t hash = hash_of({key_[0], key_[1] ^ of_key}, model);
+    return {((of_key << 3) & (half_ - 1)) | ((hash & 3) << 1), hash >> 48};
 }
 
-learned_figures::place learned_figures::place_of(std::string_view model) const
+learned_figures::place learned_figures::shared_place(std::string_view model) const
 {
-    uint64_t hash = hash_of(models_key_, model);
-    return {hash & mask_, hash >> 48};
+    const uint64_t hash = hash_of(models_key_, model);
+    return {half_ + ((hash << 1) & (half_ - 1)), hash >> 48};
 }
 
-// On the cache line of the model's own figure, under a tag that is not that one's.
-learned_figures::place learned_figures::stream_place(std::string_view model, api as) const
+// A word of completions: tag 16 bits, value 48.
+learned_figures::completion_figure learned_figures::completion_at(const place& at) const
 {
-    place own = place_of(model);
-    return {(own.index ^ (1 + static_cast<size_t>(as))) & mask_, own.tag ^ 0xffff};
+    const uint64_t w = word(at.index);
+    return {w >> 48 == at.tag ? w & max_completion_value : 0};
 }
 
-learned_figures::figure learned_figures::read(const place& at) const
+// A word of ratios: tag 16 bits, then 16 and 8 of the prompt's, and of the text's.
+learned_figures::ratio_figure learned_figures::ratios_at(const place& at) const
 {
-    uint64_t word = figures_[at.index].load(std::memory_order_relaxed);
-    if (word >> 48 != at.tag) {
-        return {0, 0};
+    const uint64_t w = word(at.index + 1);
+    if (w >> 48 != at.tag) {
+        return {};
     }
-    return {word >> 24 & figure::max_value, word & figure::max_value};
+    return {{static_cast<uint32_t>(w >> 32 & 0xffff), static_cast<uint32_t>(w >> 24 & 0xff)},
+            {static_cast<uint32_t>(w >> 8 & 0xffff), static_cast<uint32_t>(w & 0xff)}};
 }
 
 token_estimate learned_figures::estimate(std::string_view key, std::string_view model,
                                          const request_size& size) const
 {
-    figure known = read(place_of(key, model));
-    if (known.ratio == 0 || known.completion == 0) {
-        figure of_others = read(place_of(model));
-        known.ratio = known.ratio ? known.ratio : of_others.ratio;
-        known.completion = known.completion ? known.completion : of_others.completion;
+    const place own = own_place(key, model);
+    completion_figure known = completion_at(own);
+    uint32_t ratio = ratios_at(own).prompt.ratio;
+    if (!known.known() || ratio == 0) {
+        const place shared = shared_place(model);
+        known = known.known() ? known : completion_at(shared);
+        ratio = ratio ? ratio : ratios_at(shared).prompt.ratio;
     }
-
-    uint64_t ratio = known.ratio ? known.ratio : default_bytes_per_token * 256;
-    uint64_t bytes = std::min(size.prompt_bytes, max_bytes);
-    uint64_t prompt = std::min(bytes * 256 / ratio + (bytes * 256 % ratio != 0), max_prompt);
-
-    if (size.max_tokens == 0) {
-        return {prompt, known.completion ? known.completion_tokens() : default_completion};
-    }
-    uint64_t completion = std::min<uint64_t>(size.max_tokens, max_completion);
-    return {prompt, completion * std::clamp<uint64_t>(size.choices, 1, 1024)};
+    token_ratios by;
+    by.prompt = ratio ? ratio : by.prompt;
+    const uint64_t each = size.max_tokens != 0 ? std::min<uint64_t>(size.max_tokens, max_completion)
+                          : known.known()      ? known.tokens()
+                                               : default_completion;
+    return {by.prompt_tokens(size.prompt_bytes),
+            each * std::clamp<uint64_t>(size.choices, 1, request_size::max_choices)};
 }
 
-void learned_figures::learn_at(const place& at, uint64_t ratio, uint64_t completion)
+token_ratios learned_figures::ratios(std::string_view key, std::string_view model) const
 {
-    figure known = read(at);
-    known.ratio = moved(known.ratio, ratio);
-    known.completion = moved(known.completion, completion);
-    figures_[at.index].store(at.tag << 48 | known.ratio << 24 | known.completion, std::memory_order_relaxed);
+    const ratio_figure own = ratios_at(own_place(key, model));
+    token_ratios by;
+    by.prompt = own.prompt.ratio ? own.prompt.ratio : by.prompt;
+    by.text = own.text.ratio ? own.text.ratio : by.text;
+    return by;
 }
 
-namespace {
-
-struct lesson {
-    uint64_t ratio;
-    uint64_t completion;
-
-    lesson(const request_size& size, uint64_t prompt_tokens, uint64_t completion_tokens)
-        : ratio(ratio_of(size.prompt_bytes, prompt_tokens)), completion(0)
-    {
-        constexpr uint64_t max_tokens = (1 << 20) - 1;
-        if ((prompt_tokens | completion_tokens) != 0) {
-            completion = std::min(completion_tokens, max_tokens) * 16 + 1;
-        }
-    }
-};
-
-} // namespace
+uint64_t learned_figures::own_completion(std::string_view key, std::string_view model) const
+{
+    const completion_figure own = completion_at(own_place(key, model));
+    return own.known() ? own.tokens() : default_completion;
+}
 
 void learned_figures::learn(std::string_view key, std::string_view model, const request_size& size,
-                            uint64_t prompt_tokens, uint64_t completion_tokens)
+                            const usage_lesson& lesson)
 {
-    lesson taught(size, prompt_tokens, completion_tokens);
-    learn_at(place_of(key, model), taught.ratio, taught.completion);
-    learn_at(place_of(model), taught.ratio, taught.completion);
+    learn_at(own_place(key, model), size, lesson, true);
+    learn_at(shared_place(model), size, lesson, false);
 }
 
-void learned_figures::learn(std::string_view model, const request_size& size, uint64_t prompt_tokens,
-                            uint64_t completion_tokens)
+void learned_figures::learn_at(const place& at, const request_size& size, const usage_lesson& lesson,
+                               bool is_own)
 {
-    lesson taught(size, prompt_tokens, completion_tokens);
-    learn_at(place_of(model), taught.ratio, taught.completion);
-}
-
-// A word of streams: tag 16 bits, bytes per token of completion in 1/256 (24 bits).
-uint64_t learned_figures::stream_ratio(const place& at) const
-{
-    uint64_t word = figures_[at.index].load(std::memory_order_relaxed);
-    return word >> 48 == at.tag ? word & figure::max_value : 0;
-}
-
-uint64_t learned_figures::tokens_of_stream(std::string_view model, api as, uint64_t bytes) const
-{
-    if (bytes == 0) {
-        return 0;
+    if ((lesson.prompt_tokens | lesson.completion_tokens) == 0) {
+        return;
     }
-    uint64_t learned = stream_ratio(stream_place(model, as));
-    uint64_t ratio = learned ? learned : default_event_bytes(as) * 256;
-    return std::max<uint64_t>((std::min(bytes, max_bytes) * 256 + ratio / 2) / ratio, 1);
-}
-
-void learned_figures::learn_stream(std::string_view model, api as, uint64_t bytes, uint64_t tokens)
-{
-    uint64_t ratio = ratio_of(bytes, tokens);
-    if (ratio != 0) {
-        place at = stream_place(model, as);
-        ratio = moved(stream_ratio(at), ratio);
-        figures_[at.index].store(at.tag << 48 | ratio, std::memory_order_relaxed);
+    uint64_t completion = lesson.completion_tokens / std::max<uint32_t>(size.choices, 1);
+    if (!is_own) {
+        completion = std::clamp(completion, default_completion / 2, default_completion * 2);
     }
+    const uint64_t value = moved(completion_at(at).value, value_of_completion(completion));
+    figures_[at.index].store(at.tag << 48 | value, std::memory_order_relaxed);
+
+    ratio_figure known = ratios_at(at);
+    known.prompt.take(size.prompt_bytes, lesson.prompt_tokens);
+    known.text.take(lesson.text_bytes, lesson.completion_tokens);
+    const uint64_t word_of_ratios = at.tag << 48 | uint64_t{known.prompt.ratio} << 32
+                                    | uint64_t{known.prompt.weight} << 24 | uint64_t{known.text.ratio} << 8
+                                    | known.text.weight;
+    figures_[at.index + 1].store(word_of_ratios, std::memory_order_relaxed);
 }
 
 } // namespace llm

@@ -58,60 +58,100 @@ bool is_telling(const char* p, const char* end, bool null_tells)
 }
 
 // What was found in events up to some byte.
-struct event_search {
-    const char* border; // the last one between events
-    bool null_tells;
-    bool told = false; // the byte is telling
+class event_search {
+public:
+    event_search(const char* begin, const char* end, bool null_tells, const text_place& place,
+                 text_size& text)
+        : border_(begin), end_(end), null_tells_(null_tells), place_(place), text_(text)
+    {
+        begin_event();
+    }
 
-    // Whether the byte at p tells.
-    bool look(const char* p, const char* end)
+    // Whether the byte at p tells, or begins an event that does.
+    bool look(const char* p)
     {
         if (*p == '\n' && p[1] == '\n') {
-            border = p + 2;
+            end_event(p + 2);
+            return told_ || is_telling_line(p + 1, end_);
         }
-        told = is_telling(p, end, null_tells);
-        return told;
+        told_ = is_telling(p, end_, null_tells_);
+        return told_;
     }
+    bool told() const { return told_; }
+    // Where the event begins that has to be read.
+    const char* border() const { return border_; }
+    // Nothing tells up to the end.
+    void finish() { end_event(end_); }
+
+private:
+    void begin_event()
+    {
+        size_ = place_.measure(border_, end_);
+        told_ = size_ == text_place::no_text;
+    }
+    void end_event(const char* border)
+    {
+        text_.add({size_, size_ != 0});
+        border_ = border;
+        if (border_ != end_) {
+            begin_event();
+        }
+    }
+
+    const char* border_; // the last one between events
+    const char* end_;
+    bool null_tells_;
+    bool told_ = false;
+    size_t size_ = 0; // of the event's text
+    const text_place& place_;
+    text_size& text_;
 };
 
 // Searches events up to the first byte that is telling. Of the last event its two line feeds are left out.
-event_search search_bytes(const char* p, const char* end, bool null_tells)
+// Returns whether there is none.
+bool search_bytes(event_search& found, const char* p, const char* end)
 {
-    event_search found{p, null_tells};
-    while (p != end - 2 && !found.look(p, end)) {
+    while (p != end - 2) {
+        if (found.look(p)) {
+            return false;
+        }
         ++p;
     }
-    return found;
+    return true;
 }
 
 #if defined(__SSE2__)
 // The same. To be inlined where the processor is known that the mask is for.
 template <detail::block_mask Mask>
-[[gnu::always_inline]] inline event_search search_blocks(const char* p, const char* end, bool null_tells)
+[[gnu::always_inline]] inline bool search_blocks(event_search& found, const char* p, const char* end)
 {
     if (end - 2 - p < detail::block_size) {
-        return search_bytes(p, end, null_tells);
+        return search_bytes(found, p, end);
     }
-    event_search found{p, null_tells};
     // The last block takes some bytes again of the one before it.
     const char* const last = end - 2 - detail::block_size;
+    const char* looked = p;
     for (;; p = last - p > detail::block_size ? p + detail::block_size : last) {
         for (uint64_t mask = Mask(p); mask != 0; mask &= mask - 1) {
-            if (found.look(p + __builtin_ctzll(mask), end)) {
-                return found;
+            const char* const at = p + __builtin_ctzll(mask);
+            // Not twice: an event ends once.
+            if (at >= looked && found.look(at)) {
+                return false;
             }
         }
+        looked = p + detail::block_size;
         if (p == last) {
-            return found;
+            return true;
         }
     }
 }
 #endif
 
-using searcher = event_search (*)(const char* p, const char* end, bool null_tells);
+using searcher = bool (*)(event_search& found, const char* p, const char* end);
 
 template <searcher Search>
-[[gnu::always_inline]] inline size_t quiet_in_events(std::string_view events, bool null_tells)
+[[gnu::always_inline]] inline size_t quiet_in_events(std::string_view events, bool null_tells,
+                                                     const text_place& place, text_size& text)
 {
     const char* const begin = events.data();
     const char* const end = begin + events.size();
@@ -119,67 +159,84 @@ template <searcher Search>
     if (events.size() < 2 || is_telling_line(begin, end)) {
         return 0;
     }
-    const event_search found = Search(begin, end, null_tells);
-    return found.told ? static_cast<size_t>(found.border - begin) : events.size();
+    event_search found(begin, end, null_tells, place, text);
+    if (found.told() || !Search(found, begin, end)) {
+        return static_cast<size_t>(found.border() - begin);
+    }
+    found.finish();
+    return events.size();
 }
 
 template <searcher Search>
-[[gnu::always_inline]] inline size_t quiet_in_pieces(std::span<const reply_piece> pieces, bool null_tells)
+[[gnu::always_inline]] inline size_t quiet_in_pieces(std::span<const reply_piece> pieces, bool null_tells,
+                                                     const text_place& place, text_size& text)
 {
     size_t n = 0;
     for (const reply_piece& piece : pieces) {
         const char* const begin = piece.data;
         const char* const end = begin + piece.size;
         const bool is_whole = piece.size > 2 && end[-1] == '\n' && end[-2] == '\n';
-        if (!is_whole || (!starts(begin, end, "data: {") && is_telling_line(begin, end))
-            || Search(begin, end, null_tells).told) {
+        if (!is_whole || (!starts(begin, end, "data: {") && is_telling_line(begin, end))) {
             break;
         }
+        text_size of_piece;
+        event_search found(begin, end, null_tells, place, of_piece);
+        if (found.told() || !Search(found, begin, end)) {
+            break;
+        }
+        found.finish();
+        text.add(of_piece);
         ++n;
     }
     return n;
 }
 
-size_t quiet_events_bytes(std::string_view events, bool null_tells)
+size_t quiet_events_bytes(std::string_view events, bool null_tells, const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_bytes>(events, null_tells);
+    return quiet_in_events<search_bytes>(events, null_tells, place, text);
 }
 
-size_t quiet_pieces_bytes(std::span<const reply_piece> pieces, bool null_tells)
+size_t quiet_pieces_bytes(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                          text_size& text)
 {
-    return quiet_in_pieces<search_bytes>(pieces, null_tells);
+    return quiet_in_pieces<search_bytes>(pieces, null_tells, place, text);
 }
 
 #if defined(__SSE2__)
-size_t quiet_events_sse2(std::string_view events, bool null_tells)
+size_t quiet_events_sse2(std::string_view events, bool null_tells, const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_blocks<detail::block_mask_sse2>>(events, null_tells);
+    return quiet_in_events<search_blocks<detail::block_mask_sse2>>(events, null_tells, place, text);
 }
 
-size_t quiet_pieces_sse2(std::span<const reply_piece> pieces, bool null_tells)
+size_t quiet_pieces_sse2(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                         text_size& text)
 {
-    return quiet_in_pieces<search_blocks<detail::block_mask_sse2>>(pieces, null_tells);
+    return quiet_in_pieces<search_blocks<detail::block_mask_sse2>>(pieces, null_tells, place, text);
 }
 
-[[gnu::target("avx2")]] size_t quiet_events_avx2(std::string_view events, bool null_tells)
+[[gnu::target("avx2")]] size_t quiet_events_avx2(std::string_view events, bool null_tells,
+                                                 const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_blocks<detail::block_mask_avx2>>(events, null_tells);
+    return quiet_in_events<search_blocks<detail::block_mask_avx2>>(events, null_tells, place, text);
 }
 
-[[gnu::target("avx2")]] size_t quiet_pieces_avx2(std::span<const reply_piece> pieces, bool null_tells)
+[[gnu::target("avx2")]] size_t quiet_pieces_avx2(std::span<const reply_piece> pieces, bool null_tells,
+                                                 const text_place& place, text_size& text)
 {
-    return quiet_in_pieces<search_blocks<detail::block_mask_avx2>>(pieces, null_tells);
+    return quiet_in_pieces<search_blocks<detail::block_mask_avx2>>(pieces, null_tells, place, text);
 }
 
-[[gnu::target("avx512f,avx512bw")]] size_t quiet_events_avx512(std::string_view events, bool null_tells)
+[[gnu::target("avx512f,avx512bw")]] size_t quiet_events_avx512(std::string_view events, bool null_tells,
+                                                               const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_blocks<detail::block_mask_avx512>>(events, null_tells);
+    return quiet_in_events<search_blocks<detail::block_mask_avx512>>(events, null_tells, place, text);
 }
 
 [[gnu::target("avx512f,avx512bw")]] size_t quiet_pieces_avx512(std::span<const reply_piece> pieces,
-                                                               bool null_tells)
+                                                               bool null_tells, const text_place& place,
+                                                               text_size& text)
 {
-    return quiet_in_pieces<search_blocks<detail::block_mask_avx512>>(pieces, null_tells);
+    return quiet_in_pieces<search_blocks<detail::block_mask_avx512>>(pieces, null_tells, place, text);
 }
 #endif
 
@@ -224,14 +281,15 @@ const char* last_event_end(std::string_view piece)
     return piece.data();
 }
 
-size_t quiet_events(std::string_view events, bool null_tells)
+size_t quiet_events(std::string_view events, bool null_tells, const text_place& place, text_size& text)
 {
-    return fastest.quiet_events(events, null_tells);
+    return fastest.quiet_events(events, null_tells, place, text);
 }
 
-size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells)
+size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                    text_size& text)
 {
-    return fastest.quiet_pieces(pieces, null_tells);
+    return fastest.quiet_pieces(pieces, null_tells, place, text);
 }
 
 } // namespace llm

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "reply_piece.h"
+#include "text_place.h"
 
 #include <cstddef>
 #include <span>
@@ -15,17 +16,21 @@ const char* last_event_end(std::string_view piece);
 
 // `events` begins and ends at borders of events. Returns how many bytes from its front are whole events
 // without a name "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) at any
-// depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR.
-size_t quiet_events(std::string_view events, bool null_tells);
+// depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR; and
+// whose text stands at its place. That text is added to `text`.
+size_t quiet_events(std::string_view events, bool null_tells, const text_place& place, text_size& text);
 
-// How many pieces from the front end at a border of events, as the first begins at one, and are all such.
-size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells);
+// How many pieces from the front are one such event each.
+size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                    text_size& text);
 
 // Internal: all of this in the way of each kind of processor.
 struct event_skip_way {
     const char* name;
-    size_t (*quiet_events)(std::string_view events, bool null_tells);
-    size_t (*quiet_pieces)(std::span<const reply_piece> pieces, bool null_tells);
+    size_t (*quiet_events)(std::string_view events, bool null_tells, const text_place& place,
+                           text_size& text);
+    size_t (*quiet_pieces)(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                           text_size& text);
 };
 // Those that this processor can go, the fastest first.
 std::span<const event_skip_way> event_skip_ways();

@@ -316,6 +316,7 @@ const char* json_scanner::value(const run& r, const char* p, const char* end)
 // The first byte within a string that is a value.
 const char* json_scanner::string(const run& r, const char* p, const char* end)
 {
+    surplus_ = 0;
     // As with names: what lies whole in the piece needs no copy.
     const char* const stop = find_string_stop(p, end);
     const size_t size = static_cast<size_t>(stop - p);
@@ -479,7 +480,8 @@ void json_scanner::emit(const run& r, json_event::what is, json_type type, std::
                            .comma = comma_,
                            .key_begin = key_begin_,
                            .value_begin = value_begin_,
-                           .value_end = end};
+                           .value_end = end,
+                           .surplus = surplus_};
     r.sink.take(r.sink.owner, event);
 }
 

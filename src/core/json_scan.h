@@ -81,6 +81,10 @@ struct json_event {
     uint64_t key_begin;
     uint64_t value_begin;
     uint64_t value_end; // one past its last byte; not set at `open` and `text`
+    uint64_t surplus;   // of a string that ended: bytes that its escapes take more than what they stand for
+
+    // Of a string that ended: its bytes of UTF-8.
+    uint64_t string_size() const { return value_end - value_begin - 2 - surplus; }
 };
 
 // Called for each event, in the order of the text. It must not touch the scanner.
@@ -190,6 +194,7 @@ private:
     uint64_t comma_ = 0;
     uint64_t key_begin_ = 0;
     uint64_t value_begin_ = 0;
+    uint64_t surplus_ = 0;
     uint32_t count_[max_levels]; // members or elements begun, of each open container that paths lead into
     uint16_t depth_ = 0;         // open containers
     uint16_t skip_base_ = 0;     // depth_ around the container that is skipped

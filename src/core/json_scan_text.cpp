@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 #include "json_scan_run.h"
+#include "utf8.h"
 
 #include <algorithm>
 #include <bit>
@@ -126,6 +127,7 @@ const char* json_scanner::escape(const run& r, const char* p)
         if (capture_) {
             put(r, &meant[i], 1);
         }
+        ++surplus_;
         escape_ = 0;
         return p + 1;
     }
@@ -140,6 +142,7 @@ const char* json_scanner::escape(const run& r, const char* p)
         return p + 1;
     }
     escape_ = 0;
+    surplus_ += 6 - utf8_size_of_escape(code_);
     if (capture_) {
         if (high_ != 0 && code_ >= 0xdc00 && code_ <= 0xdfff) {
             const uint32_t code = 0x10000u + ((high_ - 0xd800u) << 10) + (code_ - 0xdc00u);

@@ -69,9 +69,10 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
     if (alike_) {
         n = pass_alike(pieces);
     } else {
-        n = quiet_pieces(pieces, null_tells_);
+        text_size text;
+        n = quiet_pieces(pieces, null_tells_, place_, text);
         if (n != 0) {
-            pass_quiet(size_of(pieces.first(n)));
+            pass_quiet(size_of(pieces.first(n)), text);
         }
     }
     settled_ = n != 0 ? stream_.offset() : settled_;
@@ -124,7 +125,7 @@ void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
 {
     const bool is_first = !content_seen_ && !piece.empty();
     content_seen_ = content_seen_ || is_first;
-    content_end_ += known() ? 0 : piece.size();
+    json_bytes_ += piece.size();
     if (alike_) {
         return;
     }
@@ -168,7 +169,7 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
                 cuts(stream_.offset(), stream_.offset() + 1);
             }
         }
-        if (chunks_ && stream_.at_border()) {
+        if (may_skip() && stream_.at_border()) {
             if (alike_) {
                 const size_t size = read_alike(piece, cuts);
                 piece.remove_prefix(size);
@@ -192,12 +193,12 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
 }
 
 // Events of which nothing is to be read.
-void usage_reader::pass_quiet(size_t bytes)
+void usage_reader::pass_quiet(size_t bytes, const text_size& text)
 {
     told_in_a_row_ = 0;
     alike_ = false;
     stream_.skip(bytes);
-    content_end_ = stream_.offset();
+    uncounted_.add(text);
 }
 
 // At a border of events: how many bytes of whole events need not be read. `last` is where the last whole
@@ -214,9 +215,11 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
     if (piece.data() >= last) {
         return 0;
     }
-    const size_t quiet = quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())), null_tells_);
+    text_size text;
+    const size_t quiet =
+        quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())), null_tells_, place_, text);
     if (quiet != 0) {
-        pass_quiet(quiet);
+        pass_quiet(quiet, text);
     } else if (++told_in_a_row_ == tries_in_vain) {
         told_in_a_row_ = 0;
         tries_off_ = events_without_try;
@@ -228,7 +231,12 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
 size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
 {
     event_pattern::found event;
-    if (!patterns_->events.match(piece, event)) {
+    text_size text;
+    reply_piece like[] = {{piece.data(), 0, 0, 0}};
+    if (patterns_->events.match(piece, event)) {
+        like[0].size = event.size;
+    }
+    if (like[0].size == 0 || measure(like, text) == 0) {
         unlike_ = static_cast<uint8_t>(unlike_ < max_unlike ? unlike_ + 1 : unlike_);
         alike_ = unlike_ < max_unlike;
         return 0;
@@ -237,8 +245,27 @@ size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
         const uint64_t begin = stream_.offset();
         cuts(begin + event.cut_begin, begin + event.cut_end);
     }
-    count_alike(event);
+    count_alike(event, text);
     return event.size;
+}
+
+// How many pieces from the front are one event each whose text, if the pattern's events have any, stands
+// where it is known to.
+size_t usage_reader::measure(std::span<reply_piece> pieces, text_size& text) const
+{
+    if (!patterns_->events.facts().has_content) {
+        return pieces.size();
+    }
+    size_t n = 0;
+    for (const reply_piece& piece : pieces) {
+        const size_t size = place_.measure(piece.data, piece.data + piece.size);
+        if (size == text_place::no_text) {
+            break;
+        }
+        text.add({size, size != 0});
+        ++n;
+    }
+    return n;
 }
 
 // Pieces from the front that are one event each like the pattern.
@@ -248,17 +275,23 @@ size_t usage_reader::pass_alike(std::span<reply_piece> pieces)
     auto rest = pieces;
     while (!rest.empty()) {
         event_pattern::found event{.facts = &events.facts()};
-        size_t n = events.match_nulls(rest);
+        text_size text;
+        const size_t like = events.match_nulls(rest);
+        size_t n = measure(rest.first(like), text);
+        for (reply_piece& piece : rest.subspan(n, like - n)) {
+            piece.cut_begin = piece.cut_end = 0;
+        }
         if (n != 0) {
             event.size = size_of(rest.first(n));
-        } else if (events.match(rest[0].bytes(), event) && event.size == rest[0].size) {
+        } else if (events.match(rest[0].bytes(), event) && event.size == rest[0].size
+                   && measure(rest.first(1), text) == 1) {
             rest[0].cut_begin = event.cut_begin;
             rest[0].cut_end = event.cut_end;
             n = 1;
         } else {
             break;
         }
-        count_alike(event);
+        count_alike(event, text);
         rest = rest.subspan(n);
     }
     const size_t n = pieces.size() - rest.size();
@@ -271,24 +304,23 @@ size_t usage_reader::pass_alike(std::span<reply_piece> pieces)
 }
 
 // Events like the pattern: one, or several without usage.
-void usage_reader::count_alike(const event_pattern::found& event)
+void usage_reader::count_alike(const event_pattern::found& event, const text_size& text)
 {
-    const uint64_t begin = stream_.offset();
     unlike_ = 0;
-    event_content_ = event.facts->has_content;
     if (event.has_usage) {
         event_usage_ = event.usage.counts();
         has_choices_ = true;
         event_choices_ = event.facts->choices;
         choice_index_ = event.facts->choice_index;
-        count_event(begin, begin + event.size);
+        event_text_ = text.bytes;
+        count_event();
         event_usage_ = {};
         has_choices_ = false;
         event_choices_ = 0;
+        event_text_ = 0;
     } else {
-        note_content(false, begin, begin + event.size);
+        note_text(false, text);
     }
-    event_content_ = false;
     stream_.skip(event.size);
 }
 
@@ -358,7 +390,7 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     if (is_done) {
         done_seen_ = true;
     } else if (whole) {
-        count_event(stream_.event_begin(), stream_.offset());
+        count_event();
     }
     if (drafted_ && whole && has_choices_) {
         patterns_->events.learn({reading_, event_choices_, choice_index_, event_content_});
@@ -372,8 +404,7 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     clear_event();
 }
 
-// `begin` and `end` are the event's.
-void usage_reader::count_event(uint64_t begin, uint64_t end)
+void usage_reader::count_event()
 {
     error_seen_ = error_seen_ || event_error_;
     if (!chunks_) {
@@ -401,24 +432,18 @@ void usage_reader::count_event(uint64_t begin, uint64_t end)
         counted = false;
     }
     if (counted || !event_error_) {
-        note_content(counted, begin, end);
+        note_text(counted, {event_repeats_ ? 0 : event_text_, event_text_ != 0 && !event_repeats_});
     }
     chunks_ = chunks_ || (event_content_ && has_choices_);
 }
 
-// An event of these bytes was read whole.
-void usage_reader::note_content(bool counted, uint64_t begin, uint64_t end)
+// Events with this text have passed. `counted`: their usage counts it, and all before it.
+void usage_reader::note_text(bool counted, const text_size& text)
 {
+    uncounted_.add(text);
     if (counted) {
-        if (content_seen_) {
-            ++usages_;
-            counted_ = uncounted_bytes();
-        }
-        content_begin_ = content_end_ = end;
-    } else if (content_seen_ && !event_is_last_) {
-        // The last event of the Responses API repeats all that came before.
-        content_begin_ = event_content_ && content_end_ <= content_begin_ ? begin : content_begin_;
-        content_end_ = end;
+        counted_.add(uncounted_);
+        uncounted_ = {};
     }
 }
 
@@ -447,6 +472,9 @@ void usage_reader::clear_event()
     event_failed_ = false;
     event_incomplete_ = false;
     event_content_ = false;
+    event_repeats_ = false;
+    event_has_text_ = false;
+    event_text_ = 0;
     event_ends_ = false;
     event_is_last_ = false;
     event_bad_ = false;

@@ -7,6 +7,7 @@
 #include "reply_pattern.h"
 #include "reply_piece.h"
 #include "sse.h"
+#include "text_place.h"
 #include "usage_strip.h"
 #include "usage_sum.h"
 
@@ -48,7 +49,7 @@ public:
     // False: pass() would take nothing.
     bool may_pass() const
     {
-        return form_ == reply_form::sse && chunks_ && tries_off_ == 0 && stream_.at_border();
+        return form_ == reply_form::sse && may_skip() && tries_off_ == 0 && stream_.at_border();
     }
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
@@ -80,14 +81,19 @@ public:
     bool incomplete_seen() const { return incomplete_seen_; }
 
     reply_form form() const { return form_; }
-    // Bytes of the reply, as sent, that no usage has counted yet, from the first content on: what is left to
-    // be estimated. Of a stream whole events only.
-    uint64_t uncounted_bytes() const
+    // Text that no usage has counted yet: what is left to be estimated. Of a stream whole events only.
+    text_size uncounted_text() const { return has_timings() && !sum_.known() ? text_size() : uncounted_; }
+    // All text that the reply has shown so far; not of a JSON reply that was compared instead of read.
+    text_size shown_text() const
     {
-        return has_timings() && !sum_.known() ? 0 : content_end_ - content_begin_;
+        text_size all = counted_;
+        all.add(uncounted_);
+        return all;
     }
-    // Of a stream whose content only one usage has counted: the bytes of that content. Else 0.
-    uint64_t counted_bytes() const { return usages_ == 1 ? counted_ : 0; }
+    // Reasoning was among it.
+    bool showed_reasoning() const { return reasoning_seen_; }
+    // Of a JSON reply: its bytes so far, as sent.
+    uint64_t json_bytes() const { return json_bytes_; }
     // The reply holds generated text, or is a stream.
     bool generates() const { return form_ != reply_form::json || generated_; }
     // It holds embeddings or ranks.
@@ -111,7 +117,8 @@ private:
     void on_choices(const json_event& event, const call& in);
     void on_native(usage_field field, const json_event& event);
     void on_type(const json_event& event);
-    void on_content(const json_event& event, bool parts_count);
+    uint64_t text_bytes(const json_event& event);
+    void on_content(const json_event& event, bool parts_count, const call& in);
     void on_timing(usage_field field, const json_event& event);
     void on_json_end(const json_event& event);
     void feed_json(std::string_view piece, const cut_sink& cuts);
@@ -119,15 +126,18 @@ private:
     void feed_events(std::string_view piece, const cut_sink& cuts);
     void feed_lines(std::string_view piece);
     size_t pass_over(std::string_view piece, const char*& last);
-    void pass_quiet(size_t bytes);
+    void pass_quiet(size_t bytes, const text_size& text);
     void on_item(const sse_item& item, const cut_sink& cuts);
     void on_data(std::string_view bytes, const cut_sink& cuts);
     void on_event_end(const cut_sink& cuts);
     size_t read_alike(std::string_view piece, const cut_sink& cuts);
     size_t pass_alike(std::span<reply_piece> pieces);
-    void count_alike(const event_pattern::found& event);
-    void count_event(uint64_t begin, uint64_t end);
-    void note_content(bool counted, uint64_t begin, uint64_t end);
+    void count_alike(const event_pattern::found& event, const text_size& text);
+    size_t measure(std::span<reply_piece> pieces, text_size& text) const;
+    void count_event();
+    void note_text(bool counted, const text_size& text);
+    // Events that say nothing need not be read: what they show of text can be measured.
+    bool may_skip() const { return chunks_ && place_.known(); }
     void settle(const cut_sink& cuts);
     void clear_event();
     bool has_timings() const { return (timings_.prompt | timings_.completion) != 0; }
@@ -142,6 +152,7 @@ private:
     bool incomplete_seen_ = false;
     bool generated_ = false;
     bool vectors_ = false;
+    bool reasoning_seen_ = false;
     bool null_tells_ = false;   // `"usage":null` has to be seen
     bool chunks_ = false;       // of chat or completions: all else that events may be means nothing
     uint8_t told_in_a_row_ = 0; // events that were tried to be passed over and could not be
@@ -151,13 +162,14 @@ private:
     bool drafted_ = false; // the event that is being read may become the pattern
     uint8_t unlike_ = 0;   // events that were not like it, one after the other
     uint32_t prompts_ = 1;
-    uint32_t usages_ = 0; // after content
     uint64_t settled_ = 0;
-    uint64_t content_begin_ = 0; // of what no usage has counted
-    uint64_t content_end_ = 0;
-    uint64_t counted_ = 0;
+    text_size uncounted_;
+    text_place place_; // of text in chunks
     usage_patterns* patterns_ = nullptr;
     sse_reader stream_;
+
+    text_size counted_;
+    uint64_t json_bytes_ = 0;
 
     // Of the event that is being read.
     json_scanner scanner_;
@@ -175,6 +187,10 @@ private:
     bool event_failed_ = false;
     bool event_incomplete_ = false;
     bool event_content_ = false;
+    bool event_repeats_ = false; // its text has come in others before
+    bool event_has_text_ = false;
+    uint64_t event_text_ = 0;    // bytes of text
+    uint64_t part_begin_ = 0;    // of a list or object that is text
     bool event_ends_ = false;    // a native API's last
     bool event_is_last_ = false; // its usage is the last word
     bool event_bad_ = false;     // more than one value in its data

@@ -3,6 +3,8 @@
 #include "json_count.h"
 #include "usage_call.h"
 
+#include <utility>
+
 namespace llm {
 
 namespace {
@@ -89,10 +91,14 @@ void usage_reader::on(const json_event& event, const call& in)
         on_timing(part.field, event);
         break;
     case reply_part::content:
-        on_content(event, false);
+        on_content(event, false, in);
         break;
     case reply_part::content_parts:
-        on_content(event, true);
+        on_content(event, true, in);
+        break;
+    case reply_part::reasoning:
+        on_content(event, true, in);
+        reasoning_seen_ = reasoning_seen_ || event_content_;
         break;
     case reply_part::type:
         on_type(event);
@@ -118,6 +124,16 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     case reply_part::generated:
         generated_ = generated_ || opens || event.type == json_type::string;
+        if (is_value) {
+            uncounted_.bytes += text_bytes(event);
+        }
+        break;
+    case reply_part::text:
+        uncounted_.bytes += text_bytes(event);
+        break;
+    case reply_part::thought:
+        reasoning_seen_ = reasoning_seen_ || text_bytes(event) != 0;
+        uncounted_.bytes += text_bytes(event);
         break;
     case reply_part::vectors:
         vectors_ = true;
@@ -221,6 +237,7 @@ void usage_reader::on_choice(const json_event& event)
 
 void usage_reader::on_type(const json_event& event)
 {
+    event_repeats_ = event.text.starts_with("response.") && !event.text.ends_with(".delta");
     event_failed_ = event.text == "response.failed";
     event_incomplete_ = event.text == "response.incomplete";
     event_error_ = event_error_ || event.text == "error";
@@ -228,14 +245,44 @@ void usage_reader::on_type(const json_event& event)
                      || event.text == "message_delta";
 }
 
-// Text counts once it is not empty. A list of parts as content (Mistral) counts from its bracket on.
-void usage_reader::on_content(const json_event& event, bool parts_count)
+// The bytes of text that end with this event: a string's, unescaped, or a list's or object's, as sent.
+uint64_t usage_reader::text_bytes(const json_event& event)
 {
-    const bool opens = event.is == json_event::what::open;
-    if ((opens && parts_count)
-        || (event.type == json_type::string && event.value_end - event.value_begin > 2)) {
+    switch (event.is) {
+    case json_event::what::open:
+        part_begin_ = event.value_begin;
+        return 0;
+    case json_event::what::close:
+        return event.value_end - part_begin_;
+    case json_event::what::value:
+        return event.type == json_type::string ? event.string_size() : 0;
+    default:
+        return 0;
+    }
+}
+
+// Text counts once it is not empty. A list of parts as content (Mistral) counts from its bracket on.
+void usage_reader::on_content(const json_event& event, bool parts_count, const call& in)
+{
+    const bool is_value = event.is == json_event::what::value;
+    if (!is_value && !parts_count) {
+        return;
+    }
+    const uint64_t bytes = text_bytes(event);
+    event_text_ += bytes;
+    if (event.is == json_event::what::open || bytes != 0) {
         content_seen_ = true;
         event_content_ = true;
+    }
+    if (bytes == 0) {
+        return;
+    }
+    // Of two texts in one event each would be measured for both.
+    const uint64_t begin = event.value_begin + 1;
+    const bool alone = !std::exchange(event_has_text_, true);
+    place_ = {};
+    if (is_value && alone && begin >= in.offset + text_place::mark_size) {
+        place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin());
     }
 }
 

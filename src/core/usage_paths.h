@@ -26,12 +26,15 @@ enum class reply_part : uint8_t {
     choice_index,
     content,       // text: content once it is not empty
     content_parts, // text, or parts of content
+    reasoning,     // likewise
     type,          // of an event
     status,        // of a Responses object
     error,
     end_mark,  // Ollama's and llama.cpp's: true in the last event
     element,   // JSON: of a list of replies, as SGLang and TGI send for several prompts
-    generated, // JSON: the reply has generated text
+    generated, // JSON: the reply has generated text, which this is, if it is a string
+    text,      // JSON: text, or parts of it
+    thought,   // JSON: likewise
     vectors,   // JSON: embeddings, ranks
 };
 
@@ -145,11 +148,11 @@ consteval reply_path_list event_path_list()
     list.add("message", error); // with a path into it, the scanner counts the error's members
     const uint8_t message_usage = list.add("usage", message, part::wrapped_usage);
     list.add("content", message, part::content);
-    list.add("thinking", message, part::content);
+    list.add("thinking", message, part::reasoning);
     list.add("tool_calls", message, part::content_parts);
     const uint8_t response_usage = list.add("usage", response, part::wrapped_usage);
     list.add("text", delta, part::content);
-    list.add("thinking", delta, part::content);
+    list.add("thinking", delta, part::reasoning);
     list.add("partial_json", delta, part::content);
     list.add("text", token, part::content);
     list.add_timings_members(timings);
@@ -164,8 +167,8 @@ consteval reply_path_list event_path_list()
     list.add_usage_members(message_usage);
     list.add_usage_members(response_usage);
     list.add("content", choice_delta, part::content_parts);
-    list.add("reasoning", choice_delta, part::content_parts);
-    list.add("reasoning_content", choice_delta, part::content_parts);
+    list.add("reasoning", choice_delta, part::reasoning);
+    list.add("reasoning_content", choice_delta, part::reasoning);
     const uint8_t tool_calls = list.add("tool_calls", choice_delta);
     list.add_usage_members(usage_of_choice);
     const uint8_t tool_call = list.add(json_elements, tool_calls);
@@ -183,8 +186,11 @@ consteval reply_path_list reply_path_list_of_json()
     const uint8_t element = list.add(json_elements, root, part::element);
     const uint8_t usage = list.add("usage", root, part::usage);
     const uint8_t error = list.add("error", root, part::error, json_text::bounded);
-    for (const std::string_view name :
-         {"choices", "content", "message", "response", "output", "text", "generated_text"}) {
+    const uint8_t choices = list.add("choices", root, part::generated);
+    const uint8_t content = list.add("content", root, part::generated);
+    const uint8_t message = list.add("message", root, part::generated);
+    const uint8_t output = list.add("output", root, part::generated);
+    for (const std::string_view name : {"response", "text", "generated_text"}) {
         list.add(name, root, part::generated);
     }
     for (const std::string_view name : {"data", "embedding", "embeddings", "results"}) {
@@ -198,13 +204,45 @@ consteval reply_path_list reply_path_list_of_json()
 
     const uint8_t element_details = list.add("details", element);
     const uint8_t element_meta_info = list.add("meta_info", element);
+    list.add("text", element, part::text);
+    list.add("generated_text", element, part::text);
     list.add_usage_members(usage);
     list.add("message", error);
     list.add_timings_members(timings);
     list.add_details_members(details);
     list.add_meta_info_members(meta_info);
+    const uint8_t choice = list.add(json_elements, choices);
+    const uint8_t block = list.add(json_elements, content); // Anthropic's
+    list.add("content", message, part::text);               // Ollama's
+    list.add("thinking", message, part::thought);
+    list.add("tool_calls", message, part::text);
+    const uint8_t item = list.add(json_elements, output); // of Responses
     list.add_details_members(element_details);
     list.add_meta_info_members(element_meta_info);
+
+    const uint8_t choice_message = list.add("message", choice);
+    list.add("text", choice, part::text);
+    list.add("text", block, part::text);
+    list.add("thinking", block, part::thought);
+    list.add("input", block, part::text);
+    const uint8_t item_content = list.add("content", item);
+    const uint8_t item_summary = list.add("summary", item);
+    list.add("arguments", item, part::text);
+    list.add("input", item, part::text);
+
+    list.add("content", choice_message, part::text);
+    list.add("reasoning", choice_message, part::thought);
+    list.add("reasoning_content", choice_message, part::thought);
+    list.add("refusal", choice_message, part::text);
+    const uint8_t tool_calls = list.add("tool_calls", choice_message);
+    const uint8_t item_part = list.add(json_elements, item_content);
+    const uint8_t item_thought = list.add(json_elements, item_summary);
+    const uint8_t tool_call = list.add(json_elements, tool_calls);
+    list.add("text", item_part, part::text);
+    list.add("refusal", item_part, part::text);
+    list.add("text", item_thought, part::thought);
+    const uint8_t function = list.add("function", tool_call);
+    list.add("arguments", function, part::text);
     return list;
 }
 

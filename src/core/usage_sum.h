@@ -17,6 +17,8 @@ struct token_counts {
     uint64_t cached = 0;      // part of prompt
     uint64_t cache_write = 0; // part of prompt, beside cached
     uint64_t reasoning = 0;   // part of completion
+
+    bool operator==(const token_counts&) const = default;
 };
 
 // All zero bytes are a valid initial state.

@@ -51,4 +51,10 @@ inline std::string_view utf8_cut(std::string_view text, size_t max)
     return text.substr(0, end);
 }
 
+// Bytes of UTF-8 that the code of a \uXXXX makes; each half of a surrogate pair half of its four.
+constexpr size_t utf8_size_of_escape(uint32_t code)
+{
+    return code < 0x80 ? 1 : code < 0x800 || (code >= 0xd800 && code <= 0xdfff) ? 2 : 3;
+}
+
 } // namespace llm

@@ -4,15 +4,14 @@
 #include "headers_in.h"
 #include "request.h"
 
+#include "core/usage_bounds.h"
+
 #include <algorithm>
 #include <optional>
 
 namespace llm {
 
 namespace {
-
-// Of JSON text: about four characters of English, as in OpenAI's rule of thumb.
-constexpr uint64_t bytes_per_token = 4;
 
 learned_figures& learned_of(const request_ctx& ctx)
 {
@@ -25,19 +24,26 @@ bool has_prompt(const request_ctx& ctx)
     return ctx.size.prompt_bytes != 0;
 }
 
-token_estimate likely(const request_ctx& ctx)
+uint64_t estimated_prompt(const request_ctx& ctx, const token_ratios& ratios)
 {
-    return learned_of(ctx).estimate(view(ctx.key_name), view(ctx.model), ctx.size);
+    return ratios.prompt_tokens(ctx.size.prompt_bytes);
 }
 
-uint64_t content_tokens(ngx_http_request_t* r, const request_ctx& ctx)
+uint64_t untold_completion(const request_ctx& ctx)
 {
-    uint64_t bytes = ctx.usage.uncounted_bytes();
-    if (ctx.usage.form() != reply_form::json) {
-        return learned_of(ctx).tokens_of_stream(view(ctx.model), asked_api(r), bytes);
+    const usage_reader& usage = ctx.usage;
+    if (usage.form() != reply_form::json) {
+        return ctx.ratios.text_tokens(usage.uncounted_text());
     }
-    uint64_t tokens = (bytes + bytes_per_token - 1) / bytes_per_token;
-    return ctx.usage.generates() ? std::min(tokens, learned_figures::max_completion) : 0;
+    // A reply that holds text, but not where it is known to be, has it somewhere.
+    const text_size text = usage.uncounted_text();
+    return text.bytes != 0 || !usage.generates() ? ratios_of(ctx).text_tokens(text)
+                                                 : token_ratios().text_tokens({usage.json_bytes(), 0});
+}
+
+uint64_t bytes_shown(const usage_reader& usage)
+{
+    return usage.form() == reply_form::json ? usage.json_bytes() : usage.shown_text().bytes;
 }
 
 // The request is whole with the upstream, and the client did not wait for the reply's header.
@@ -85,77 +91,111 @@ bool take_headers(ngx_http_request_t* r, request_ctx& ctx)
     if (!prompt || !completion || (*prompt | *completion) == 0) {
         return false;
     }
-    ctx.used = {.prompt = *prompt, .completion = *completion};
-    ctx.source = usage_source::upstream;
+    const token_counts told{.prompt = *prompt, .completion = *completion};
+    const token_counts counts = usage_bounds(ctx.size).within(told, bytes_shown(ctx.usage));
+    ctx.used = progress_of(counts);
+    ctx.source = counts == told ? usage_source::upstream : usage_source::estimated;
     return true;
 }
 
-// The upstream has told something.
-void take_known(ngx_http_request_t* r, request_ctx& ctx)
+void warn_of_counts(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    bool whole = ctx.usage.final();
-    uint64_t untold = 0;
-    if (ctx.usage.form() == reply_form::json) {
-        whole = whole || ctx.complete;
-    } else if (!whole) {
-        untold = content_tokens(r, ctx);
-        whole = ctx.complete && untold == 0;
-    }
-    ctx.used.completion += untold;
-    ctx.source = untold ? usage_source::estimated : whole ? usage_source::upstream : usage_source::partial;
-    // Ollama does not count a prompt that it has cached.
-    if (ctx.used.prompt == 0 && has_prompt(ctx)) {
-        ctx.used.prompt = likely(ctx).prompt;
-        ctx.source = usage_source::estimated;
+    const token_counts told = ctx.usage.counts();
+    if (told.prompt > ctx.used.prompt || told.completion > ctx.used.completion) {
+        ngx_log_error(
+            NGX_LOG_WARN, r->connection->log, 0,
+            "llm: the upstream told %uL prompt and %uL completion tokens, which the request can not "
+            "have used: %uL and %uL are charged",
+            told.prompt, told.completion, ctx.used.prompt, ctx.used.completion);
     }
 }
 
+// Of a reply of which nothing is known but the request.
 void take_estimate(request_ctx& ctx, uint64_t completion)
 {
-    ctx.used = {.prompt = likely(ctx).prompt, .completion = completion};
+    ctx.used = {.prompt = estimated_prompt(ctx, ratios_of(ctx)),
+                .completion = std::min(completion, max_estimated_completion(ctx.size))};
     ctx.source = usage_source::estimated;
+}
+
+uint64_t usual_completion(const request_ctx& ctx)
+{
+    return learned_of(ctx).own_completion(view(ctx.key_name), view(ctx.model)) * ctx.size.choices;
 }
 
 } // namespace
 
+token_ratios ratios_of(const request_ctx& ctx)
+{
+    return learned_of(ctx).ratios(view(ctx.key_name), view(ctx.model));
+}
+
+usage_so_far reckon(const request_ctx& ctx)
+{
+    const usage_reader& usage = ctx.usage;
+    const bool is_json = usage.form() == reply_form::json;
+    const token_counts told = usage.counts();
+    const token_counts counts = usage_bounds(ctx.size).within(told, bytes_shown(usage));
+    bool whole = usage.final() || (is_json && ctx.complete && usage.known());
+    bool estimated = counts != told;
+    usage_so_far so_far{progress_of(counts), usage_source::none};
+
+    if (!whole && (!is_json || !usage.known())) {
+        const uint64_t most = max_estimated_completion(ctx.size);
+        if (const uint64_t untold = untold_completion(ctx)) {
+            so_far.tokens.completion =
+                std::max(counts.completion, std::min(counts.completion + untold, most));
+            estimated = true;
+        }
+        whole = ctx.complete;
+    }
+    // Ollama does not count a prompt that it has cached.
+    if (so_far.tokens.prompt == 0 && has_prompt(ctx)) {
+        so_far.tokens.prompt = estimated_prompt(ctx, is_json ? ratios_of(ctx) : ctx.ratios);
+        estimated = true;
+    }
+    so_far.source = estimated ? usage_source::estimated
+                    : whole   ? usage_source::upstream
+                              : usage_source::partial;
+    return so_far;
+}
+
 void account(ngx_http_request_t* r, request_ctx& ctx)
 {
-    // Of a reply that is complete the last progress is all.
-    if (!ctx.reading_reply || !ctx.complete || !ctx.usage.known()) {
-        ctx.used = {};
-    }
+    ctx.used = {};
     if (!ctx.reading_reply) {
         if (has_prompt(ctx) && (ctx.coded || left_unanswered(r))) {
-            take_estimate(ctx, ctx.coded ? likely(ctx).completion : 0);
+            take_estimate(ctx, ctx.coded ? usual_completion(ctx) : 0);
         }
         return;
     }
     if (!ctx.complete) {
         ctx.usage.finish();
-        ctx.used = progress_of(ctx.usage.counts());
     }
-    if (ctx.usage.known()) {
-        take_known(r, ctx);
-    } else if (!take_headers(r, ctx) && has_prompt(ctx) && has_worked(ctx)) {
-        take_estimate(ctx, content_tokens(r, ctx));
+    const bool known = ctx.usage.known();
+    if (!known && (take_headers(r, ctx) || !has_prompt(ctx) || !has_worked(ctx))) {
+        return;
+    }
+    const usage_so_far all = reckon(ctx);
+    ctx.used = all.tokens;
+    ctx.source = all.source;
+    if (known) {
+        warn_of_counts(r, ctx);
     }
 }
 
-void learn_from(ngx_http_request_t* r, const request_ctx& ctx)
+void learn_from(const request_ctx& ctx)
 {
     if (ctx.source != usage_source::upstream || !ctx.complete || ctx.ended == outcome::upstream_error
         || ctx.ended == outcome::cut) {
         return;
     }
-    learned_figures& learned = learned_of(ctx);
-    if (ctx.watched) {
-        learned.learn(view(ctx.key_name), view(ctx.model), ctx.size, ctx.used.prompt, ctx.used.completion);
-    } else {
-        learned.learn(view(ctx.model), ctx.size, ctx.used.prompt, ctx.used.completion);
-    }
-    if (uint64_t bytes = ctx.usage.counted_bytes()) {
-        learned.learn_stream(view(ctx.model), asked_api(r), bytes, ctx.used.completion);
-    }
+    // Reasoning that was not shown makes the rest look as if it had more tokens than it has.
+    const bool hides = ctx.used.reasoning != 0 && !ctx.usage.showed_reasoning();
+    learned_of(ctx).learn(view(ctx.key_name), view(ctx.model), ctx.size,
+                          {.prompt_tokens = ctx.used.prompt,
+                           .completion_tokens = ctx.used.completion,
+                           .text_bytes = hides ? 0 : ctx.usage.shown_text().bytes});
 }
 
 } // namespace llm

@@ -61,6 +61,9 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
     new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &main_conf_of(r)->patterns);
     ctx.reading_reply = true;
+    if (form != reply_form::json) {
+        ctx.ratios = ratios_of(ctx);
+    }
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;
     if (strip != strip_what::nothing) {
@@ -75,13 +78,14 @@ void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
     }
 }
 
-// What the reply has used so far stands in the lease, so that it is charged even if this process is killed.
+// What the reply has used so far is in the lease, so that it is charged even if this process is killed, and
+// limits see how long a stream gets that tells nothing.
 void note_progress(ngx_http_request_t* r, request_ctx& ctx)
 {
-    if (!ctx.usage.known()) {
+    if (!ctx.usage.known() && (ctx.usage.form() == reply_form::json || !ctx.usage.content_seen())) {
         return;
     }
-    ctx.used = progress_of(ctx.usage.counts());
+    ctx.used = reckon(ctx).tokens;
     ctx.held->set_progress(ctx.used);
     if (ctx.watched && !ctx.complete) {
         uint64_t used = weighted(ctx.used, ctx.held->weights);

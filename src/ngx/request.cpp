@@ -69,7 +69,7 @@ void settle(ngx_http_request_t* r)
     account(r, *ctx);
     ctx->ended = outcome_of(r, *ctx);
     ctx->ended_ms = elapsed_ms(r);
-    learn_from(r, *ctx);
+    learn_from(*ctx);
 
     zone_session session(*ctx->zone);
     session->settle(*ctx->held, ctx->used, time_of_event());

@@ -4,6 +4,7 @@
 #include "conf.h"
 #include "reply_edit.h"
 
+#include "core/estimate.h"
 #include "core/refusal.h"
 #include "core/request_facts.h"
 #include "core/usage.h"
@@ -34,6 +35,7 @@ struct request_ctx {
     ngx_msec_int_t first_content_ms = -1; // since the request began
     ngx_msec_int_t ended_ms = 0;          // likewise: when it was settled
     uint64_t granted = 0;                 // tokens that the lease holds, weighted
+    token_ratios ratios;                  // of a stream that is read
 
     // A request's body is read before its reply: one room serves both.
     union {
@@ -103,11 +105,21 @@ void settle(ngx_http_request_t* r);
 // is no memory.
 bool settle_at_end(ngx_http_request_t* r);
 
+// What the reply that is being read has used so far, as the upstream tells it, and where it does not, as it
+// is reckoned. `source` says which, for a reply that ends here.
+struct usage_so_far {
+    token_progress tokens;
+    usage_source source;
+};
+usage_so_far reckon(const request_ctx& ctx);
+// By what this request's tokens are reckoned.
+token_ratios ratios_of(const request_ctx& ctx);
+
 // What the request has used, when it is over: sets `used` and `source`.
 void account(ngx_http_request_t* r, request_ctx& ctx);
 // Takes it as a lesson for later estimates, if the upstream has told all of it. To be called once it is known
 // how the request ended.
-void learn_from(ngx_http_request_t* r, const request_ctx& ctx);
+void learn_from(const request_ctx& ctx);
 
 inline token_progress progress_of(const token_counts& counts)
 {

@@ -43,7 +43,8 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     }
     ctx.stream = ctx.facts.may_stream() || (ctx.facts.leaves_stream_open() && streams_unasked(view(r->uri)));
     ctx.prompts = ctx.facts.prompts();
-    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens()), ctx.facts.choices()};
+    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens()),
+                request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts())};
     if (ctx.facts.has_model()) {
         ctx.model = copy_text(r->pool, ctx.facts.model());
         ctx.named_model = ctx.model.data != nullptr;

@@ -224,7 +224,7 @@ std::string told(const usage_reader& reader)
 {
     const token_counts c = reader.counts();
     return std::to_string(c.prompt) + '/' + std::to_string(c.completion) + '/'
-           + std::to_string(reader.uncounted_bytes()) + '/' + std::to_string(reader.settled()) + ' ';
+           + std::to_string(reader.uncounted_text().bytes) + '/' + std::to_string(reader.settled()) + ' ';
 }
 
 seen read(const std::vector<std::string>& events, strip_what strip, usage_patterns* patterns)

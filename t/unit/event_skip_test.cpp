@@ -30,13 +30,24 @@ const std::string parts[] = {
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 };
 
-std::string random_events(std::mt19937& random)
+const std::string head = "data: {\"choices\":[{\"delta\":{\"content\":\"";
+
+std::string random_event(std::mt19937& random)
 {
-    std::string text(random() % 70, 'y');
+    std::string text = head + std::string(random() % 70, 'y') + '"';
     for (unsigned n = random() % 8; n != 0; --n) {
         text += parts[std::min<size_t>(random() % (2 * std::size(parts)), std::size(parts) - 1)];
     }
     return text.append(random() % 70, 'z') + "\n\n";
+}
+
+std::string random_events(std::mt19937& random)
+{
+    std::string text;
+    for (unsigned n = random() % 3; n != 0; --n) {
+        text += random_event(random);
+    }
+    return text + random_event(random);
 }
 
 // Processors go different ways, which are to find the same.
@@ -44,6 +55,8 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
 {
     const auto ways = event_skip_ways();
     const event_skip_way& simplest = ways.back();
+    text_place place;
+    place.set(head.data() + head.size(), head.size());
     ASSERT_STREQ(simplest.name, "bytes");
     std::mt19937 random(1);
     for (int i = 0; i < 100000; ++i) {
@@ -55,10 +68,16 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
             pieces.push_back({text.data(), text.size(), 0, 0});
         }
         for (const event_skip_way& way : ways) {
-            ASSERT_EQ(simplest.quiet_events(texts[0], null_tells), way.quiet_events(texts[0], null_tells))
+            text_size want;
+            text_size got;
+            ASSERT_EQ(simplest.quiet_events(texts[0], null_tells, place, want),
+                      way.quiet_events(texts[0], null_tells, place, got))
                 << way.name << ": " << texts[0];
-            ASSERT_EQ(simplest.quiet_pieces(pieces, null_tells), way.quiet_pieces(pieces, null_tells))
+            ASSERT_EQ(want, got) << way.name << ": " << texts[0];
+            ASSERT_EQ(simplest.quiet_pieces(pieces, null_tells, place, want),
+                      way.quiet_pieces(pieces, null_tells, place, got))
                 << way.name;
+            ASSERT_EQ(want, got) << way.name;
         }
     }
 }
@@ -82,7 +101,36 @@ TEST(event_skip, stops_at_a_piece_that_tells_or_is_not_whole)
             {other.data(), other.size(), 0, 0},
             {quiet.data(), quiet.size(), 0, 0},
         };
-        EXPECT_EQ(quiet_pieces(pieces, false), 2u) << other;
+        text_place place;
+        place.set(quiet.data() + head.size(), head.size());
+        text_size text;
+        EXPECT_EQ(quiet_pieces(pieces, false, place, text), 2u) << other;
+        EXPECT_EQ(text, (text_size{18, 2})) << other;
+    }
+}
+
+// What has its text elsewhere, or ends within it, has to be read: an estimate would miss it.
+TEST(event_skip, stops_where_the_text_is_elsewhere)
+{
+    text_place place;
+    place.set(head.data() + head.size(), head.size());
+    const std::string quiet = head + "some \\u4f60\\n\"}}]}\n\n";
+    for (const std::string& other : {
+             std::string(": a comment\n\n"),
+             std::string("data: {\"choices\":[{\"delta\":{}}]}\n\n"),
+             std::string("data: {\"choices\":[{\"delta\":{\"reasoning\":\"some\"}}]}\n\n"),
+             std::string("data: {\"choices\":[{\"delta\":{\"role\":\"a\",\"content\":\"some\"}}]}\n\n"),
+             head + "\n\n",
+             head + "\\\n\n",
+             head + "\\u12\n\n",
+         }) {
+        const std::string events = quiet + quiet + other + quiet;
+        text_size text;
+        EXPECT_EQ(quiet_events(events, false, place, text), 2 * quiet.size()) << other;
+        EXPECT_EQ(text, (text_size{18, 2})) << other;
+        text = {};
+        EXPECT_EQ(quiet_events(other, false, place, text), 0u) << other;
+        EXPECT_EQ(text, text_size{}) << other;
     }
 }
 

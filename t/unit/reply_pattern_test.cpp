@@ -151,7 +151,7 @@ std::string told(const std::string& text, usage_patterns* patterns)
     const token_counts c = reader.counts();
     std::string all;
     for (const uint64_t n :
-         {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning, reader.uncounted_bytes(),
+         {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning,
           uint64_t{reader.known()}, uint64_t{reader.final()}, uint64_t{reader.content_seen()},
           uint64_t{reader.error_seen()}, uint64_t{reader.incomplete_seen()}, uint64_t{reader.generates()},
           uint64_t{reader.has_vectors()}}) {

@@ -393,7 +393,7 @@ TEST(shared_state, check_and_admit_is_both_in_one)
     few.failures = {2, 3600000};
     const limit_rule rules[] = {{subject_kind::key, few}};
     zone.publish(file_of("keys.json", 2));
-    zone->learned().learn("key0", "m", {400, 0, 1}, 100, 50);
+    zone->learned().learn("key0", "m", {400, 0, 1}, {100, 50, 0});
     shared_key* key = nullptr;
 
     auto request = zone.request(0);

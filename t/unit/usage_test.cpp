@@ -14,7 +14,7 @@ namespace {
 
 static_assert(
     std::is_trivially_destructible_v<usage_reader> && std::is_trivially_destructible_v<request_facts>);
-static_assert(sizeof(usage_reader) + sizeof(request_facts) <= 1536, "both lie in each request's context");
+static_assert(std::max(sizeof(usage_reader), sizeof(request_facts)) <= 960, "they lie in each request's context");
 
 const std::string done = "data: [DONE]\n\n";
 
@@ -633,34 +633,128 @@ TEST(usage, native_json)
     expect_json(R"({"choices":[],"timings":{"cache_n":4,"prompt_n":3,"predicted_n":10}})", "7/10 cached 4");
 }
 
+// Bytes of text that no usage has counted, the same in each way.
+uint64_t uncounted(const std::string& text, reply_form form = reply_form::sse)
+{
+    uint64_t bytes = 0;
+    bool first = true;
+    each_way(form, text, 1, [&](const usage_reader& reader) {
+        EXPECT_TRUE(first || bytes == reader.uncounted_text().bytes)
+            << text << ": " << bytes << ", " << reader.uncounted_text().bytes;
+        bytes = reader.uncounted_text().bytes;
+        first = false;
+    });
+    return bytes;
+}
+
 TEST(usage, what_is_left_to_be_estimated)
 {
     const std::string text = delta("hello");
-    const auto uncounted = [](const std::string& stream) {
-        uint64_t bytes = 0;
-        each_way(reply_form::sse, stream, 1, [&](const usage_reader& reader) {
-            if (bytes != 0) {
-                ASSERT_EQ(bytes, reader.uncounted_bytes());
-            }
-            bytes = reader.uncounted_bytes();
-        });
-        return bytes;
-    };
     const std::string role = event(R"({"choices":[{"index":0,"delta":{"role":"assistant"}}]})");
     EXPECT_EQ(uncounted(role), 0u);
-    EXPECT_EQ(uncounted(role + text + text + text), 3 * text.size());
-    EXPECT_EQ(uncounted(role + text + text + text.substr(0, 40)), 2 * text.size());
-    EXPECT_EQ(uncounted(role + text + text + done), 2 * text.size());
+    EXPECT_EQ(uncounted(role + text + text + text), 15u);
+    EXPECT_EQ(uncounted(role + text + text + text.substr(0, 40)), 10u);
+    EXPECT_EQ(uncounted(role + text + text + done), 10u);
     EXPECT_EQ(uncounted(text + last_event(7, 1) + done), 0u);
     const std::string error = event(R"({"error":{"message":"x","code":500}})");
-    EXPECT_EQ(uncounted(text + text + error + done), 2 * text.size());
+    EXPECT_EQ(uncounted(text + text + error + done), 10u);
     const std::string start = message_start("\"input_tokens\":7,\"output_tokens\":3");
-    EXPECT_EQ(uncounted(start + text_delta + text_delta), 2 * text_delta.size());
+    EXPECT_EQ(uncounted(start + text_delta + text_delta), 4u);
 
     usage_reader reader;
     reader.start(reply_form::sse, 1);
     reader.feed(role + text + text + last_event(7, 2) + done);
-    EXPECT_EQ(reader.counted_bytes(), 2 * text.size());
+    EXPECT_EQ(reader.shown_text(), (text_size{10, 2}));
+    EXPECT_EQ(reader.uncounted_text(), text_size{});
+}
+
+// What stands around the text, or is told twice, is none.
+TEST(usage, only_text_is_text)
+{
+    const auto chunk = [](const std::string& delta, const std::string& more = "") {
+        return event(R"({"id":"chatcmpl-1","object":"chat.completion.chunk","choices":[{"index":0,"delta":)"
+                     + delta + ",\"logprobs\":null" + more + "}]}");
+    };
+    const std::string logprobs =
+        R"(,"top":{"content":[{"token":"hello","logprob":-0.1,"bytes":[104,101,108]}]})";
+    const std::string content = chunk(R"({"content":"hello"})");
+    // Each after text in the usual place, and before it.
+    const struct {
+        std::string stream;
+        uint64_t bytes;
+    } cases[] = {
+        {chunk(R"({"content":"hello"})", logprobs), 5},
+        {chunk(R"({"reasoning_content":"hm, hm"})"), 6},
+        {chunk(R"({"reasoning":"hm"})"), 2},
+        {chunk(R"({"content":"a\nb"})"), 3},
+        {chunk(R"({"content":"\u4f60\u597d"})"), 6},
+        {chunk(R"({"content":"\ud83d\ude00!"})"), 5},
+        {chunk(R"({"content":"\u00e9\u0041"})"), 3},
+        {chunk("{\"content\":\"\xe4\xbd\xa0\"}"), 3},
+        {chunk(R"({"content":""})"), 0},
+        {chunk(R"({"role":"assistant"})"), 0},
+        {chunk("{}", R"(,"finish_reason":"stop")"), 0},
+        {chunk(
+             R"({"tool_calls":[{"index":0,"id":"call_0123456789","function":{"name":"f","arguments":"{\"a\":1}"}}]})"),
+         7},
+        {chunk(R"(   {   "content"  :   "x"   }   )"), 1},
+    };
+    for (const auto& c : cases) {
+        EXPECT_EQ(uncounted(c.stream), c.bytes) << c.stream;
+        EXPECT_EQ(uncounted(content + c.stream + content), 10 + c.bytes) << c.stream;
+        EXPECT_EQ(uncounted(c.stream + c.stream + content + content + c.stream), 10 + 3 * c.bytes)
+            << c.stream;
+    }
+
+    const auto responses = [](const std::string& type, const std::string& more) {
+        return "event: " + type + "\ndata: {\"type\":\"" + type + "\"," + more + "}\n\n";
+    };
+    const std::string delta = responses("response.output_text.delta", R"("delta":"some words")");
+    EXPECT_EQ(uncounted(delta + delta
+                        + responses("response.output_text.done", R"("text":"some wordssome words")")
+                        + responses("response.completed", R"("response":{"output":["some words"]})")),
+              20u);
+    // The type may come last.
+    EXPECT_EQ(uncounted("data: {\"text\":\"some words\",\"type\":\"response.output_text.done\"}\n\n"), 0u);
+}
+
+TEST(usage, text_of_json_replies)
+{
+    const struct {
+        std::string reply;
+        uint64_t bytes;
+    } cases[] = {
+        {R"({"id":"0123456789","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"logprobs":{"content":[{"token":"hello"}]}},{"message":{"content":"a\nb"}}]})",
+         8},
+        {R"({"choices":[{"message":{"content":null,"reasoning_content":"hm","tool_calls":[{"id":"x","function":{"name":"f","arguments":"{}"}}]}}]})",
+         4},
+        {R"({"choices":[{"text":"hello"},{"text":"you"}]})", 8},
+        {R"({"type":"message","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"hello"}]})",
+         7},
+        {R"({"output":[{"type":"message","id":"msg_1","content":[{"type":"output_text","text":"hello","annotations":[]}]}]})",
+         5},
+        {R"({"model":"m","message":{"role":"assistant","content":"hello"},"done":true})", 5},
+        {R"({"model":"m","response":"hello","context":[1,2,3]})", 5},
+        {R"({"content":"hello","prompt":"a long prompt"})", 5},
+        {R"({"generated_text":"hello"})", 5},
+        {R"([{"generated_text":"hello"},{"generated_text":"you"}])", 8},
+        {R"({"data":[{"embedding":[0.1]}]})", 0},
+    };
+    for (const auto& c : cases) {
+        EXPECT_EQ(uncounted(c.reply, reply_form::json), c.bytes) << c.reply;
+    }
+}
+
+TEST(usage, reasoning_that_is_shown)
+{
+    for (const auto& [stream, shown] : std::initializer_list<std::pair<std::string, bool>>{
+             {event(R"({"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]})"), true},
+             {event(R"({"choices":[{"index":0,"delta":{"reasoning_content":"","content":"a"}}]})"), false},
+             {event(R"({"choices":[{"index":0,"delta":{"reasoning_content":null,"content":"a"}}]})"), false},
+         }) {
+        each_way(reply_form::sse, stream, 1,
+                 [&](const usage_reader& reader) { EXPECT_EQ(reader.showed_reasoning(), shown) << stream; });
+    }
 }
 
 } // namespace
