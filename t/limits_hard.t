@@ -11,7 +11,7 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file(
             [
-                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen lines asked)
+                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen lines asked silent silent_messages silent_lines modest)
             ]
         ),
     },
@@ -211,6 +211,56 @@ case 'a stream that outgrows its reservation is seen by limits while it runs' =>
     $u->piece(final_usage(7, 1500) . done());
     $u->finish;
     $c->response;
+};
+
+# Most streams tell their counts at the end only. Until then it counts what they have shown: four bytes a token here.
+sub word_of { my ($n) = @_; return sprintf '%03d ', $n % 1000 }
+
+for (
+    [ 'silent', '/v1/chat/completions', undef, '', sub { chunk($_[0]) } ],
+    [
+        'silent_messages', '/v1/messages', undef,
+        qq(event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":20,"output_tokens":1}}}\n\n),
+        sub { qq(event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"$_[0]"}}\n\n) },
+    ],
+    [ 'silent_lines', '/api/chat', 'application/x-ndjson', '', sub { qq({"message":{"content":"$_[0]"},"done":false}\n) } ],
+) {
+    my ($key, $uri, $type, $begin, $event) = @$_;
+    case "a stream that tells nothing: $uri" => sub {
+        my $c  = $t->client;
+        my $id = $t->new_id;
+        $c->request(POST => $uri, id => $id, headers => [ $t->bearer("sk-$key") ], body => chat_request(stream => \1));
+        my $u = $up->take;
+        $u->head(type => $type);
+        my $text = $begin;
+        $u->piece($begin) if length $begin;
+        # Far beyond the quota, or until it ends.
+        for my $n (1 .. 200) {
+            my $piece = join '', map { $event->(word_of($_)) } 10 * $n .. 10 * $n + 9;
+            last if !eval { $u->piece($piece); 1 };
+            $text .= $piece;
+            last if index($c->wait_body(length $text), $text) != 0;
+        }
+        $u->wait_close;
+        my $r   = $c->response;
+        my $log = $t->log_line($id);
+        is("$log->{outcome} $log->{refusal} $log->{usage_source}", 'cut quota estimated', 'is ended by a hard quota all the same');
+        my $words = () = $r->{body} =~ /\d\d\d "/g;
+        cmp_ok($words, '<=', 1000 + 64 + 10, 'not long after it');
+        cmp_ok($words, '>=', 900, 'nor long before');
+        is($log->{completion_tokens}, $words + (length $begin ? 1 : 0), 'what was told and shown is charged');
+    };
+}
+
+case 'no estimate goes beyond what the request wants at most' => sub {
+    my $c = $t->client;
+    $c->request(POST => '/v1/chat/completions', headers => [ $t->bearer('sk-modest') ], body => chat_request(stream => \1, max_tokens => 500));
+    my $u = $up->take;
+    $u->head;
+    my $text = chunk('x' x 40) x 200 . final_usage(7, 300) . done();
+    $u->piece($text);
+    $u->finish;
+    like($c->response->{body}, qr/\Q${\done()}\E\z/, 'so it runs to its end');
 };
 
 $t->finish;
