@@ -257,4 +257,18 @@ case 'the master ends fast' => sub {
     settled(0, 'at the end');
 };
 
+case 'streams that have told nothing are charged what they have shown' => sub {
+    my $streams = open_streams(20);
+    $streams->start_replies;
+    my $before = totals($t->zone);
+    # Four bytes a token.
+    is($streams->send(sub { chunk('word') x 50 }), 0, 'all have begun');
+    kill_hard(@{ $t->wait_workers });
+    $streams->take_dead;
+    my $after = totals($t->wait_running(0));
+    my $sum   = 0;
+    $sum += $after->{$_}[2] - $before->{$_}[2] for keys %$after;
+    is($sum, 20 * 50, 'all of them');
+};
+
 $t->finish;
