@@ -228,10 +228,11 @@ case 'workers that are killed under load' => sub {
         cmp_ok($requests, '>=', $h->{whole}, "$h->{key}: every whole reply is charged");
         cmp_ok($requests, '<=', $h->{begun}, "$h->{key}: nothing is charged twice");
         cmp_ok($prompt,   '>=', 7 * $h->{whole}, "$h->{key}: prompt tokens of whole replies");
-        cmp_ok($prompt,   '<=', 7 * $requests,   "$h->{key}: and no more");
-        # The one that it leaves unanswered at its end may be charged with its prompt alone.
-        my $unanswered = ($prompt * 10 - $completion * 7) / 70;
-        ok($unanswered == 0 || $unanswered == 1, "$h->{key}: prompt and completion belong together") or diag("$prompt/$completion");
+        # The one that it leaves unanswered at its end may be charged with its prompt alone, which is estimated.
+        my $unanswered = $prompt - $completion * 7 / 10;
+        ok($unanswered == 0 || ($unanswered >= 7 && $unanswered <= 14), "$h->{key}: prompt and completion belong together")
+            or diag("$prompt/$completion");
+        cmp_ok($prompt - $unanswered, '<=', 7 * $requests, "$h->{key}: and no more");
     }
     # A user is the sum of its keys.
     my %users;
