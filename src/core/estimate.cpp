@@ -210,7 +210,7 @@ void learned_figures::learn(std::string_view key, std::string_view model, const 
                             const usage_lesson& lesson)
 {
     learn_at(own_place(key, model), size, lesson, true);
-    learn_at(shared_place(model), size, lesson, false);
+    learn_at(shared_place(model), size, {lesson.prompt_tokens, lesson.completion_tokens, 0}, false);
 }
 
 void learned_figures::learn_at(const place& at, const request_size& size, const usage_lesson& lesson,

@@ -58,23 +58,25 @@ bool is_telling(const char* p, const char* end, bool null_tells)
 }
 
 // What was found in events up to some byte.
-class event_search {
+class events_search {
 public:
-    event_search(const char* begin, const char* end, bool null_tells, const text_place& place,
-                 text_size& text)
-        : border_(begin), end_(end), null_tells_(null_tells), place_(place), text_(text)
+    events_search(std::string_view events, bool null_tells, const text_place& place, text_size& text)
+        : border_(events.data()), end_(events.data() + events.size()), null_tells_(null_tells), place_(place),
+          text_(text)
     {
         begin_event();
     }
 
-    // Whether the byte at p tells, or begins an event that does.
+    // Whether the byte at p tells, or begins an event that does. May be asked again of the last bytes.
     bool look(const char* p)
     {
         if (*p == '\n' && p[1] == '\n') {
-            end_event(p + 2);
-            return told_ || is_telling_line(p + 1, end_);
+            if (p + 2 > border_) {
+                end_event(p + 2);
+            }
+            return told_;
         }
-        told_ = is_telling(p, end_, null_tells_);
+        told_ = told_ || is_telling(p, end_, null_tells_);
         return told_;
     }
     bool told() const { return told_; }
@@ -107,9 +109,18 @@ private:
     text_size& text_;
 };
 
+// The same of a single event.
+struct event_search {
+    const char* end;
+    bool null_tells;
+
+    bool look(const char* p) const { return (*p == '\n' && p[1] == '\n') || is_telling(p, end, null_tells); }
+};
+
 // Searches events up to the first byte that is telling. Of the last event its two line feeds are left out.
 // Returns whether there is none.
-bool search_bytes(event_search& found, const char* p, const char* end)
+template <typename Search>
+bool search_bytes(Search& found, const char* p, const char* end)
 {
     while (p != end - 2) {
         if (found.look(p)) {
@@ -120,36 +131,42 @@ bool search_bytes(event_search& found, const char* p, const char* end)
     return true;
 }
 
-#if defined(__SSE2__)
-// The same. To be inlined where the processor is known that the mask is for.
-template <detail::block_mask Mask>
-[[gnu::always_inline]] inline bool search_blocks(event_search& found, const char* p, const char* end)
-{
-    if (end - 2 - p < detail::block_size) {
+// A way of searching.
+struct by_bytes {
+    template <typename Search>
+    static bool search(Search& found, const char* p, const char* end)
+    {
         return search_bytes(found, p, end);
     }
-    // The last block takes some bytes again of the one before it.
-    const char* const last = end - 2 - detail::block_size;
-    const char* looked = p;
-    for (;; p = last - p > detail::block_size ? p + detail::block_size : last) {
-        for (uint64_t mask = Mask(p); mask != 0; mask &= mask - 1) {
-            const char* const at = p + __builtin_ctzll(mask);
-            // Not twice: an event ends once.
-            if (at >= looked && found.look(at)) {
-                return false;
+};
+
+#if defined(__SSE2__)
+// To be inlined where the processor is known that the mask is for.
+template <detail::block_mask Mask>
+struct by_blocks {
+    template <typename Search>
+    [[gnu::always_inline]] static inline bool search(Search& found, const char* p, const char* end)
+    {
+        if (end - 2 - p < detail::block_size) {
+            return search_bytes(found, p, end);
+        }
+        // The last block takes some bytes again of the one before it.
+        const char* const last = end - 2 - detail::block_size;
+        for (;; p = last - p > detail::block_size ? p + detail::block_size : last) {
+            for (uint64_t mask = Mask(p); mask != 0; mask &= mask - 1) {
+                if (found.look(p + __builtin_ctzll(mask))) {
+                    return false;
+                }
+            }
+            if (p == last) {
+                return true;
             }
         }
-        looked = p + detail::block_size;
-        if (p == last) {
-            return true;
-        }
     }
-}
+};
 #endif
 
-using searcher = bool (*)(event_search& found, const char* p, const char* end);
-
-template <searcher Search>
+template <typename Way>
 [[gnu::always_inline]] inline size_t quiet_in_events(std::string_view events, bool null_tells,
                                                      const text_place& place, text_size& text)
 {
@@ -159,15 +176,15 @@ template <searcher Search>
     if (events.size() < 2 || is_telling_line(begin, end)) {
         return 0;
     }
-    event_search found(begin, end, null_tells, place, text);
-    if (found.told() || !Search(found, begin, end)) {
+    events_search found(events, null_tells, place, text);
+    if (found.told() || !Way::search(found, begin, end)) {
         return static_cast<size_t>(found.border() - begin);
     }
     found.finish();
     return events.size();
 }
 
-template <searcher Search>
+template <typename Way>
 [[gnu::always_inline]] inline size_t quiet_in_pieces(std::span<const reply_piece> pieces, bool null_tells,
                                                      const text_place& place, text_size& text)
 {
@@ -179,13 +196,13 @@ template <searcher Search>
         if (!is_whole || (!starts(begin, end, "data: {") && is_telling_line(begin, end))) {
             break;
         }
-        text_size of_piece;
-        event_search found(begin, end, null_tells, place, of_piece);
-        if (found.told() || !Search(found, begin, end)) {
+        const size_t size = place.measure(begin, end);
+        event_search found{end, null_tells};
+        if (size == text_place::no_text || !Way::search(found, begin, end)) {
             break;
         }
-        found.finish();
-        text.add(of_piece);
+        text.bytes += size;
+        text.pieces += size != 0;
         ++n;
     }
     return n;
@@ -193,50 +210,50 @@ template <searcher Search>
 
 size_t quiet_events_bytes(std::string_view events, bool null_tells, const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_bytes>(events, null_tells, place, text);
+    return quiet_in_events<by_bytes>(events, null_tells, place, text);
 }
 
 size_t quiet_pieces_bytes(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
                           text_size& text)
 {
-    return quiet_in_pieces<search_bytes>(pieces, null_tells, place, text);
+    return quiet_in_pieces<by_bytes>(pieces, null_tells, place, text);
 }
 
 #if defined(__SSE2__)
 size_t quiet_events_sse2(std::string_view events, bool null_tells, const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_blocks<detail::block_mask_sse2>>(events, null_tells, place, text);
+    return quiet_in_events<by_blocks<detail::block_mask_sse2>>(events, null_tells, place, text);
 }
 
 size_t quiet_pieces_sse2(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
                          text_size& text)
 {
-    return quiet_in_pieces<search_blocks<detail::block_mask_sse2>>(pieces, null_tells, place, text);
+    return quiet_in_pieces<by_blocks<detail::block_mask_sse2>>(pieces, null_tells, place, text);
 }
 
 [[gnu::target("avx2")]] size_t quiet_events_avx2(std::string_view events, bool null_tells,
                                                  const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_blocks<detail::block_mask_avx2>>(events, null_tells, place, text);
+    return quiet_in_events<by_blocks<detail::block_mask_avx2>>(events, null_tells, place, text);
 }
 
 [[gnu::target("avx2")]] size_t quiet_pieces_avx2(std::span<const reply_piece> pieces, bool null_tells,
                                                  const text_place& place, text_size& text)
 {
-    return quiet_in_pieces<search_blocks<detail::block_mask_avx2>>(pieces, null_tells, place, text);
+    return quiet_in_pieces<by_blocks<detail::block_mask_avx2>>(pieces, null_tells, place, text);
 }
 
 [[gnu::target("avx512f,avx512bw")]] size_t quiet_events_avx512(std::string_view events, bool null_tells,
                                                                const text_place& place, text_size& text)
 {
-    return quiet_in_events<search_blocks<detail::block_mask_avx512>>(events, null_tells, place, text);
+    return quiet_in_events<by_blocks<detail::block_mask_avx512>>(events, null_tells, place, text);
 }
 
 [[gnu::target("avx512f,avx512bw")]] size_t quiet_pieces_avx512(std::span<const reply_piece> pieces,
                                                                bool null_tells, const text_place& place,
                                                                text_size& text)
 {
-    return quiet_in_pieces<search_blocks<detail::block_mask_avx512>>(pieces, null_tells, place, text);
+    return quiet_in_pieces<by_blocks<detail::block_mask_avx512>>(pieces, null_tells, place, text);
 }
 #endif
 

@@ -100,6 +100,9 @@ bool take_headers(ngx_http_request_t* r, request_ctx& ctx)
 
 void warn_of_counts(ngx_http_request_t* r, const request_ctx& ctx)
 {
+    if (ctx.source != usage_source::estimated) {
+        return;
+    }
     const token_counts told = ctx.usage.counts();
     if (told.prompt > ctx.used.prompt || told.completion > ctx.used.completion) {
         ngx_log_error(
@@ -162,6 +165,12 @@ usage_so_far reckon(const request_ctx& ctx)
 
 void account(ngx_http_request_t* r, request_ctx& ctx)
 {
+    // Of a reply that is complete the last progress is all.
+    if (ctx.reading_reply && ctx.complete && ctx.usage.known() && ctx.used_by != usage_source::none) {
+        ctx.source = ctx.used_by;
+        warn_of_counts(r, ctx);
+        return;
+    }
     ctx.used = {};
     if (!ctx.reading_reply) {
         if (has_prompt(ctx) && (ctx.coded || left_unanswered(r))) {

@@ -39,6 +39,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reading_reply = false;
     ctx.coded = false;
+    ctx.used_by = usage_source::none;
     ctx.edit = {};
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
@@ -85,7 +86,9 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
     if (!ctx.usage.known() && (ctx.usage.form() == reply_form::json || !ctx.usage.content_seen())) {
         return;
     }
-    ctx.used = reckon(ctx).tokens;
+    const usage_so_far so_far = reckon(ctx);
+    ctx.used = so_far.tokens;
+    ctx.used_by = so_far.source;
     ctx.held->set_progress(ctx.used);
     if (ctx.watched && !ctx.complete) {
         uint64_t used = weighted(ctx.used, ctx.held->weights);

@@ -43,6 +43,7 @@ struct request_ctx {
         usage_reader usage;
     };
     token_progress used;
+    usage_source used_by = usage_source::none; // of a reply that is complete, or would be its source
 
     // What was decided.
     const key_source* admitted_by = nullptr; // the key file that let it in last
