@@ -9,7 +9,7 @@ usage() {
 Usage: sh conf-examples/quickstart.sh [option...]
 
 Builds the module, starts an nginx of its own with it on 127.0.0.1, streams one chat completion through it, and
-shows the tokens that were counted. Needs Debian 12, and root (or sudo) if packages are missing.
+shows the tokens that were counted. Needs Debian 12 or 13, and root (or sudo) if packages are missing.
 
   --upstream URL   a server that speaks the OpenAI API, such as http://127.0.0.1:8000 (default: a demo, which nginx plays)
   --model NAME     the model to ask for (default: the first one that the server lists)
@@ -128,7 +128,7 @@ if command -v dpkg-query >/dev/null; then
         esac
     done
 else
-    die "this script is for Debian 12. README.md says how to build elsewhere"
+    die "this script is for Debian 12 and 13. README.md says how to build elsewhere"
 fi
 if [ -n "$missing" ]; then
     sudo=

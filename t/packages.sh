@@ -1,7 +1,7 @@
 # Debian packages that the build and the tests need. Sourced by t/run.sh.
 
 llm_packages="
-    build-essential cmake ninja-build pkg-config clang libclang-rt-14-dev
+    build-essential cmake ninja-build pkg-config clang libclang-rt-dev
     nginx nginx-dev libjansson-dev libssl-dev
     libgtest-dev libbenchmark-dev
     perl curl nghttp2-client ca-certificates procps
