@@ -50,8 +50,7 @@ uint64_t bytes_shown(const usage_reader& usage)
 bool left_unanswered(ngx_http_request_t* r)
 {
     const ngx_http_upstream_t* u = r->upstream;
-    const ngx_connection_t* c = r->connection;
-    return u && u->request_body_sent && !u->header_sent && (c->error || c->timedout)
+    return u && u->request_body_sent && !u->header_sent && client_left(r)
            && (u->headers_in.status_n == 0 || u->headers_in.status_n == NGX_HTTP_OK);
 }
 

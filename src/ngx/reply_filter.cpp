@@ -28,6 +28,8 @@ request_ctx* held_request(ngx_http_request_t* r)
 void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.edit.edits = true;
+    // The client is told no length and waits for the end.
+    ctx.to_come = -1;
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
     ngx_http_weak_etag(r);
@@ -41,6 +43,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
     ctx.coded = false;
     ctx.used_by = usage_source::none;
     ctx.edit = {};
+    ctx.to_come = r->headers_out.content_length_n;
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
         return;
@@ -112,7 +115,7 @@ void count_as_sent(ngx_chain_t* chain)
 bool begin_drain(ngx_http_request_t* r, request_ctx& ctx)
 {
     ngx_http_upstream_t* u = r->upstream;
-    if (!r->connection->error || !ctx.reading_reply || ctx.to_cut || !u || !u->conf->ignore_client_abort
+    if (!client_left(r) || !ctx.reading_reply || ctx.to_cut || !u || !u->conf->ignore_client_abort
         || (u->buffering && r->stream)) {
         return false;
     }
@@ -133,10 +136,23 @@ bool has_end(const ngx_chain_t* in)
     return in;
 }
 
-// Returns whether the reply's end is in the chain.
-bool read_reply(request_ctx& ctx, ngx_chain_t* in)
+// Counts the chain's bytes against the reply's Content-Length. Returns whether its last byte is in the chain:
+// then the reply is whole, for the client too, which may leave now. The end itself may come later (an
+// upstream that speaks HTTP/2 may send END_STREAM in a frame of its own), and nobody waits for it.
+bool has_last_byte(request_ctx& ctx, const ngx_chain_t* in)
 {
-    bool ends = false;
+    if (ctx.to_come < 0) {
+        return false;
+    }
+    for (; in; in = in->next) {
+        ctx.to_come -= ngx_buf_size(in->buf);
+    }
+    return ctx.to_come <= 0;
+}
+
+// `ends`: the reply's last byte is in the chain. Returns whether that is so, or else its end is.
+bool read_reply(request_ctx& ctx, ngx_chain_t* in, bool ends)
+{
     reply_walk walk(ctx.usage, in);
     while (const ngx_chain_t* link = walk.next()) {
         ctx.usage.feed(bytes_of(link->buf));
@@ -175,8 +191,12 @@ ngx_int_t header_filter(ngx_http_request_t* r)
     ctx->complete = false;
     ctx->given_up = false;
     ngx_int_t rc = next_header_filter(r);
-    // No body follows, so that body_filter() will not see an end (HEAD, 204, 304).
-    ctx->complete = r->header_only;
+    // No body follows, so that body_filter() will not see an end (HEAD, 204, 304); or it is empty.
+    ctx->complete = r->header_only || ctx->to_come == 0;
+    // Of a range other bytes pass than the length that stood there when start_reading() looked.
+    if (r->headers_out.status == NGX_HTTP_PARTIAL_CONTENT) {
+        ctx->to_come = -1;
+    }
     if (ctx->complete && rc == NGX_OK && has_gone_out(r, *ctx)) {
         settle(r);
     }
@@ -194,7 +214,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     }
     const bool given_up_now = gives_up(r, in);
     ctx->given_up = ctx->given_up || given_up_now;
-    bool ends;
+    bool ends = has_last_byte(*ctx, in);
     ngx_chain_t* out = in;
     std::optional<reply_edit> edit;
     if (ctx->edit.edits) {
@@ -205,7 +225,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         }
         ends = edit->ended();
     } else {
-        ends = ctx->reading_reply ? read_reply(*ctx, in) : has_end(in);
+        ends = ctx->reading_reply ? read_reply(*ctx, in, ends) : ends || has_end(in);
     }
     ctx->complete = ctx->complete || ends;
     if (ctx->reading_reply) {

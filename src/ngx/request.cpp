@@ -34,7 +34,6 @@ bool said_all(const request_ctx& ctx)
 
 outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    ngx_connection_t* c = r->connection;
     if (ctx.is_cut) {
         return outcome::cut;
     }
@@ -42,10 +41,11 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     if (ctx.reading_reply && ctx.usage.error_seen()) {
         return outcome::upstream_error;
     }
-    if (ctx.drains || (!ctx.complete && (c->error || c->timedout) && !said_all(ctx))) {
+    const bool left = client_left(r);
+    if (ctx.drains || (!ctx.complete && left && !said_all(ctx))) {
         return outcome::client_abort;
     }
-    if ((!ctx.complete && !c->error && !c->timedout) || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
+    if ((!ctx.complete && !left) || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
         return outcome::upstream_error;
     }
     return ctx.reading_reply && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;
@@ -122,6 +122,36 @@ bool settle_at_end(ngx_http_request_t* r)
     cleanup->handler = settle_what_is_left;
     cleanup->data = r->main;
     return true;
+}
+
+// Over HTTP/1 and 2 nginx sets the connection's `error` (HTTP/2: that of the stream's own connection object)
+// wherever it sees that the client is gone, that it gave up a stream, or that a write failed; and `timedout`
+// where it waited too long for the client. worker_shutdown_timeout sets `error` too, on what it ends.
+//
+// Over HTTP/3 `error` comes only with a read or a write of nginx's own that fails. That a client gives up a
+// stream (STOP_SENDING) and that the QUIC connection ends (closed, lost, idle for too long) is told by the
+// stream's write event alone: nginx ends the request by that and does not set the other.
+//
+// Not looked at: `close`. With the end of the QUIC connection it comes together with the write event's
+// `error`; otherwise nginx sets it on connections without a request in flight, to have them back, and in
+// worker_shutdown_timeout, together with `error` (over HTTP/3 on the QUIC connection only, whose requests go
+// on).
+//
+// Nor the read event's `error`: the client has reset what it sends, and may still read the reply. Where nginx
+// takes that for its leave (in the body, or where nothing is sent upstream), it sets the connection's
+// `error`.
+bool client_left(const ngx_http_request_t* r)
+{
+    const ngx_connection_t* c = r->connection;
+    if (c->error || c->timedout) {
+        return true;
+    }
+#if nginx_version >= 1025000 && (NGX_QUIC || NGX_COMPAT)
+    // Of a module that was built without HTTP/3, --with-compat lets an nginx with it load it.
+    return c->quic && c->write->error;
+#else
+    return false;
+#endif
 }
 
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r)

@@ -23,7 +23,7 @@ struct request_ctx {
     // The reply. What each of its chunks needs lies together, see usage_reader.
     lease* held = nullptr; // from admission to settlement
     bool reading_reply = false;
-    bool complete = false; // the end of the reply passed
+    bool complete = false; // all of the reply passed
     bool given_up = false; // it will not come
     bool drains = false;   // the client has left, and the upstream is read to its end
     bool watched = false;  // limits of tokens want to see how long the stream gets
@@ -32,6 +32,7 @@ struct request_ctx {
     outcome ended = outcome::unknown;
     usage_source source = usage_source::none;
     reply_edit_state edit;
+    off_t to_come = -1; // bytes of the reply's body that its Content-Length still promises; below 0: unknown
     ngx_msec_int_t first_content_ms = -1; // since the request began
     ngx_msec_int_t ended_ms = 0;          // likewise: when it was settled
     uint64_t granted = 0;                 // tokens that the lease holds, weighted
@@ -126,6 +127,9 @@ inline token_progress progress_of(const token_counts& counts)
 {
     return {counts.prompt, counts.cached, counts.completion, counts.reasoning, counts.cache_write};
 }
+
+// The request has lost its client, or was taken from it: whatever it came to is not the upstream's doing.
+bool client_left(const ngx_http_request_t* r);
 
 // Milliseconds since the request began.
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);

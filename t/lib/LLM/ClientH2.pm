@@ -8,22 +8,9 @@ use warnings;
 
 use parent 'LLM::Peer';
 
+use LLM::FramesH2;
 use LLM::Wait;
 
-use constant {
-    DATA          => 0,
-    HEADERS       => 1,
-    RST_STREAM    => 3,
-    SETTINGS      => 4,
-    PING          => 6,
-    GOAWAY        => 7,
-    WINDOW_UPDATE => 8,
-    END_STREAM    => 1,
-    ACK           => 1,
-    END_HEADERS   => 4,
-};
-
-my $largest_window = 0x7fffffff;
 my %status_of = (8 => 200, 9 => 204, 10 => 206, 11 => 304, 12 => 400, 13 => 404, 14 => 500);
 
 sub connect_to {
@@ -35,33 +22,9 @@ sub connect_to {
     $self->{window}       = 65_535;
     $self->{first_window} = 65_535;
     $self->write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-            . _frame(SETTINGS, 0, 0, pack 'nN', 4, $largest_window)
-            . _frame(WINDOW_UPDATE, 0, 0, pack 'N', $largest_window - 65_535));
+            . frame(SETTINGS, 0, 0, pack 'nN', 4, largest_window)
+            . frame(WINDOW_UPDATE, 0, 0, pack 'N', largest_window - 65_535));
     return $self;
-}
-
-sub _frame {
-    my ($type, $flags, $stream, $payload) = @_;
-
-    return substr(pack('N', length $payload), 1) . pack('CCN', $type, $flags, $stream) . $payload;
-}
-
-sub _integer {
-    my ($value) = @_;
-
-    return chr $value if $value < 127;
-    my $out = chr 127;
-    for ($value -= 127; $value >= 128; $value >>= 7) {
-        $out .= chr(128 | $value & 127);
-    }
-    return $out . chr $value;
-}
-
-# A literal header field, never indexed, not compressed.
-sub _field {
-    my ($name, $value) = @_;
-
-    return "\x10" . _integer(length $name) . $name . _integer(length $value) . $value;
 }
 
 # Opens a stream and returns its number. Options: headers => [...], body => bytes (sent at once, ends the stream),
@@ -73,13 +36,10 @@ sub request {
     $self->{next_stream} += 2;
     my @fields = (':method' => $method, ':scheme' => 'http', ':path' => $uri, ':authority' => 'localhost', @{ $o{headers} // [] });
     push @fields, 'x-test' => $o{id} if defined $o{id};
-    my $block = '';
-    while (my ($name, $value) = splice @fields, 0, 2) {
-        $block .= _field(lc $name, $value);
-    }
+    my $block = header_block(@fields);
     my $ends = !defined $o{body} && !$o{open};
     $self->{streams}{$number} = { body => '', complete => 0, window => $self->{first_window} };
-    $self->write(_frame(HEADERS, END_HEADERS | ($ends ? END_STREAM : 0), $number, $block));
+    $self->write(frame(HEADERS, END_HEADERS | ($ends ? END_STREAM : 0), $number, $block));
     $self->data($number, $o{body}, last => 1) if defined $o{body};
     return $number;
 }
@@ -101,7 +61,7 @@ sub data {
         $s->{window}    -= $length;
         $self->{window} -= $length;
         my $ends = $o{last} && $bytes eq '';
-        $self->write(_frame(DATA, $ends ? END_STREAM : 0, $number, $piece)) or return 0;
+        $self->write(frame(DATA, $ends ? END_STREAM : 0, $number, $piece)) or return 0;
         return 1 if $bytes eq '';
     }
 }
@@ -109,7 +69,7 @@ sub data {
 sub cancel {
     my ($self, $number) = @_;
 
-    return $self->write(_frame(RST_STREAM, 0, $number, pack 'N', 8));
+    return $self->write(frame(RST_STREAM, 0, $number, pack 'N', 8));
 }
 
 # Returns when nginx has taken in all that was sent so far: it answers a PING in its turn.
@@ -117,7 +77,7 @@ sub sync {
     my ($self) = @_;
 
     my $awaited = ++$self->{pings};
-    $self->write(_frame(PING, 0, 0, pack 'NN', 0, $awaited));
+    $self->write(frame(PING, 0, 0, pack 'NN', 0, $awaited));
     until (($self->{ponged} // 0) >= $awaited || $self->{eof}) {
         $self->read_more('a PING to come back');
         $self->_advance;
@@ -128,13 +88,8 @@ sub sync {
 sub _advance {
     my ($self) = @_;
 
-    while (length $self->{in} >= 9) {
-        my ($high, $low, $type, $flags, $number) = unpack 'CnCCN', $self->{in};
-        my $length = $high << 16 | $low;
-        last if length $self->{in} < 9 + $length;
-        my $payload = substr $self->{in}, 9, $length;
-        substr $self->{in}, 0, 9 + $length, '';
-        $self->_take($type, $flags, $number & $largest_window, $payload);
+    while (my ($type, $flags, $number, $payload) = take_frame(\$self->{in})) {
+        $self->_take($type, $flags, $number, $payload);
     }
     return;
 }
@@ -152,7 +107,7 @@ sub _take {
     } elsif ($type == SETTINGS && !($flags & ACK)) {
         $self->_take_settings($payload);
     } elsif ($type == PING && !($flags & ACK)) {
-        $self->write(_frame(PING, ACK, 0, $payload));
+        $self->write(frame(PING, ACK, 0, $payload));
     } elsif ($type == PING) {
         $self->{ponged} = (unpack 'NN', $payload)[1];
     } elsif ($type == GOAWAY) {
@@ -173,7 +128,7 @@ sub _take_settings {
         $_->{window} += $value - $self->{first_window} for values %{ $self->{streams} };
         $self->{first_window} = $value;
     }
-    $self->write(_frame(SETTINGS, ACK, 0, ''));
+    $self->write(frame(SETTINGS, ACK, 0, ''));
     return;
 }
 

@@ -31,7 +31,7 @@ use LLM::Upstream;
 use LLM::Wait;
 use LLM::Wire;
 
-our @EXPORT = (@Test::More::EXPORT, @LLM::Wait::EXPORT, @LLM::Wire::EXPORT, qw(case));
+our @EXPORT = (@Test::More::EXPORT, @LLM::Wait::EXPORT, @LLM::Wire::EXPORT, qw(case nginx_has));
 
 my $root   = abs_path(dirname(__FILE__) . '/../../..');
 my $module = $ENV{LLM_MODULE} || "$root/build/ngx_http_llm_module.so";
@@ -60,6 +60,13 @@ sub case {
         fail("$name: " . ($@ || 'died')) if !$lived;
         done_testing();
     };
+}
+
+# Whether the nginx of the tests was configured with this, such as http_v3_module.
+sub nginx_has {
+    my ($part) = @_;
+
+    return scalar `$nginx -V 2>&1` =~ /--with-\Q$part\E\b/;
 }
 
 # Options: conf => text of nginx.conf with %%HTTP_BEGIN%% (all up to the inside of http, which the test closes),
