@@ -115,15 +115,19 @@ sub alike {
     return;
 }
 
-# Two transfers of one curl, of which the other one's failure ends both.
+# Two transfers of one curl, of which the other one's failure ends both. The client has the begin of this stream by then, if there is one.
 sub leave_by_trigger {
-    my ($uri, $protocol, $before) = @_;
+    my ($uri, $protocol, $begin) = @_;
 
-    my ($id, @one) = transfer($protocol, $uri);
+    my ($id, @one) = transfer($protocol, $uri, to => '-');
     my $curl = curl('-Z', '--fail-early', @one, '--next', '-s', '-f', '--http1.1', 'http://127.0.0.1:' . $t->port(2) . '/');
     my $tell = $trigger->take;
     my $u    = $up->take;
-    $before->($u) if $before;
+    if ($begin) {
+        $u->head;
+        $u->piece($begin);
+        wait_bytes($curl, length(chunk('word')));
+    }
     $tell->reply('no', status => 500);
     wait_end($curl);
     $u->wait_close;
@@ -136,7 +140,7 @@ case 'a client leaves before the header' => sub {
 
 # The client has got the first events of a stream, and leaves when it gets the next.
 sub leave_in_stream {
-    my ($uri, $protocol, @more) = @_;
+    my ($uri, $protocol) = @_;
 
     my ($id, @one) = transfer($protocol, $uri, to => '-');
     my $curl = curl(@one);
@@ -148,63 +152,83 @@ sub leave_in_stream {
     close delete $curl->{out};
     $u->piece(chunk('word 6', usage => usage(9, 6)));
     isnt(wait_end($curl), 0, "$protocol: curl has left");
-    if (@more) {
-        $u->piece($_) for @more;
-        $u->finish;
-    } else {
-        $u->wait_close;
-    }
+    $u->wait_close;
     return said($id);
 }
 
 case 'a client leaves in a stream' => sub {
     alike(sub { leave_in_stream('/v1/chat/completions', $_[0]) }, qr/\Aclient_abort 9 6 partial\z/);
     alike(sub { leave_in_stream('/continuous/v1/chat/completions', $_[0]) }, qr/\Aclient_abort 9 6 partial\z/);
-    alike(sub { leave_in_stream('/buffered/v1/chat/completions', $_[0]) }, qr/\Aclient_abort 9 6 partial\z/);
 };
 
 case 'a client leaves a stream that says nothing more' => sub {
-    alike(
-        sub {
-            leave_by_trigger('/v1/chat/completions', $_[0], sub {
-                $_[0]->head;
-                $_[0]->piece(chunk('word', usage => usage(9, 3)));
-                # What nginx has taken in shows in the state.
-                wait_until('the stream to be counted', sub { $t->totals('key')->{in_flight} });
-            });
-        },
-        qr/\Aclient_abort \d+ \d+ \w+\z/);
+    for my $way ('', '/continuous', '/buffered') {
+        alike(sub { leave_by_trigger("$way/v1/chat/completions", $_[0], chunk('word', usage => usage(9, 3)) x 2000) },
+            qr/\Aclient_abort 9 3 partial\z/);
+    }
 };
 
-case 'a client leaves, and the upstream may end' => sub {
-    alike(sub { leave_in_stream('/drains/v1/chat/completions', $_[0], chunk('word 7'), final_usage(9, 70), done()) },
-        qr/\Aclient_abort 9 70 upstream\z/);
-};
+# Two streams of one connection (over HTTP/1 two connections). The client can not write what comes of the one and gives it up, and goes
+# on with the other. $then is called with the upstream of the one that is given up.
+sub give_up_one {
+    my ($uri, $protocol, $then) = @_;
+
+    my ($left, @left) = transfer($protocol, $uri, to => '/dev/full');
+    my ($kept, @kept) = transfer($protocol, '/v1/chat/completions', to => '-');
+    my $curl = curl('-Z', @left, '--next', @kept);
+    my %up;
+    for (1 .. 2) {
+        my $u = $up->take;
+        $up{ $u->request->{headers}{'x-test'} } = $u;
+    }
+    $_->head for values %up;
+    $up{$left}->piece(chunk('word', usage => usage(9, 3)));
+    # nginx sees it when it writes, and curl may tell it only with something else that it has to send.
+    my $sent = chunk('one');
+    $up{$kept}->piece($sent);
+    wait_bytes($curl, length $sent);
+    $then->($up{$left});
+    my $said = said($left);
+    $up{$kept}->piece(plain_stream(9, 4));
+    $up{$kept}->finish;
+    $sent .= plain_stream(9, 4);
+    is(wait_bytes($curl, length $sent), $sent, "$protocol: the other stream goes on");
+    wait_end($curl);
+    is(said($kept), 'ok 9 4 upstream', 'to its end');
+    return $said;
+}
 
 case 'a client gives up one stream of a connection and keeps the other' => sub {
+    my $until_closed = sub {
+        my ($u) = @_;
+        wait_until('nginx to see it', sub {
+            $u->piece(chunk('more', usage => usage(9, 3)));
+            $u->read_some;
+            return $u->eof;
+        });
+    };
+    alike(sub { give_up_one('/v1/chat/completions', $_[0], $until_closed) }, qr/\Aclient_abort 9 3 partial\z/);
+    alike(sub { give_up_one('/continuous/v1/chat/completions', $_[0], $until_closed) }, qr/\Aclient_abort 9 3 partial\z/);
+};
+
+case 'the upstream may end what the client does not wait for' => sub {
     alike(
         sub {
             my ($protocol) = @_;
-            my ($left, @left) = transfer($protocol, '/v1/chat/completions', to => '/dev/full');
-            my ($kept, @kept) = transfer($protocol, '/v1/chat/completions', to => '-');
-            my $curl = curl('-Z', @left, '--next', @kept);
-            my %up;
-            for (1 .. 2) {
-                my $u = $up->take;
-                $up{ $u->request->{headers}{'x-test'} } = $u;
-            }
-            $_->head for values %up;
-            $up{$left}->piece(chunk('word', usage => usage(9, 3)));
-            $up{$left}->wait_close;
-            my $said = said($left);
-            $up{$kept}->piece(plain_stream(9, 4));
-            $up{$kept}->finish;
-            is(wait_bytes($curl, length plain_stream(9, 4)), plain_stream(9, 4), "$protocol: the other stream goes on");
-            wait_end($curl);
-            is(said($kept), 'ok 9 4 upstream', 'to its end');
-            return $said;
+            my $offset = -s $t->dir . '/error.log';
+            return give_up_one('/drains/v1/chat/completions', $protocol, sub {
+                my ($u) = @_;
+                wait_until('nginx to see it', sub {
+                    $u->piece(chunk('more', usage => usage(9, 3)));
+                    return substr($t->read_file('error.log'), $offset) =~ /the upstream is read to its end/;
+                });
+                $u->piece(final_usage(9, 70) . done());
+                $u->finish;
+            });
         },
-        qr/\Aclient_abort 9 3 partial\z/);
+        qr/\Aclient_abort 9 70 upstream\z/);
+    # nginx ends all that runs on a QUIC connection with it.
+    is(leave_in_stream('/drains/v1/chat/completions', 'http3-only'), 'client_abort 9 6 partial', 'but not with the connection');
 };
 
 case 'a client that stays' => sub {

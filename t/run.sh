@@ -6,6 +6,9 @@
 #
 # FUZZ_SECONDS=N gives each fuzz target N seconds instead of 10. LLM_SOAK=N lets N requests through t/soak.t instead of 100000 (20000
 # with sanitizers).
+#
+# Another nginx than Debian's: LLM_NGINX=BINARY runs it, and LLM_NGINX_SOURCE=DIR and LLM_NGINX_OBJS=DIR build the module for it (see
+# README.md).
 
 # `sh` may be dash: the script needs bash.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
@@ -35,7 +38,8 @@ count() {
 build() {
     local dir=$1 targets=$2
     shift 2
-    if ! { cmake -S . -B "$dir" -G Ninja -DLLM_DEV=ON "$@" && cmake --build "$dir" --target $targets; } \
+    if ! { cmake -S . -B "$dir" -G Ninja -DLLM_DEV=ON -DLLM_NGINX_SOURCE="${LLM_NGINX_SOURCE:-/usr/share/nginx/src}" \
+        -DLLM_NGINX_OBJS="${LLM_NGINX_OBJS:-}" "$@" && cmake --build "$dir" --target $targets; } \
         > "$logs/build" 2>&1; then
         tail -40 "$logs/build"
         echo "building $dir failed"

@@ -170,7 +170,7 @@ class Gateway {
             env.LD_PRELOAD = process.env.LLM_PRELOAD;
             env.ASAN_OPTIONS ??= 'detect_leaks=0'; // nginx does not give all back when it ends
         }
-        this.#nginx = spawn('nginx', ['-p', dir, '-e', join(dir, 'error.log'), '-c', join(dir, 'nginx.conf')],
+        this.#nginx = spawn(process.env.LLM_NGINX || 'nginx', ['-p', dir, '-e', join(dir, 'error.log'), '-c', join(dir, 'nginx.conf')],
                             { env, stdio: ['ignore', 'ignore', 'pipe'] });
         this.#nginx.stderr.on('data', (data) => { this.#stderr += data; });
         this.#exit = once(this.#nginx, 'exit');

@@ -3,6 +3,7 @@
 # node >= 18 and npm.
 #
 #   LLM_MODULE   the module, by default build/ngx_http_llm_module.so
+#   LLM_NGINX    the nginx binary, by default nginx of the PATH
 #   LLM_PRELOAD  what nginx gets as LD_PRELOAD, for a module that was built with a sanitizer
 
 set -eu

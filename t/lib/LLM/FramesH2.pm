@@ -18,12 +18,12 @@ use constant {
     END_STREAM    => 1,
     ACK           => 1,
     END_HEADERS   => 4,
+
+    largest_window => 0x7fffffff,
 };
 
 our @EXPORT = qw(DATA HEADERS RST_STREAM SETTINGS PING GOAWAY WINDOW_UPDATE END_STREAM ACK END_HEADERS largest_window
     frame header_block take_frame);
-
-sub largest_window { return 0x7fffffff }
 
 sub frame {
     my ($type, $flags, $stream, $payload) = @_;
