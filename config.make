@@ -6,7 +6,8 @@ case $NGX_MODULES_PATH in
     *) llm_install_path=$NGX_PREFIX/$NGX_MODULES_PATH ;;
 esac
 
-# The "+" gives CMake's make its part of the jobs of a "make -j".
+# The "+" gives CMake's make its part of the jobs of a "make -j". It also lets a "make -n" come here, when there may be no
+# such folder yet.
 cat << END >> $NGX_MAKEFILE
 
 modules:	$NGX_OBJS/ngx_http_llm_module.so
@@ -18,7 +19,7 @@ install:	install_llm_module
 $NGX_OBJS/ngx_http_llm_module.so:
 	cmake -S "$ngx_addon_dir" -B $NGX_OBJS/llm -G "Unix Makefiles" \\
 		-DLLM_NGINX_SOURCE="$PWD" -DLLM_NGINX_OBJS="\$(abspath $NGX_OBJS)"
-	+cmake --build $NGX_OBJS/llm --target ngx_http_llm_module
+	+test ! -d $NGX_OBJS/llm || cmake --build $NGX_OBJS/llm --target ngx_http_llm_module
 	cp $NGX_OBJS/llm/ngx_http_llm_module.so $NGX_OBJS/
 
 install_llm_module:	$NGX_OBJS/ngx_http_llm_module.so
