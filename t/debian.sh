@@ -38,6 +38,8 @@ else
     trap 'exit 130' INT TERM
 fi
 root=$(cd "$root" && pwd)
+# It is the "/" of the workers of nginx, too.
+chmod 755 "$root"
 
 if [ ! -e "$root/etc/debian_version" ]; then
     # shellcheck disable=SC2086
