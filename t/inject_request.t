@@ -571,7 +571,8 @@ case 'nothing follows the new end' => sub {
         $c->write(join('', map { sprintf "%x\r\n%s\r\n", length, $_ } @chunks) . "0\r\n\r\n");
         my $u = $first->take;
         is($u->request->{body}, $want, "$prefix: the body");
-        $u->head(framing => 'length', length => 2, type => 'application/json');
+        # Newer versions of nginx would keep the connection.
+        $u->head(framing => 'length', length => 2, type => 'application/json', headers => [ Connection => 'close' ]);
         $u->write('{}');
         $u->wait_close;
         is($u->{in}, '', "$prefix: and nothing after it");
