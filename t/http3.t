@@ -14,9 +14,10 @@ plan(skip_all => 'curl speaks no HTTP/3')          if `curl --version 2>&1` !~ /
 my $t = LLM::Test->new(
     status => [ 0, '/status' ],
     files  => { 'keys.json' => key_file([ { name => 'key', secret => 'sk-key' } ]) });
-system(qw(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost),
-    -keyout => $t->dir . '/key.pem', -out => $t->dir . '/cert.pem', '-quiet') == 0
-    or die "openssl made no certificate\n";
+my $dir  = $t->dir;
+my $said = `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \\
+    -keyout $dir/key.pem -out $dir/cert.pem 2>&1`;
+die "openssl made no certificate: $said\n" if $?;
 
 # Port 1: the upstream. Port 2: what tells curl to leave. Port 3: TLS, and QUIC.
 $t->write_conf(<<'EOF2');
