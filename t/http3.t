@@ -178,9 +178,10 @@ case 'a client leaves a stream that says nothing more' => sub {
 };
 
 # Two streams of one connection (over HTTP/1 two connections). The client can not write what comes of the one and gives it up, and goes
-# on with the other. $then is called with the upstream of the one that is given up.
+# on with the other. Until $seen says that nginx has noticed, more comes of both: nginx notices it when it writes, and curl may tell it
+# only with something else that it has to send. $then is called with the upstream of the one that is given up.
 sub give_up_one {
-    my ($uri, $protocol, $then) = @_;
+    my ($uri, $protocol, $seen, $then) = @_;
 
     my ($left, @left) = transfer($protocol, $uri, to => '/dev/full');
     my ($kept, @kept) = transfer($protocol, '/v1/chat/completions', to => '-');
@@ -191,13 +192,18 @@ sub give_up_one {
         $up{ $u->request->{headers}{'x-test'} } = $u;
     }
     $_->head for values %up;
-    # So much that nginx does not keep all of it in its buffers, where it has some.
-    $up{$left}->piece(chunk('word', usage => usage(9, 3)) x 1000);
-    # nginx sees it when it writes, and curl may tell it only with something else that it has to send.
-    my $sent = chunk('one');
-    $up{$kept}->piece($sent);
-    wait_bytes($curl, length $sent);
-    $then->($up{$left});
+    # So much that nginx does not keep all of it in its buffers, where it has some. Else little: over HTTP/2 nginx notices nothing while it
+    # waits for a client that does not take what there is.
+    my $times = $uri =~ /buffered/ ? 100 : 1;
+    my $sent  = '';
+    wait_until('nginx to notice', sub {
+        $up{$left}->piece(chunk('more', usage => usage(9, 3)) x $times);
+        $up{$kept}->piece(chunk('one'));
+        $sent .= chunk('one');
+        wait_bytes($curl, length $sent);
+        return $seen->($up{$left});
+    });
+    $then->($up{$left}) if $then;
     my $said = said($left);
     $up{$kept}->piece(plain_stream(9, 4));
     $up{$kept}->finish;
@@ -209,16 +215,9 @@ sub give_up_one {
 }
 
 case 'a client gives up one stream of a connection and keeps the other' => sub {
-    my $until_closed = sub {
-        my ($u) = @_;
-        wait_until('nginx to see it', sub {
-            $u->piece(chunk('more', usage => usage(9, 3)));
-            $u->read_some;
-            return $u->eof;
-        });
-    };
-    alike(sub { give_up_one('/v1/chat/completions', $_[0], $until_closed) }, qr/\Aclient_abort 9 3 partial\z/);
-    alike(sub { give_up_one('/continuous/v1/chat/completions', $_[0], $until_closed) }, qr/\Aclient_abort 9 3 partial\z/);
+    my $closed = sub { $_[0]->read_some; return $_[0]->eof };
+    alike(sub { give_up_one('/v1/chat/completions', $_[0], $closed) }, qr/\Aclient_abort 9 3 partial\z/);
+    alike(sub { give_up_one('/continuous/v1/chat/completions', $_[0], $closed) }, qr/\Aclient_abort 9 3 partial\z/);
 };
 
 # Lets the upstream end after the client has left.
@@ -226,14 +225,10 @@ sub drain {
     my ($uri, $protocol) = @_;
 
     my $offset = -s $t->dir . '/error.log';
-    return give_up_one($uri, $protocol, sub {
-        my ($u) = @_;
-        wait_until('nginx to see it', sub {
-            $u->piece(chunk('more', usage => usage(9, 3)) x 200);
-            return substr($t->read_file('error.log'), $offset) =~ /the upstream is read to its end/;
-        });
-        $u->piece(final_usage(9, 70) . done());
-        $u->finish;
+    my $drains = sub { substr($t->read_file('error.log'), $offset) =~ /the upstream is read to its end/ };
+    return give_up_one($uri, $protocol, $drains, sub {
+        $_[0]->piece(final_usage(9, 70) . done());
+        $_[0]->finish;
     });
 }
 
