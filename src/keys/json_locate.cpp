@@ -227,7 +227,7 @@ std::optional<size_t> json_locate(std::string_view text, size_t from, std::span<
     return at < text.size() ? std::optional(at) : std::nullopt;
 }
 
-text_place place_of(std::string_view text, size_t offset)
+text_position place_of(std::string_view text, size_t offset)
 {
     const std::string_view before = text.substr(0, std::min(offset, text.size()));
     const size_t newline = before.rfind('\n');

@@ -23,7 +23,7 @@ enum class json_part : uint8_t {
     name,  // the name of that member
 };
 
-struct text_place {
+struct text_position {
     uint32_t line;
     uint32_t column; // in bytes
 };
@@ -38,6 +38,6 @@ std::optional<size_t> json_locate(std::string_view text, size_t from, std::span<
                                   json_part part = json_part::value);
 
 // Line and column, both from 1, of an offset (of the text's end if it is beyond it).
-text_place place_of(std::string_view text, size_t offset);
+text_position place_of(std::string_view text, size_t offset);
 
 } // namespace llm

@@ -88,7 +88,7 @@ private:
 
 bool file_parser::fail(size_t offset, std::string_view what)
 {
-    const text_place place = place_of(text, offset);
+    const text_position place = place_of(text, offset);
     error = {place.line, place.column, std::string(what)};
     bound(error.text);
     return false;

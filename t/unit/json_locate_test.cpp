@@ -97,7 +97,7 @@ TEST(json_locate, places)
 {
     const std::string_view text = "ab\n\ncd\r\n\xc3\xa4x";
     const auto at = [text](size_t offset) {
-        const text_place place = place_of(text, offset);
+        const text_position place = place_of(text, offset);
         return std::pair(place.line, place.column);
     };
     EXPECT_EQ(at(0), std::pair(1u, 1u));
