@@ -11,7 +11,7 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file(
             [
-                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen lines asked silent silent_messages silent_lines modest)
+                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen lines asked silent silent_messages silent_lines modest begun foreign)
             ]
         ),
     },
@@ -57,7 +57,47 @@ case 'a hard quota ends the stream' => sub {
     my ($c, $u) = start('/hard', 'hard');
     $u->head;
     my $passed = '';
-    for my $n (100, 500, 900) {
+    case 'nothing follows the error' => sub {
+    my $c  = $t->client;
+    my $id = $t->new_id;
+    $c->request(POST => '/v1/chat/completions', id => $id, headers => [ $t->bearer('sk-begun') ], body => chat_request(stream => \1));
+    my $u = $up->take;
+    $u->head;
+    my $text = '';
+    for my $n (1 .. 200) {
+        my $piece = join '', map { chunk(word_of($_)) } 10 * $n .. 10 * $n + 9;
+        # The begin of one more event is held back until its end comes.
+        last if !eval { $u->piece($piece . 'data: {"choices":[{"index":0,"delta":{'); 1 };
+        $text .= $piece;
+        last if index($c->wait_body(length $text), $text) != 0;
+        last if !eval { $u->piece(qq("content":""}}]}\n\n)); 1 };
+        $text .= qq(data: {"choices":[{"index":0,"delta":{"content":""}}]}\n\n);
+        last if index($c->wait_body(length $text), $text) != 0;
+    }
+    $u->wait_close;
+    my $body = $c->response->{body};
+    is($t->log_line($id)->{outcome}, 'cut', 'it is cut');
+    like($body, qr/"code":"insufficient_quota"\}\}\n\n\z/, 'the error is the last event');
+};
+
+case 'a bound of another API bounds nothing' => sub {
+    my $c  = $t->client;
+    my $id = $t->new_id;
+    $c->request(POST => '/v1/chat/completions', id => $id, headers => [ $t->bearer('sk-foreign') ],
+        body => chat_request(stream => \1, n_predict => 1, max_output_tokens => 1, options => { num_predict => 1 }));
+    my $u = $up->take;
+    $u->head;
+    for my $n (1 .. 200) {
+        last if !eval { $u->piece(join '', map { chunk(word_of($_)) } 1 .. 10); 1 };
+    }
+    $u->wait_close;
+    $c->response;
+    my $log = $t->log_line($id);
+    is("$log->{outcome} $log->{usage_source}", 'cut estimated', 'it is cut');
+    cmp_ok($log->{completion_tokens}, '>=', 900, 'what was shown is charged');
+};
+
+for my $n (100, 500, 900) {
         $u->piece(step($n));
         $passed .= step($n);
         is($c->wait_body(length $passed), $passed, "$n tokens pass");

@@ -62,6 +62,9 @@ ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx)
     r->upstream->length = 0;
     r->upstream->keepalive = 0;
     ctx.is_cut = true;
+    // Of the next event a part may be held back.
+    ctx.edit.held_size = 0;
+    ctx.edit.unread = false;
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: stream ended by a hard limit");
     return link;
 }
