@@ -74,6 +74,20 @@ api api_of_path(std::string_view target)
     return after_api != 0 && is_ollama(target.substr(after_api, at - after_api)) ? api::ollama : api::openai;
 }
 
+std::string_view last_segment(std::string_view path)
+{
+    path = path.substr(0, path.find_first_of("?#"));
+    while (!path.empty()) {
+        std::string_view segment = path.substr(path.rfind('/') + 1);
+        std::string_view name = segment.substr(0, segment.find(';'));
+        if (!name.empty()) {
+            return name;
+        }
+        path.remove_suffix(std::min(segment.size() + 1, path.size()));
+    }
+    return {};
+}
+
 bool streams_unasked(std::string_view path)
 {
     return path.ends_with("/api/chat") || path.ends_with("/api/generate");

@@ -1,9 +1,11 @@
 #include "request_facts.h"
 
+#include "api.h"
 #include "bytes.h"
 #include "json_count.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace llm {
@@ -156,6 +158,33 @@ request_flag flag_of(const json_event& event)
 
 } // namespace
 
+bound_names bound_names_of(std::string_view path)
+{
+    using namespace bound_name;
+    switch (api_of_path(path)) {
+    case api::responses:
+        return max_output_tokens;
+    case api::anthropic:
+        return max_tokens;
+    case api::ollama:
+        return num_predict;
+    case api::openai:
+        break;
+    }
+    const std::string_view name = last_segment(path);
+    if (is_word(name, "completions")) {
+        const bool is_chat = path.find("/chat/completions") != std::string_view::npos;
+        return is_chat ? max_tokens | max_completion_tokens : max_tokens;
+    }
+    if (name == "completion" || name == "infill") { // llama.cpp
+        return n_predict | max_tokens;
+    }
+    if (name == "generate" || name == "generate_stream") { // TGI, SGLang
+        return parameters_max_new_tokens | sampling_max_new_tokens;
+    }
+    return all;
+}
+
 struct request_facts::feeding {
     request_facts& self;
     std::string_view piece;
@@ -271,8 +300,26 @@ void request_facts::on(const json_event& event)
     case path::parameters:
     case path::sampling_params:
         break;
-    default:
-        on_bound(event);
+    case path::max_tokens:
+        on_bound(event, bound_name::max_tokens);
+        break;
+    case path::max_completion_tokens:
+        on_bound(event, bound_name::max_completion_tokens);
+        break;
+    case path::max_output_tokens:
+        on_bound(event, bound_name::max_output_tokens);
+        break;
+    case path::n_predict:
+        on_bound(event, bound_name::n_predict);
+        break;
+    case path::num_predict:
+        on_bound(event, bound_name::num_predict);
+        break;
+    case path::parameters_max_new_tokens:
+        on_bound(event, bound_name::parameters_max_new_tokens);
+        break;
+    case path::sampling_max_new_tokens:
+        on_bound(event, bound_name::sampling_max_new_tokens);
         break;
     }
 }
@@ -332,18 +379,29 @@ void request_facts::on_model(const json_event& event)
     has_model_ = true;
 }
 
-void request_facts::on_bound(const json_event& event)
+void request_facts::on_bound(const json_event& event, bound_names name)
 {
     if (event.type == json_type::null) {
         return;
     }
-    uint64_t count = 0;
-    if (!lax_count(event, count)) {
-        max_tokens_ = {request_bound::state::unbounded, 0};
-    } else if (max_tokens_.is != request_bound::state::unbounded) {
-        max_tokens_.is = request_bound::state::value;
-        max_tokens_.value = count > max_tokens_.value ? count : max_tokens_.value;
+    request_bound& bound = bounds_[std::countr_zero(name)];
+    const bool is_clear = lax_count(event, bound.value);
+    bound.is = is_clear ? request_bound::state::value : request_bound::state::unbounded;
+}
+
+request_bound request_facts::max_tokens(bound_names names) const
+{
+    request_bound largest;
+    for (; names != 0; names &= static_cast<bound_names>(names - 1)) {
+        const request_bound& bound = bounds_[std::countr_zero(names)];
+        if (bound.is == request_bound::state::unbounded) {
+            return {request_bound::state::unbounded, 0};
+        }
+        if (bound.is == request_bound::state::value) {
+            largest = {request_bound::state::value, std::max(largest.value, bound.value)};
+        }
     }
+    return largest;
 }
 
 void request_facts::on_choices(const json_event& event)

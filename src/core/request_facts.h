@@ -27,6 +27,24 @@ struct request_bound {
     uint64_t value = 0;
 };
 
+// The names that APIs have for it: bits. A server passes over those of other APIs, which bound nothing there.
+using bound_names = uint8_t;
+namespace bound_name {
+enum : bound_names {
+    max_tokens = 1,
+    max_completion_tokens = 2,
+    max_output_tokens = 4,
+    n_predict = 8,
+    num_predict = 16, // of `options`
+    parameters_max_new_tokens = 32,
+    sampling_max_new_tokens = 64, // of `sampling_params`
+    all = 127,
+};
+}
+
+// Those that servers take on this path, or all where that is not known.
+bound_names bound_names_of(std::string_view path);
+
 // A request's yes or no, as pydantic's lax mode reads it. `no`: also null. `unclear`: servers refuse it, or
 // differ.
 enum class request_flag : uint8_t { absent, no, yes, unclear };
@@ -86,8 +104,8 @@ public:
     bool surely_streams() const { return stream_ == request_flag::yes; }
     // The first byte that is not white space; NUL if there is none. This one holds for a faulty body too.
     char first() const { return first_; }
-    // The largest of the API's names for it that are given; of one choice, in tokens.
-    request_bound max_tokens() const { return max_tokens_; }
+    // The largest of these names for it that are given; of one choice, in tokens.
+    request_bound max_tokens(bound_names names = bound_name::all) const;
     // `n`, or `best_of` if it is larger (and the native names for them); at least 1.
     uint32_t choices() const { return choices_ > 1 ? choices_ : 1; }
     // Elements of `prompt` if it is an array of strings or arrays, else 1.
@@ -107,15 +125,15 @@ private:
     void on_stream_options(const json_event& event);
     void find_options_comma(const feeding& now);
     void on_model(const json_event& event);
-    void on_bound(const json_event& event);
+    void on_bound(const json_event& event, bound_names name);
     void on_choices(const json_event& event);
     bool seen_twice(uint8_t path);
     void set_fault(body_fault fault);
 
     json_scanner scanner_;
     uint64_t bytes_ = 0;
-    uint64_t seen_ = 0; // a bit per path
-    request_bound max_tokens_;
+    uint64_t seen_ = 0;       // a bit per path
+    request_bound bounds_[7]; // one for each of bound_names
     uint32_t choices_ = 0;
     uint32_t prompts_ = 0;
     uint16_t model_size_ = 0;

@@ -1,5 +1,6 @@
 #include "usage_inject.h"
 
+#include "api.h"
 #include "bytes.h"
 
 #include <algorithm>
@@ -53,20 +54,6 @@ void append_options(const stream_options_member& options, const wanted& a, const
         }
     }
     edit.append("}");
-}
-
-// The last segment of the path, without the parameters that some servers take off it.
-std::string_view last_segment(std::string_view path)
-{
-    while (!path.empty()) {
-        std::string_view segment = path.substr(path.rfind('/') + 1);
-        std::string_view name = segment.substr(0, segment.find(';'));
-        if (!name.empty()) {
-            return name;
-        }
-        path.remove_suffix(std::min(segment.size() + 1, path.size()));
-    }
-    return {};
 }
 
 } // namespace

@@ -20,7 +20,8 @@ struct injected_usage {
 };
 
 // True for the paths of the OpenAI API whose streams take `stream_options`: its chat and completions. Also
-// for spellings that some server may take for one of these: another case, slashes or `;x` at the end.
+// for spellings that some server may take for one of these: another case, slashes or `;x` at the end, or
+// what begins with "?" or "#", which a location may send on unescaped.
 bool takes_stream_options(std::string_view path);
 
 // What stands in the way where usage is to be asked for, for the client to read: a value that servers refuse,

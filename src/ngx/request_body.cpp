@@ -43,7 +43,7 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     }
     ctx.stream = ctx.facts.may_stream() || (ctx.facts.leaves_stream_open() && streams_unasked(view(r->uri)));
     ctx.prompts = ctx.facts.prompts();
-    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens()),
+    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens(bound_names_of(view(r->uri)))),
                 request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts())};
     if (ctx.facts.has_model()) {
         ctx.model = copy_text(r->pool, ctx.facts.model());

@@ -72,6 +72,49 @@ TEST(request_facts, reads_a_chat_request)
              });
 }
 
+// A name that the path's API does not have bounds nothing: servers pass over it.
+TEST(request_facts, bounds_by_the_names_of_the_api)
+{
+    constexpr std::string_view body =
+        R"({"max_tokens":1,"max_completion_tokens":2,"max_output_tokens":3,"n_predict":4,"options":{"num_predict":5},)"
+        R"("parameters":{"max_new_tokens":6},"sampling_params":{"max_new_tokens":7}})";
+    const struct {
+        const char* path;
+        uint64_t bound;
+    } cases[] = {
+        {"/v1/chat/completions", 2},
+        {"/openai/v1/chat/completions/", 2},
+        {"/v1/completions", 1},
+        {"/v1/Completions;x", 1},
+        {"/v1/responses", 3},
+        {"/v1/responses/compact", 3},
+        {"/v1/messages", 1},
+        {"/api/chat", 5},
+        {"/api/generate", 5},
+        {"/completion", 4},
+        {"/infill", 4},
+        {"/generate", 7},
+        {"/generate_stream", 7},
+        {"/", 7},
+        {"/other", 7},
+    };
+    for (const auto& c : cases) {
+        each_way(body, [&](const request_facts& facts) {
+            const request_bound b = facts.max_tokens(bound_names_of(c.path));
+            EXPECT_EQ(b.is, request_bound::state::value) << c.path;
+            EXPECT_EQ(b.value, c.bound) << c.path;
+        });
+        each_way(R"({"max_unknown_tokens":1})", [&](const request_facts& facts) {
+            EXPECT_EQ(facts.max_tokens(bound_names_of(c.path)).is, request_bound::state::absent) << c.path;
+        });
+    }
+    each_way(R"({"max_tokens":5,"max_completion_tokens":-1})", [](const request_facts& facts) {
+        EXPECT_EQ(facts.max_tokens(bound_names_of("/v1/chat/completions")).is,
+                  request_bound::state::unbounded);
+        EXPECT_EQ(facts.max_tokens(bound_names_of("/v1/completions")).value, 5u);
+    });
+}
+
 TEST(request_facts, has_defaults)
 {
     each_way("{}", [](const request_facts& facts) {

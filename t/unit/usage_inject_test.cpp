@@ -82,7 +82,8 @@ TEST(usage_inject, knows_its_paths)
     for (const char* path :
          {"/v1/chat/completions", "/v1/completions", "/completions", "/openai/v1/chat/completions",
           "/openai/deployments/gpt/chat/completions", "/v1/completions/", "/v1/chat/completions///",
-          "/V1/Chat/COMPLETIONS", "/v1/chat/completions;x=1", "/v1/chat/completions;/;a;b/", "//completions"})
+          "/V1/Chat/COMPLETIONS", "/v1/chat/completions;x=1", "/v1/chat/completions;/;a;b/", "//completions",
+          "/v1/chat/completions?x=1", "/v1/chat/completions?x/y", "/v1/chat/completions#/x"})
         EXPECT_TRUE(takes_stream_options(path)) << path;
     for (const char* path :
          {"/v1/messages", "/v1/responses", "/api/chat", "/api/generate", "/completion", "/generate",
