@@ -82,18 +82,26 @@ public:
     bool told() const { return told_; }
     // Where the event begins that has to be read.
     const char* border() const { return border_; }
-    // Nothing tells up to the end.
-    void finish() { end_event(end_); }
+    // Nothing tells up to the end. Returns how far that is true.
+    const char* finish()
+    {
+        end_event(end_);
+        return border_;
+    }
 
 private:
     void begin_event()
     {
-        size_ = place_.measure(border_, end_);
-        told_ = size_ == text_place::no_text;
+        shown_ = place_.measure(border_, end_);
+        told_ = shown_.size == 0;
     }
     void end_event(const char* border)
     {
-        text_.add({size_, size_ != 0});
+        told_ = !place_.has_all(shown_, border);
+        if (told_) {
+            return;
+        }
+        text_.add({shown_.size, 1});
         border_ = border;
         if (border_ != end_) {
             begin_event();
@@ -104,7 +112,7 @@ private:
     const char* end_;
     bool null_tells_;
     bool told_ = false;
-    size_t size_ = 0; // of the event's text
+    text_place::found shown_; // of the event
     const text_place& place_;
     text_size& text_;
 };
@@ -180,8 +188,7 @@ template <typename Way>
     if (found.told() || !Way::search(found, begin, end)) {
         return static_cast<size_t>(found.border() - begin);
     }
-    found.finish();
-    return events.size();
+    return static_cast<size_t>(found.finish() - begin);
 }
 
 template <typename Way>
@@ -196,13 +203,12 @@ template <typename Way>
         if (!is_whole || (!starts(begin, end, "data: {") && is_telling_line(begin, end))) {
             break;
         }
-        const size_t size = place.measure(begin, end);
+        const text_place::found shown = place.measure(begin, end);
         event_search found{end, null_tells};
-        if (size == text_place::no_text || !Way::search(found, begin, end)) {
+        if (!place.has_all(shown, end) || !Way::search(found, begin, end)) {
             break;
         }
-        text.bytes += size;
-        text.pieces += size != 0;
+        text.add({shown.size, 1});
         ++n;
     }
     return n;

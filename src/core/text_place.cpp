@@ -14,22 +14,22 @@ bool is_hex_digit(char c)
 
 } // namespace
 
-size_t text_place::measure_escaped(const char* p, const char* end)
+text_place::found text_place::measure_escaped(const char* p, const char* end)
 {
     size_t size = 0;
     for (;;) {
         const char* const stop = find_string_stop(p, end);
         size += static_cast<size_t>(stop - p);
         if (stop == end || (*stop != '"' && *stop != '\\')) {
-            return no_text;
+            return {};
         }
         if (*stop == '"') {
-            return size;
+            return {size, stop};
         }
         const size_t escape_size = end - stop > 1 && stop[1] == 'u' ? 6 : 2;
         if (static_cast<size_t>(end - stop) < escape_size
             || (escape_size == 6 && !std::all_of(stop + 2, stop + 6, is_hex_digit))) {
-            return no_text;
+            return {};
         }
         if (escape_size == 2) {
             size += 1;

@@ -258,11 +258,12 @@ size_t usage_reader::measure(std::span<reply_piece> pieces, text_size& text) con
     }
     size_t n = 0;
     for (const reply_piece& piece : pieces) {
-        const size_t size = place_.measure(piece.data, piece.data + piece.size);
-        if (size == text_place::no_text) {
+        const char* const end = piece.data + piece.size;
+        const text_place::found there = place_.measure(piece.data, end);
+        if (!place_.has_all(there, end)) {
             break;
         }
-        text.add({size, size != 0});
+        text.add({there.size, 1});
         ++n;
     }
     return n;
@@ -435,6 +436,9 @@ void usage_reader::count_event()
         note_text(counted, {event_repeats_ ? 0 : event_text_, event_text_ != 0 && !event_repeats_});
     }
     chunks_ = chunks_ || (event_content_ && has_choices_);
+    if (event_has_text_ && place_.known()) {
+        place_.set_rest(stream_.offset() - text_end_);
+    }
 }
 
 // Events with this text have passed. `counted`: their usage counts it, and all before it.
@@ -475,6 +479,7 @@ void usage_reader::clear_event()
     event_repeats_ = false;
     event_has_text_ = false;
     event_text_ = 0;
+    thought_size_ = 0;
     event_ends_ = false;
     event_is_last_ = false;
     event_bad_ = false;

@@ -119,6 +119,7 @@ private:
     void on_type(const json_event& event);
     uint64_t text_bytes(const json_event& event);
     void on_content(const json_event& event, bool parts_count, const call& in);
+    void on_reasoning(const json_event& event, const call& in);
     void on_timing(usage_field field, const json_event& event);
     void on_json_end(const json_event& event);
     void feed_json(std::string_view piece, const cut_sink& cuts);
@@ -191,6 +192,8 @@ private:
     bool event_has_text_ = false;
     uint64_t event_text_ = 0;    // bytes of text
     uint64_t part_begin_ = 0;    // of a list or object that is text
+    uint64_t text_end_ = 0;      // of the text that place_ is of
+    uint64_t thought_size_ = 0;  // of the choice's last reasoning
     bool event_ends_ = false;    // a native API's last
     bool event_is_last_ = false; // its usage is the last word
     bool event_bad_ = false;     // more than one value in its data

@@ -96,9 +96,16 @@ void usage_reader::on(const json_event& event, const call& in)
     case reply_part::content_parts:
         on_content(event, true, in);
         break;
+    case reply_part::content_list:
+        if (is_value) {
+            on_content(event, false, in);
+        } else if (opens) {
+            content_seen_ = true;
+            event_content_ = true;
+        }
+        break;
     case reply_part::reasoning:
-        on_content(event, true, in);
-        reasoning_seen_ = reasoning_seen_ || event_content_;
+        on_reasoning(event, in);
         break;
     case reply_part::type:
         on_type(event);
@@ -226,6 +233,7 @@ void usage_reader::on_choice(const json_event& event)
         if (!closes) {
             choice_index_ = event.index;
             this_choice_ = {};
+            thought_size_ = 0;
         } else if (this_choice_.any() && (usage_is_choices_ || !event_usage_.any())) {
             event_usage_ = this_choice_;
             usage_is_choices_ = true;
@@ -283,6 +291,20 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
     place_ = {};
     if (is_value && alone && begin >= in.offset + text_place::mark_size) {
         place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin());
+        text_end_ = event.value_end - 1;
+    }
+}
+
+// Some servers tell it twice in one event, under its old name and its new one.
+void usage_reader::on_reasoning(const json_event& event, const call& in)
+{
+    const uint64_t before = event_text_;
+    on_content(event, true, in);
+    const uint64_t size = event_text_ - before;
+    if (size != 0) {
+        reasoning_seen_ = true;
+        event_text_ = size == thought_size_ ? before : event_text_;
+        thought_size_ = size;
     }
 }
 

@@ -26,7 +26,8 @@ enum class reply_part : uint8_t {
     choice_index,
     content,       // text: content once it is not empty
     content_parts, // text, or parts of content
-    reasoning,     // likewise
+    content_list,  // text, or a list with texts at paths of their own
+    reasoning,     // as content_parts
     type,          // of an event
     status,        // of a Responses object
     error,
@@ -135,6 +136,7 @@ consteval reply_path_list event_path_list()
     const uint8_t delta = list.add("delta", root, part::content);
     list.add("content", root, part::content);
     list.add("text", root, part::content);
+    list.add("thinking", root, part::reasoning); // Ollama's generate
     const uint8_t token = list.add("token", root);
     const uint8_t timings = list.add("timings", root);
     const uint8_t details = list.add("details", root, part::end_mark); // an object in the last event only
@@ -166,14 +168,24 @@ consteval reply_path_list event_path_list()
     const uint8_t usage_of_choice = list.add("usage", choice, part::choice_usage);
     list.add_usage_members(message_usage);
     list.add_usage_members(response_usage);
-    list.add("content", choice_delta, part::content_parts);
+    const uint8_t content = list.add("content", choice_delta, part::content_list);
     list.add("reasoning", choice_delta, part::reasoning);
     list.add("reasoning_content", choice_delta, part::reasoning);
+    list.add("refusal", choice_delta, part::content);
     const uint8_t tool_calls = list.add("tool_calls", choice_delta);
+    const uint8_t function_call = list.add("function_call", choice_delta); // before there were several
     list.add_usage_members(usage_of_choice);
+    const uint8_t content_part = list.add(json_elements, content); // Mistral's
     const uint8_t tool_call = list.add(json_elements, tool_calls);
+    list.add("arguments", function_call, part::content_parts);
+    list.add("text", content_part, part::content);
+    const uint8_t thinking = list.add("thinking", content_part, part::content_list);
     const uint8_t function = list.add("function", tool_call);
+    const uint8_t custom = list.add("custom", tool_call);
+    const uint8_t thought = list.add(json_elements, thinking);
     list.add("arguments", function, part::content_parts);
+    list.add("input", custom, part::content_parts);
+    list.add("text", thought, part::reasoning);
     return list;
 }
 

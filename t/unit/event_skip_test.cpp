@@ -31,6 +31,7 @@ const std::string parts[] = {
 };
 
 const std::string head = "data: {\"choices\":[{\"delta\":{\"content\":\"";
+const std::string rest = "\"}}]}\n\n";
 
 std::string random_event(std::mt19937& random)
 {
@@ -57,6 +58,7 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
     const event_skip_way& simplest = ways.back();
     text_place place;
     place.set(head.data() + head.size(), head.size());
+    place.set_rest(100);
     ASSERT_STREQ(simplest.name, "bytes");
     std::mt19937 random(1);
     for (int i = 0; i < 100000; ++i) {
@@ -103,6 +105,7 @@ TEST(event_skip, stops_at_a_piece_that_tells_or_is_not_whole)
         };
         text_place place;
         place.set(quiet.data() + head.size(), head.size());
+        place.set_rest(rest.size());
         text_size text;
         EXPECT_EQ(quiet_pieces(pieces, false, place, text), 2u) << other;
         EXPECT_EQ(text, (text_size{18, 2})) << other;
@@ -114,12 +117,17 @@ TEST(event_skip, stops_where_the_text_is_elsewhere)
 {
     text_place place;
     place.set(head.data() + head.size(), head.size());
-    const std::string quiet = head + "some \\u4f60\\n\"}}]}\n\n";
+    place.set_rest(rest.size());
+    const std::string quiet = head + "some \\u4f60\\n" + rest;
     for (const std::string& other : {
              std::string(": a comment\n\n"),
              std::string("data: {\"choices\":[{\"delta\":{}}]}\n\n"),
              std::string("data: {\"choices\":[{\"delta\":{\"reasoning\":\"some\"}}]}\n\n"),
              std::string("data: {\"choices\":[{\"delta\":{\"role\":\"a\",\"content\":\"some\"}}]}\n\n"),
+             head + rest,
+             head + "\",\"tool_calls\":[{\"function\":{\"arguments\":\"some\"}}]}}]}\n\n",
+             head + "some\",\"tool_calls\":[{\"function\":{\"arguments\":\"some\"}}]}}]}\n\n",
+             head + "some\"}},{\"delta\":{\"content\":\"some\"}}]}\n\n",
              head + "\n\n",
              head + "\\\n\n",
              head + "\\u12\n\n",

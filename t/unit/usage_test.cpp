@@ -699,6 +699,19 @@ TEST(usage, only_text_is_text)
              R"({"tool_calls":[{"index":0,"id":"call_0123456789","function":{"name":"f","arguments":"{\"a\":1}"}}]})"),
          7},
         {chunk(R"(   {   "content"  :   "x"   }   )"), 1},
+        {chunk(R"({"refusal":"no"})"), 2},
+        {chunk(R"({"function_call":{"arguments":"{\"a\":1}"}})"), 7},
+        {chunk(R"({"tool_calls":[{"index":0,"custom":{"input":"x = 1"}}]})"), 5},
+        // Behind a text in the usual place, or behind none there.
+        {chunk(R"({"content":"","tool_calls":[{"index":0,"function":{"arguments":"{\"a\":1}"}}]})"), 7},
+        {chunk(R"({"content":"hello","tool_calls":[{"index":0,"function":{"arguments":"{\"a\":1}"}}]})"), 12},
+        {chunk(R"({"content":"","reasoning_content":"hm"})"), 2},
+        {chunk(R"({"content":"a"}},{"index":1,"delta":{"content":"b"})"), 2},
+        // Under two names.
+        {chunk(R"({"reasoning":"hm, hm","reasoning_content":"hm, hm"})"), 6},
+        {chunk(R"({"reasoning":"a"}},{"index":1,"delta":{"reasoning":"b"})"), 2},
+        {chunk(R"({"content":[{"type":"text","text":"hello"},{"type":"text","text":"you"}]})"), 8},
+        {chunk(R"({"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]})"), 2},
     };
     for (const auto& c : cases) {
         EXPECT_EQ(uncounted(c.stream), c.bytes) << c.stream;
@@ -715,6 +728,9 @@ TEST(usage, only_text_is_text)
                         + responses("response.output_text.done", R"("text":"some wordssome words")")
                         + responses("response.completed", R"("response":{"output":["some words"]})")),
               20u);
+    const std::string line = R"({"model":"m","response":"","thinking":"hm","done":false})"
+                             "\n";
+    EXPECT_EQ(uncounted(line + line, reply_form::lines), 4u);
     // The type may come last.
     EXPECT_EQ(uncounted("data: {\"text\":\"some words\",\"type\":\"response.output_text.done\"}\n\n"), 0u);
 }
@@ -760,6 +776,8 @@ TEST(usage, reasoning_that_is_shown)
         return all;
     };
     EXPECT_TRUE(shows(R"({"reasoning_content":"hm"})"));
+    EXPECT_TRUE(shows(R"({"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]})"));
+    EXPECT_FALSE(shows(R"({"content":"a","reasoning_content":""})"));
     EXPECT_FALSE(shows(R"({"reasoning_content":"","content":"a"})"));
     EXPECT_FALSE(shows(R"({"reasoning_content":null,"content":"a"})"));
 }
