@@ -37,7 +37,7 @@ srand $seed;
 
 sub one_of { return $_[ rand @_ ] }
 
-# --- streams of each API: an event for a text, and their end with these counts
+# --- streams of each API: what bounds them, an event for a text, and their end with these counts
 
 sub named { my ($name, $data) = @_; return qq(event: $name\ndata: {"type":"$name",$data}\n\n) }
 
@@ -46,21 +46,25 @@ sub counts { return qq("usage":{"$_[0]":$_[1],"$_[2]":$_[3]}) }
 my %apis = (
     chat => {
         uri  => '/v1/chat/completions',
+        max  => sub { (max_tokens => $_[0]) },
         text => sub { event(qq({"id":"c","choices":[{"index":0,"delta":{"content":"$_[0]"}}]})) },
         end  => sub { event('{"choices":[],' . counts(prompt_tokens => $_[0], completion_tokens => $_[1]) . '}') . done() },
     },
     completions => {
         uri  => '/v1/completions',
+        max  => sub { (max_tokens => $_[0]) },
         text => sub { event(qq({"id":"c","choices":[{"index":0,"text":"$_[0]"}]})) },
         end  => sub { event('{"choices":[],' . counts(prompt_tokens => $_[0], completion_tokens => $_[1]) . '}') . done() },
     },
     messages => {
         uri  => '/v1/messages',
+        max  => sub { (max_tokens => $_[0]) },
         text => sub { named(content_block_delta => qq("index":0,"delta":{"type":"text_delta","text":"$_[0]"})) },
         end  => sub { named(message_delta => counts(input_tokens => $_[0], output_tokens => $_[1])) . named(message_stop => '"x":1') },
     },
     responses => {
         uri  => '/v1/responses',
+        max  => sub { (max_output_tokens => $_[0]) },
         text => sub { named('response.output_text.delta' => qq("item_id":"i","delta":"$_[0]")) },
         end  => sub {
             named('response.completed' => '"response":{"status":"completed",' . counts(input_tokens => $_[0], output_tokens => $_[1]) . '}');
@@ -68,6 +72,7 @@ my %apis = (
     },
     ollama => {
         uri  => '/api/chat',
+        max  => sub { (options => { num_predict => $_[0] }) },
         type => 'application/x-ndjson',
         text => sub { qq({"model":"m","message":{"role":"assistant","content":"$_[0]"},"done":false}\n) },
         end  => sub { qq({"model":"m","done":true,"prompt_eval_count":$_[0],"eval_count":$_[1]}\n) },
@@ -141,7 +146,7 @@ sub reserved {
     my ($api, $key, $body) = @_;
 
     my @left;
-    for my $what (chat_request_of(100, model => 'none', max_tokens => 1), $body) {
+    for my $what (chat_request_of(100, model => 'none', $api->{max}->(1)), $body) {
         my ($c, $u) = start($api, $key, $what);
         $u->head(status => 400);
         $u->piece('{}');
@@ -211,7 +216,7 @@ for my $name (sort keys %apis) {
                 $text .= $api->{text}->(join ' ', splice @made, 0, $each) while @made;
                 my $paid = ask($api, 'cheap', chat_request_of(400, model => $name, stream => \1), $text, leaves => 1)->{completion_tokens};
                 ok($paid * 2 >= $tokens && $paid <= 3 * $tokens, "$paid for $tokens, $each an event");
-                $paid = ask($api, 'cheap', chat_request_of(400, model => $name, stream => \1, max_tokens => 50), $text, leaves => 1)
+                $paid = ask($api, 'cheap', chat_request_of(400, model => $name, stream => \1, $api->{max}->(50)), $text, leaves => 1)
                     ->{completion_tokens};
                 cmp_ok($paid, '<=', 50, 'never above its own maximum');
             }
