@@ -215,6 +215,10 @@ case 'a reply that can not be read' => sub {
     ask(model => $model, type => 'application/json', reply => chat_reply(50, 1234));
     ($log) = ask(%o);
     is(said($log) . " $log->{usage_source}", '50/1234 estimated', 'as the last one of this model');
+    my $short = fresh_model();
+    ask(model => $short, type => 'application/json', reply => chat_reply(50, 1)) for 1 .. 5;
+    ($log) = ask(%o, model => $short);
+    is(said($log), '50/128', 'but not less than half of the default');
 };
 
 # --- learning

@@ -7,7 +7,7 @@ use warnings;
 use LLM::Test;
 
 my @liars  = map {"liar-$_"} 1 .. 10;
-my $budget = 100_000_000;
+my $budget = 10_000_000_000;
 
 my $t = LLM::Test->new(
     status => [ 0, '/status' ],

@@ -120,9 +120,11 @@ void take_estimate(request_ctx& ctx, uint64_t completion)
     ctx.source = usage_source::estimated;
 }
 
+// Not less than half of the default: a key's short replies are not to make its long ones cheap.
 uint64_t usual_completion(const request_ctx& ctx)
 {
-    return learned_of(ctx).own_completion(view(ctx.key_name), view(ctx.model)) * ctx.size.choices;
+    const uint64_t own = learned_of(ctx).own_completion(view(ctx.key_name), view(ctx.model));
+    return std::max(own, learned_figures::default_completion / 2) * ctx.size.choices;
 }
 
 } // namespace
