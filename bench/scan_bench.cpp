@@ -1,8 +1,8 @@
 // The speed of reading usage from replies, in bytes per second, beside that of memchr, memmem, a loop over
 // the bytes and jansson on the same bytes. Ends with a table of the ratios. --values=FILE: also as rows for
 // run.sh.
-#include "core/request_facts.h"
-#include "core/usage.h"
+#include "core/request/request_facts.h"
+#include "core/reply/usage.h"
 
 #include <benchmark/benchmark.h>
 

@@ -7,8 +7,8 @@
 // The parts: `check` looks the key up, before the body is read; `admit` looks it up again, decides and takes
 // the lease; `decide` is both in one, for a request that has come whole; `settle` ends it. The lock itself is
 // nginx's and not in it, nor is what is prepared before it is taken; what reading the clock takes is.
-#include "core/hash.h"
-#include "core/shared_state.h"
+#include "core/base/hash.h"
+#include "core/shared/shared_state.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,7 +1,7 @@
 // SHA-256 of API keys, and digests as text.
 #pragma once
 
-#include "core/digest.h"
+#include "core/base/digest.h"
 
 #include <string>
 #include <string_view>

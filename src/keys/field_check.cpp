@@ -1,6 +1,6 @@
 #include "field_check.h"
 
-#include "core/key_record.h"
+#include "core/shared/key_record.h"
 
 #include <algorithm>
 #include <cstdio>

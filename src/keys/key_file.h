@@ -1,7 +1,7 @@
 // The key file: JSON text to checked records.
 #pragma once
 
-#include "core/key_record.h"
+#include "core/shared/key_record.h"
 #include "digest.h"
 
 #include <cstdint>

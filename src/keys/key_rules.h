@@ -1,7 +1,7 @@
 // What the plans and keys of a key file may say: JSON trees to records. Internal to src/keys.
 #pragma once
 
-#include "core/key_record.h"
+#include "core/shared/key_record.h"
 #include "digest.h"
 #include "field_check.h"
 #include "index_set.h"

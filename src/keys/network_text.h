@@ -1,7 +1,7 @@
 // Address ranges as text.
 #pragma once
 
-#include "core/key_record.h"
+#include "core/shared/key_record.h"
 
 #include <optional>
 #include <string>

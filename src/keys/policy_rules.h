@@ -1,7 +1,7 @@
 // The parts of a policy in a key file: limits, models, networks, what requests may say. Internal to src/keys.
 #pragma once
 
-#include "core/key_record.h"
+#include "core/shared/key_record.h"
 #include "field_check.h"
 
 #include <span>

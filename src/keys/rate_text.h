@@ -1,7 +1,7 @@
 // Numbers, rates and quotas as they are spelled in key files and directives. All amounts fit int64_t.
 #pragma once
 
-#include "core/limits.h"
+#include "core/limit/limits.h"
 
 #include <cstdint>
 #include <optional>

@@ -16,7 +16,7 @@
 #include "request.h"
 #include "scope_names.h"
 
-#include "core/hash.h"
+#include "core/base/hash.h"
 
 #include <algorithm>
 

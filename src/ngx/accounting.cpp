@@ -4,7 +4,7 @@
 #include "headers_in.h"
 #include "request.h"
 
-#include "core/usage_bounds.h"
+#include "core/shared/usage_bounds.h"
 
 #include <algorithm>
 #include <optional>

@@ -1,6 +1,6 @@
 #include "chain_writer.h"
 
-#include "core/error_body.h"
+#include "core/api/error_body.h"
 
 namespace llm {
 

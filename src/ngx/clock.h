@@ -3,7 +3,7 @@
 
 #include "ngx.hpp"
 
-#include "core/limits.h"
+#include "core/limit/limits.h"
 
 #include <ctime>
 

@@ -5,7 +5,7 @@
 #include "metrics.h"
 #include "status.h"
 
-#include "core/hash.h"
+#include "core/base/hash.h"
 #include "keys/key_file.h"
 
 #include <algorithm>

@@ -5,8 +5,8 @@
 #include "spare_room.h"
 #include "zone.h"
 
-#include "core/usage.h"
-#include "core/usage_inject.h"
+#include "core/reply/usage.h"
+#include "core/request/usage_inject.h"
 
 namespace llm {
 

@@ -3,7 +3,7 @@
 #include "headers_in.h"
 #include "request.h"
 
-#include "core/bytes.h"
+#include "core/base/bytes.h"
 #include "keys/digest.h"
 
 namespace llm {

@@ -5,7 +5,7 @@
 #include "error_reply.h"
 #include "limit_headers.h"
 
-#include "core/status_answer.h"
+#include "core/api/status_answer.h"
 
 namespace llm {
 

@@ -2,7 +2,7 @@
 
 #include "limit_headers.h"
 
-#include "core/error_body.h"
+#include "core/api/error_body.h"
 
 namespace llm {
 

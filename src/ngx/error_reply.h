@@ -3,7 +3,7 @@
 
 #include "request.h"
 
-#include "core/api.h"
+#include "core/api/api.h"
 
 namespace llm {
 

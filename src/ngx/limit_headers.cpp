@@ -4,8 +4,8 @@
 #include "error_reply.h"
 #include "headers_in.h"
 
-#include "core/limit_text.h"
-#include "core/number_text.h"
+#include "core/limit/limit_text.h"
+#include "core/base/number_text.h"
 
 #include <algorithm>
 

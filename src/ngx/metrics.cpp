@@ -5,7 +5,7 @@
 #include "conf.h"
 #include "content.h"
 
-#include "core/metric_text.h"
+#include "core/base/metric_text.h"
 
 namespace llm {
 

@@ -1,7 +1,7 @@
 // Which processes hold leases, and whether they still run.
 #pragma once
 
-#include "core/shared_state.h"
+#include "core/shared/shared_state.h"
 #include "zone.h"
 
 namespace llm {

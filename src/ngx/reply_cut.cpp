@@ -3,7 +3,7 @@
 #include "clock.h"
 #include "error_reply.h"
 
-#include "core/error_body.h"
+#include "core/api/error_body.h"
 
 namespace llm {
 

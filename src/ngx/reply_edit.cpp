@@ -2,8 +2,8 @@
 
 #include "reply_walk.h"
 
-#include "core/bytes.h"
-#include "core/event_skip.h"
+#include "core/base/bytes.h"
+#include "core/reply/event_skip.h"
 
 #include <algorithm>
 

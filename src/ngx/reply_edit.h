@@ -3,7 +3,7 @@
 
 #include "reply_chain.h"
 
-#include "core/usage.h"
+#include "core/reply/usage.h"
 
 namespace llm {
 

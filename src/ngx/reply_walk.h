@@ -3,7 +3,7 @@
 
 #include "ngx.hpp"
 
-#include "core/usage.h"
+#include "core/reply/usage.h"
 
 namespace llm {
 

@@ -4,10 +4,10 @@
 #include "conf.h"
 #include "reply_edit.h"
 
-#include "core/estimate.h"
-#include "core/refusal.h"
-#include "core/request_facts.h"
-#include "core/usage.h"
+#include "core/shared/estimate.h"
+#include "core/api/refusal.h"
+#include "core/request/request_facts.h"
+#include "core/reply/usage.h"
 
 #include <new>
 
@@ -43,7 +43,7 @@ struct request_ctx {
         request_facts facts;
         usage_reader usage;
     };
-    token_progress used;
+    token_counts used;
     usage_source used_by = usage_source::none; // of a reply that is complete, or would be its source
 
     // What was decided.
@@ -110,7 +110,7 @@ bool settle_at_end(ngx_http_request_t* r);
 // What the reply that is being read has used so far, as the upstream tells it, and where it does not, as it
 // is reckoned. `source` says which, for a reply that ends here.
 struct usage_so_far {
-    token_progress tokens;
+    token_counts tokens;
     usage_source source;
 };
 usage_so_far reckon(const request_ctx& ctx);
@@ -123,7 +123,7 @@ void account(ngx_http_request_t* r, request_ctx& ctx);
 // how the request ended.
 void learn_from(const request_ctx& ctx);
 
-inline token_progress progress_of(const token_counts& counts)
+inline token_counts progress_of(const token_counts& counts)
 {
     return {counts.prompt, counts.cached, counts.completion, counts.reasoning, counts.cache_write};
 }

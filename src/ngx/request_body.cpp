@@ -3,7 +3,7 @@
 #include "headers_in.h"
 #include "request.h"
 
-#include "core/api.h"
+#include "core/api/api.h"
 
 #include <algorithm>
 

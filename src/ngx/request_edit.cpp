@@ -5,7 +5,7 @@
 
 #include "request.h"
 
-#include "core/usage_inject.h"
+#include "core/request/usage_inject.h"
 
 #include <algorithm>
 

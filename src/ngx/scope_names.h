@@ -1,7 +1,7 @@
 // What limits and those that they are for are called in directives and in logs.
 #pragma once
 
-#include "core/admission.h"
+#include "core/shared/admission.h"
 
 #include <string_view>
 

@@ -109,7 +109,7 @@ struct lease_copy {
     bool stream;
     uint32_t pid;
     int64_t started_ms;
-    token_progress progress;
+    token_counts progress;
 };
 
 size_t copy_leases(const zone_conf& zone, uint32_t& at, lease_copy* to)

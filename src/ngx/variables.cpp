@@ -4,7 +4,7 @@
 
 #include "request.h"
 
-#include "core/number_text.h"
+#include "core/base/number_text.h"
 
 namespace llm {
 

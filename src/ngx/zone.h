@@ -3,7 +3,7 @@
 
 #include "ngx.hpp"
 
-#include "core/shared_state.h"
+#include "core/shared/shared_state.h"
 
 namespace llm {
 

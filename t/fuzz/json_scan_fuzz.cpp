@@ -1,5 +1,5 @@
 // The scanner must tell the same of a text in one piece as of the same text in any pieces.
-#include "core/json_scan.h"
+#include "core/json/json_scan.h"
 
 #include "pieces.h"
 

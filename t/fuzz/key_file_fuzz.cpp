@@ -1,6 +1,6 @@
 // Any text as a key file: no crash, every error has its place inside the text, and what is accepted is sound.
 
-#include "core/key_record.h"
+#include "core/shared/key_record.h"
 #include "keys/json_locate.h"
 #include "keys/key_file.h"
 #include "keys/network_text.h"

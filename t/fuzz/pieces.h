@@ -1,7 +1,7 @@
 // Feeds a text in pieces, each from memory of its own so that a read beyond it is found.
 #pragma once
 
-#include "core/reply_piece.h"
+#include "core/reply/reply_piece.h"
 
 #include <cstdint>
 #include <span>

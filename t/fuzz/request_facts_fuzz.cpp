@@ -1,8 +1,8 @@
 // A request's body must say the same in any pieces, and be faulty in all or in none. What asks for usage in
 // its place must leave a JSON object with the same members, and stream_options as they were but for what was
 // asked.
-#include "core/request_facts.h"
-#include "core/usage_inject.h"
+#include "core/request/request_facts.h"
+#include "core/request/usage_inject.h"
 
 #include "pieces.h"
 

@@ -1,5 +1,5 @@
 // The reader must find the same events in any pieces, and the same as a plain reading of the format's rules.
-#include "core/sse.h"
+#include "core/json/sse.h"
 
 #include "pieces.h"
 

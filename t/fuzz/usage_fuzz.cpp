@@ -1,6 +1,6 @@
 // A reply must count the same in any pieces. One byte a piece never passes over events, a whole one does, so
 // this also proves that nothing is passed over that counts.
-#include "core/usage.h"
+#include "core/reply/usage.h"
 
 #include "pieces.h"
 

@@ -3,7 +3,7 @@
 // The input first says, a byte each, what events there are, in two forms: as a server sends them unasked, and
 // as it sends them asked. What is left of it is a stream of its own, which must come out the same in any
 // pieces.
-#include "core/usage.h"
+#include "core/reply/usage.h"
 
 #include "pieces.h"
 

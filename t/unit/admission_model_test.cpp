@@ -297,7 +297,7 @@ private:
         cut += real.cut;
     }
 
-    token_progress any_usage()
+    token_counts any_usage()
     {
         uint64_t prompt = any_tokens();
         return {prompt, below(prompt + 1), any_tokens(), 0};
@@ -313,7 +313,7 @@ private:
     void settle()
     {
         reference::running& l = any_lease();
-        token_progress used = one_in(10) ? token_progress{} : any_usage();
+        token_counts used = one_in(10) ? token_counts{} : any_usage();
         zone_->settle(*l.real, used, {ns_, unix_ms_});
         gate_.settle(l, used, ns_, unix_ms_);
         settled++;

@@ -2,7 +2,7 @@
 // maps, and everything that can be counted is counted anew each time.
 #pragma once
 
-#include "core/shared_state.h"
+#include "core/shared/shared_state.h"
 
 #include <ctime>
 #include <list>
@@ -199,7 +199,7 @@ struct running {
     };
     uint32_t owner;
     usage_weights weights;
-    token_progress progress;
+    token_counts progress;
     std::vector<hold> holds;
     lease* real = nullptr;
 };
@@ -490,7 +490,7 @@ struct gate {
         return to;
     }
 
-    void settle(running& l, const token_progress& used, uint64_t ns, int64_t unix_ms)
+    void settle(running& l, const token_counts& used, uint64_t ns, int64_t unix_ms)
     {
         wide thousandths = wide{used.prompt - used.cached} * l.weights.prompt
                            + wide{used.cached} * l.weights.cached

@@ -1,7 +1,7 @@
 // What nginx's side makes of an edit, on a text in memory.
 #pragma once
 
-#include "core/body_edit.h"
+#include "core/request/body_edit.h"
 
 #include <algorithm>
 #include <string>

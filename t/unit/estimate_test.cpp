@@ -1,4 +1,4 @@
-#include "core/estimate.h"
+#include "core/shared/estimate.h"
 
 #include <gtest/gtest.h>
 #include <random>

@@ -1,6 +1,6 @@
-#include "core/event_pattern.h"
+#include "core/reply/event_pattern.h"
 
-#include "core/usage.h"
+#include "core/reply/usage.h"
 #include "pieces.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "core/event_skip.h"
+#include "core/reply/event_skip.h"
 
 #include <gtest/gtest.h>
 

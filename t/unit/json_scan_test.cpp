@@ -1,5 +1,5 @@
-#include "core/json_count.h"
-#include "core/json_scan.h"
+#include "core/json/json_count.h"
+#include "core/json/json_scan.h"
 
 #include "pieces.h"
 

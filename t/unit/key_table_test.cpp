@@ -1,5 +1,5 @@
-#include "core/key_hints.h"
-#include "core/key_table.h"
+#include "core/shared/key_hints.h"
+#include "core/shared/key_table.h"
 
 #include "shared_zone.h"
 

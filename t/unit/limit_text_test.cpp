@@ -1,4 +1,4 @@
-#include "core/limit_text.h"
+#include "core/limit/limit_text.h"
 
 #include <ctime>
 #include <gtest/gtest.h>

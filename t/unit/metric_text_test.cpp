@@ -1,4 +1,4 @@
-#include "core/metric_text.h"
+#include "core/base/metric_text.h"
 
 #include <gtest/gtest.h>
 #include <string>

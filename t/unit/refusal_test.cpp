@@ -1,5 +1,5 @@
-#include "core/error_body.h"
-#include "core/status_answer.h"
+#include "core/api/error_body.h"
+#include "core/api/status_answer.h"
 
 #include <gtest/gtest.h>
 #include <jansson.h>

@@ -1,6 +1,6 @@
-#include "core/reply_pattern.h"
+#include "core/reply/reply_pattern.h"
 
-#include "core/usage.h"
+#include "core/reply/usage.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "core/request_facts.h"
+#include "core/request/request_facts.h"
 
 #include "pieces.h"
 

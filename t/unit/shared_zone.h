@@ -1,8 +1,8 @@
 // A zone in memory of its own, with a key file in force.
 #pragma once
 
-#include "core/hash.h"
-#include "core/shared_state.h"
+#include "core/base/hash.h"
+#include "core/shared/shared_state.h"
 
 #include <cstdlib>
 #include <gtest/gtest.h>

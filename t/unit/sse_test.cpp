@@ -1,4 +1,4 @@
-#include "core/sse.h"
+#include "core/json/sse.h"
 
 #include "pieces.h"
 

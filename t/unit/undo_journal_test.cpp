@@ -1,4 +1,4 @@
-#include "core/undo_journal.h"
+#include "core/shared/undo_journal.h"
 
 #include <gtest/gtest.h>
 

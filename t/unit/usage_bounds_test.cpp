@@ -1,4 +1,4 @@
-#include "core/usage_bounds.h"
+#include "core/shared/usage_bounds.h"
 
 #include <gtest/gtest.h>
 

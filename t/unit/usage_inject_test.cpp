@@ -1,4 +1,4 @@
-#include "core/usage_inject.h"
+#include "core/request/usage_inject.h"
 
 #include "body_edits.h"
 #include "pieces.h"

@@ -1,6 +1,6 @@
 // What a client gets of a stream in which the gateway has asked for usage must be what it would have got
 // without, in whatever pieces the stream comes.
-#include "core/usage.h"
+#include "core/reply/usage.h"
 
 #include "pieces.h"
 

@@ -1,6 +1,6 @@
 // The numbers in names are those of the list of hard cases that the wire formats of the servers gave.
-#include "core/request_facts.h"
-#include "core/usage.h"
+#include "core/request/request_facts.h"
+#include "core/reply/usage.h"
 
 #include "pieces.h"
 

@@ -1,0 +1,103 @@
+#include "refusal.h"
+
+#include "core/base/number_text.h"
+
+#include <algorithm>
+
+namespace llm {
+
+namespace {
+
+// Statuses, types and codes are those of OpenAI's API where it has the case, since SDKs branch on them.
+// Messages of 401 do not repeat the key, and nothing here has a word that makes a client take a short refusal
+// for a spent quota. Agents try a wrong key for minutes if nothing tells them to give up. Where it is not
+// known when to try again nothing is said of it: clients then wait longer each time.
+constexpr refusal_answer answers[] = {
+    {200, "", "", "", "", false, 0},
+    {401, "no_key", "invalid_request_error", "",
+     "You didn't provide an API key. Send it as \\\"Authorization: Bearer YOUR_KEY\\\".", true, 0, true},
+    {401, "invalid_key", "invalid_request_error", "invalid_api_key", "Incorrect API key provided.", true, 0,
+     true},
+    {401, "disabled", "invalid_request_error", "invalid_api_key", "This API key has been disabled.", true, 0,
+     true},
+    {401, "expired", "invalid_request_error", "invalid_api_key", "This API key has expired.", true, 0, true},
+    {401, "network", "invalid_request_error", "invalid_api_key",
+     "This API key may not be used from your network address.", true, 0, true},
+    {404, "model", "invalid_request_error", "model_not_found",
+     "The model `%` does not exist or you do not have access to it.", false, 0},
+    {404, "model", "invalid_request_error", "model_not_found",
+     "You must name a model: your API key may use certain models only.", false, 0},
+    {400, "bad_request", "invalid_request_error", "", "The request body can not be accepted: %.", false, 0},
+    {400, "bad_request", "invalid_request_error", "", "The request's path has control characters.", false, 0},
+    {415, "bad_request", "invalid_request_error", "",
+     "Compressed request bodies are not accepted: send the body without Content-Encoding.", false, 0},
+    {429, "requests", "requests", "rate_limit_exceeded", "Rate limit reached for requests: %.", false, 0},
+    {429, "tokens", "tokens", "rate_limit_exceeded", "Rate limit reached for tokens: %.", false, 0},
+    {429, "requests", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.",
+     false, 0, true},
+    {429, "tokens", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.", false,
+     0, true},
+    {429, "concurrency", "requests", "rate_limit_exceeded", "Rate limit reached for requests in flight: %.",
+     false, 1},
+    {429, "quota", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.", false,
+     0, true},
+    {429, "quota", "tokens", "rate_limit_exceeded",
+     "Rate limit reached for tokens, which requests in flight may use up: %.", false, 1},
+    {429, "failures", "requests", "rate_limit_exceeded", "Too many wrong API keys from your address: %.",
+     false, 0},
+    {429, "failures", "insufficient_quota", "insufficient_quota",
+     "Too many wrong API keys from your address: %.", false, 0, true},
+    {503, "zone_full", "server_error", "", "The gateway has no room for another request. Please try again.",
+     false, 0},
+    {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again.", false, 0},
+    {500, "internal", "server_error", "", "The gateway could not handle this request.", false, 0},
+};
+
+char* put(char* out, std::string_view text)
+{
+    return out + text.copy(out, text.size());
+}
+
+} // namespace
+
+refusal refusal_of(const limit_refusal& by)
+{
+    switch (by.kind) {
+    case limit_kind::requests:
+        return by.wait_ms > longest_wait_ms ? refusal::requests_long : refusal::requests;
+    case limit_kind::tokens:
+        return by.wait_ms > longest_wait_ms ? refusal::tokens_long : refusal::tokens;
+    case limit_kind::concurrency:
+        return refusal::concurrency;
+    case limit_kind::quota:
+        return by.wait_ms == limit_refusal::wait_unknown ? refusal::quota_reserved : refusal::quota;
+    case limit_kind::failures:
+        return by.wait_ms > longest_wait_ms ? refusal::failures_long : refusal::failures;
+    case limit_kind::none:
+        break;
+    }
+    return refusal::internal;
+}
+
+std::string_view write_limit_detail(const limit_refusal& by, char* out)
+{
+    static constexpr std::string_view whose[] = {"", "key", "user", "model", "address", "gateway", "address"};
+    char* p = put(out, "limit ");
+    p = put_number(p, by.limit);
+    p = put(p, " for this ");
+    p = put(p, whose[static_cast<size_t>(by.scope)]);
+    if (by.wait_ms <= longest_wait_ms) {
+        // One unit only: LangChain's client can not read two.
+        p = put(p, ". Please try again in ");
+        p = put_number(p, std::max<uint64_t>((by.wait_ms + 999) / 1000, 1));
+        p = put(p, "s");
+    }
+    return {out, static_cast<size_t>(p - out)};
+}
+
+const refusal_answer& answer_of(refusal why)
+{
+    return answers[static_cast<size_t>(why)];
+}
+
+} // namespace llm

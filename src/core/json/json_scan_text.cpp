@@ -1,0 +1,345 @@
+// json_scanner's strings: escapes, the text that is kept of them, and names that lead to a path. And what it
+// skips.
+
+#include "core/base/bytes.h"
+#include "json_bytes.h"
+#include "json_scan_run.h"
+#include "core/base/utf8.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace llm {
+
+namespace {
+
+// json_name_head() of a name that is not empty, without a loop.
+uint64_t head_of(std::string_view name)
+{
+    static_assert(std::endian::native == std::endian::little);
+    const char* const p = name.data();
+    const size_t n = name.size();
+    if (n >= 8) {
+        uint64_t head = 0;
+        std::memcpy(&head, p, sizeof head);
+        return head;
+    }
+    if (n >= 4) {
+        uint32_t first = 0;
+        uint32_t last = 0;
+        std::memcpy(&first, p, sizeof first);
+        std::memcpy(&last, p + n - sizeof last, sizeof last);
+        return first | uint64_t{last} << (8 * (n - sizeof last));
+    }
+    const auto byte = [&](size_t i) { return uint64_t{static_cast<uint8_t>(p[i])} << (8 * i); };
+    return byte(0) | byte(n / 2) | byte(n - 1);
+}
+
+// Of names of one size whose heads are the same. Faster than a call of memcmp.
+bool same_tail(const char* a, const char* b, size_t n)
+{
+    const auto same_word = [&](size_t i) {
+        uint64_t x = 0;
+        uint64_t y = 0;
+        std::memcpy(&x, a + i, sizeof x);
+        std::memcpy(&y, b + i, sizeof y);
+        return x == y;
+    };
+    for (size_t i = 8; n > i + 8; i += 8) {
+        if (!same_word(i)) {
+            return false;
+        }
+    }
+    return n <= 8 || same_word(n - 8);
+}
+
+bool equal_folded(std::string_view a, std::string_view b)
+{
+    if (a.size() != b.size()) {
+        return false;
+    }
+    for (size_t i = 0; i < a.size(); ++i) {
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char l = ascii_lower(c);
+    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+}
+
+} // namespace
+
+const char* json_scanner::in_string(const run& r, const char* p, const char* end)
+{
+    while (p != end) {
+        if (escape_ != 0) {
+            p = escape(r, p);
+            if (step_ == step::failed) {
+                return p;
+            }
+            continue;
+        }
+        const char* const stop = find_string_stop(p, end);
+        if (capture_ && stop != p) {
+            put(r, p, static_cast<size_t>(stop - p));
+        }
+        p = stop;
+        if (p == end) {
+            return p;
+        }
+        if (*p == '\\') {
+            escape_ = 1;
+            ++p;
+        } else if (*p == '"') {
+            ++p;
+            string_ended(r, r.at(p));
+            return p;
+        } else {
+            return fail(p, json_error::syntax);
+        }
+    }
+    return p;
+}
+
+// One byte of an escape.
+const char* json_scanner::escape(const run& r, const char* p)
+{
+    if (escape_ == 1) {
+        static constexpr std::string_view letters = "\"\\/bfnrt";
+        static constexpr char meant[] = {'"', '\\', '/', '\b', '\f', '\n', '\r', '\t'};
+        if (*p == 'u') {
+            code_ = 0;
+            escape_ = 2;
+            return p + 1;
+        }
+        const size_t i = letters.find(*p);
+        if (i == std::string_view::npos) {
+            return fail(p, json_error::syntax);
+        }
+        if (capture_) {
+            put(r, &meant[i], 1);
+        }
+        ++surplus_;
+        escape_ = 0;
+        return p + 1;
+    }
+
+    const int digit = hex_value(*p);
+    if (digit < 0) {
+        return fail(p, json_error::syntax);
+    }
+    code_ = static_cast<uint16_t>(code_ << 4 | digit);
+    if (escape_ != 5) {
+        ++escape_;
+        return p + 1;
+    }
+    escape_ = 0;
+    surplus_ += 6 - utf8_size_of_escape(code_);
+    if (capture_) {
+        if (high_ != 0 && code_ >= 0xdc00 && code_ <= 0xdfff) {
+            const uint32_t code = 0x10000u + ((high_ - 0xd800u) << 10) + (code_ - 0xdc00u);
+            high_ = 0;
+            put_code(r, code);
+        } else {
+            put_lone_surrogate(r);
+            if (code_ >= 0xd800 && code_ <= 0xdbff) {
+                high_ = code_;
+            } else {
+                put_code(r, code_ >= 0xdc00 && code_ <= 0xdfff ? 0xfffd : code_);
+            }
+        }
+    }
+    return p + 1;
+}
+
+void json_scanner::string_ended(const run& r, uint64_t end)
+{
+    put_lone_surrogate(r);
+    switch (role_) {
+    case role::key:
+        match_key(r, {text_, text_size_});
+        step_ = step::colon;
+        break;
+    case role::value:
+        value_ended(r, json_type::string, {text_, text_size_}, end);
+        break;
+    case role::skipped:
+        step_ = step::skip;
+        break;
+    }
+}
+
+// One of the names that may be a child's by json_name_mark.
+uint8_t json_scanner::child_of(const run& r, std::string_view name)
+{
+    const uint64_t head = head_of(name);
+    bool any_case = false;
+    for (uint8_t i = r.paths[container_].slots[json_name_slot(name)]; i != 0; i = r.paths[i].next) {
+        const json_path& child = r.paths[i];
+        if (child.head == head && child.name.size() == name.size()
+            && same_tail(child.name.data(), name.data(), name.size())) {
+            return i;
+        }
+        any_case |= child.any_case;
+    }
+    return any_case ? folded_child_of(r, name) : no_path;
+}
+
+uint8_t json_scanner::folded_child_of(const run& r, std::string_view name)
+{
+    const json_path* const first = r.paths + r.paths[container_].first_child;
+    const json_path* const last = first + r.paths[container_].children;
+    const json_path* const child = std::find_if(
+        first, last, [&](const json_path& c) { return c.any_case && equal_folded(c.name, name); });
+    folded_ = child != last;
+    return folded_ ? static_cast<uint8_t>(child - r.paths) : no_path;
+}
+
+// Adds to the text of a key, string or number that is wanted.
+void json_scanner::put(const run& r, const char* p, size_t n)
+{
+    put_lone_surrogate(r);
+    while (n != 0) {
+        if (text_size_ == max_text) {
+            if (role_ == role::key || r.paths[path_].text != json_text::pieces) {
+                truncated_ = true;
+                return;
+            }
+            const json_type type = step_ == step::string ? json_type::string : json_type::number;
+            emit(r, json_event::what::text, type, {text_, max_text}, 0);
+            text_size_ = 0;
+        }
+        const size_t room = max_text - text_size_;
+        const size_t take = n < room ? n : room;
+        std::memcpy(text_ + text_size_, p, take);
+        text_size_ = static_cast<uint8_t>(text_size_ + take);
+        p += take;
+        n -= take;
+    }
+}
+
+void json_scanner::put_code(const run& r, uint32_t code)
+{
+    char bytes[4];
+    size_t n = 0;
+    if (code < 0x80) {
+        bytes[n++] = static_cast<char>(code);
+    } else {
+        if (code < 0x800) {
+            bytes[n++] = static_cast<char>(0xc0 | code >> 6);
+        } else {
+            if (code < 0x10000) {
+                bytes[n++] = static_cast<char>(0xe0 | code >> 12);
+            } else {
+                bytes[n++] = static_cast<char>(0xf0 | code >> 18);
+                bytes[n++] = static_cast<char>(0x80 | (code >> 12 & 0x3f));
+            }
+            bytes[n++] = static_cast<char>(0x80 | (code >> 6 & 0x3f));
+        }
+        bytes[n++] = static_cast<char>(0x80 | (code & 0x3f));
+    }
+    put(r, bytes, n);
+}
+
+// A high surrogate that no low one followed has no UTF-8: it becomes U+FFFD.
+void json_scanner::put_lone_surrogate(const run& r)
+{
+    if (high_ == 0) {
+        return;
+    }
+    high_ = 0;
+    put_code(r, 0xfffd);
+}
+
+const char* json_scanner::in_skip(const run& r, const char* p, const char* end)
+{
+    const char* blocks_from = p;
+    for (;;) {
+        if (p >= blocks_from && end - p >= 32) {
+            p = skip_blocks(r, p, end);
+            if (step_ == step::string) {
+                p = in_string(r, p, end);
+                if (step_ == step::skip) {
+                    continue;
+                }
+            }
+            if (step_ != step::skip) {
+                return p;
+            }
+            // Not again of the same block.
+            blocks_from = end - p > 32 ? p + 32 : end;
+        }
+        p = find_nesting_stop(p, end);
+        if (p == end) {
+            return p;
+        }
+        if (*p == '\0') {
+            return fail(p, json_error::syntax);
+        }
+        if (*p == '"') {
+            role_ = role::skipped;
+            capture_ = false;
+            step_ = step::string;
+            p = in_string(r, p + 1, end);
+            if (step_ != step::skip) {
+                return p;
+            }
+        } else {
+            if (!skip_bracket(r, p)) {
+                return step_ == step::failed ? p : p + 1;
+            }
+            ++p;
+        }
+    }
+}
+
+// Takes blocks, up to one that has to be read byte by byte, to an error or the end of what is skipped. May
+// stop in a string.
+const char* json_scanner::skip_blocks([[maybe_unused]] const run& r, const char* p,
+                                      [[maybe_unused]] const char* end)
+{
+#if defined(__SSE2__)
+    uint32_t inside = 0;
+    int plain_blocks = 0; // before this one
+    for (; end - p >= json_block::size; p += json_block::size) {
+        const json_block block(p);
+        // The end of a long string, or of many numbers, is found faster without blocks.
+        if (block.quotes == 0 && (inside != 0 || block.brackets == 0)) {
+            if (block.stops != 0 || plain_blocks == 2) {
+                break;
+            }
+            ++plain_blocks;
+            continue;
+        }
+        plain_blocks = 0;
+        const uint32_t strings = block.quotes == 0 ? 0 : block.strings(inside);
+        if ((block.stops & strings) != 0 || block.nul) {
+            break;
+        }
+        for (uint32_t at = block.brackets & ~strings; at != 0; at &= at - 1) {
+            const char* const bracket = p + __builtin_ctz(at);
+            if (!skip_bracket(r, bracket)) {
+                return step_ == step::failed ? bracket : bracket + 1;
+            }
+        }
+        inside = strings >> 31 != 0 ? UINT32_MAX : 0;
+    }
+    if (inside != 0) {
+        role_ = role::skipped;
+        capture_ = false;
+        step_ = step::string;
+    }
+#endif
+    return p;
+}
+
+} // namespace llm

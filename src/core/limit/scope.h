@@ -1,0 +1,63 @@
+// Whom limits are for, and counters of.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace llm {
+
+// No record of a table.
+inline constexpr uint32_t no_index = ~0u;
+
+// The zone has one record, without a name. A guesser is an address that wrong keys come from; addresses are
+// named by their bytes (see subject_name in admission.h).
+// The last two are for all further models or addresses of the key whose name they have, together.
+enum class subject_kind : uint8_t {
+    none,
+    key,
+    user,
+    model,
+    address,
+    zone,
+    guesser,
+    other_models,
+    other_addresses
+};
+
+// Whether clients that have a key choose the names, as many as they like.
+inline constexpr bool chosen_with_key(subject_kind kind)
+{
+    return kind == subject_kind::model || kind == subject_kind::address;
+}
+
+// What is shared by those, or none.
+inline constexpr subject_kind shared_kind(subject_kind kind)
+{
+    return kind == subject_kind::model     ? subject_kind::other_models
+           : kind == subject_kind::address ? subject_kind::other_addresses
+                                           : subject_kind::none;
+}
+
+inline constexpr bool is_shared_kind(subject_kind kind)
+{
+    return kind == subject_kind::other_models || kind == subject_kind::other_addresses;
+}
+
+// Whether clients can have such records made without end, so that they may be used again.
+inline constexpr bool named_by_clients(subject_kind kind)
+{
+    return chosen_with_key(kind) || kind == subject_kind::guesser || is_shared_kind(kind);
+}
+
+// Whom a lease can name, each at the place `kind - key`: key, user, model, address, zone.
+inline constexpr size_t max_scopes = 5;
+
+inline constexpr size_t place_of(subject_kind scope)
+{
+    return static_cast<size_t>(scope) - static_cast<size_t>(subject_kind::key);
+}
+
+// Bytes of a key's or user's name at most: names are kept in records of a fixed size.
+inline constexpr size_t max_name = 80;
+
+} // namespace llm

@@ -1,0 +1,489 @@
+#include "usage.h"
+
+#include "core/json/json_bytes.h"
+#include "event_skip.h"
+#include "usage_call.h"
+
+namespace llm {
+
+namespace {
+
+constexpr std::string_view done_mark = "[DONE]";
+constexpr uint8_t not_done = 0xff;
+
+// Where every event has usage, trying to pass over it is in vain.
+constexpr uint8_t tries_in_vain = 2;
+constexpr uint8_t events_without_try = 14;
+
+// Where events are not like those before them, no more patterns are made.
+constexpr uint8_t max_unlike = 8;
+
+size_t size_of(std::span<const reply_piece> pieces)
+{
+    size_t size = 0;
+    for (const reply_piece& piece : pieces) {
+        size += piece.size;
+    }
+    return size;
+}
+
+} // namespace
+
+usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, usage_patterns* patterns)
+    : form_(form), prompts_(prompts > 1 ? prompts : 1), patterns_(patterns)
+{
+    if (form == reply_form::sse) {
+        strip_.start(strip);
+        null_tells_ = strip_.active();
+    }
+}
+
+bool usage_reader::at_event_border() const
+{
+    switch (form_) {
+    case reply_form::sse:
+        return stream_.at_border();
+    case reply_form::lines:
+        return at_line_;
+    default:
+        return false;
+    }
+}
+
+token_counts usage_reader::counts() const
+{
+    if (sum_.known() || !has_timings()) {
+        return sum_.counts(prompts_);
+    }
+    return {.prompt = uint64_t{timings_.cached} + timings_.prompt,
+            .completion = timings_.completion,
+            .cached = timings_.cached};
+}
+
+size_t usage_reader::pass(std::span<reply_piece> pieces)
+{
+    if (!may_pass()) {
+        return 0;
+    }
+    size_t n = 0;
+    if (alike_) {
+        n = pass_alike(pieces);
+    } else {
+        text_size text;
+        n = quiet_pieces(pieces, null_tells_, place_, text);
+        if (n != 0) {
+            pass_quiet(size_of(pieces.first(n)), text);
+        }
+    }
+    settled_ = n != 0 ? stream_.offset() : settled_;
+    return n;
+}
+
+void usage_reader::feed(std::string_view piece, const cut_sink& cuts)
+{
+    switch (form_) {
+    case reply_form::none:
+        break;
+    case reply_form::json:
+        feed_json(piece, cuts);
+        break;
+    case reply_form::sse:
+        feed_events(piece, cuts);
+        break;
+    case reply_form::lines:
+        feed_lines(piece);
+        break;
+    }
+}
+
+void usage_reader::finish(const cut_sink& cuts)
+{
+    switch (form_) {
+    case reply_form::none:
+        break;
+    case reply_form::json: {
+        call in{*this, reply_paths.parts.data(), {}, scanner_.offset(), cuts};
+        scanner_.finish(reply_paths.paths.data(), in.sink());
+        break;
+    }
+    case reply_form::sse: {
+        sse_item item;
+        do {
+            item = stream_.finish();
+            on_item(item, cuts);
+        } while (item.is != sse_item::what::none);
+        settled_ = stream_.offset();
+        break;
+    }
+    case reply_form::lines:
+        on_event_end(cuts);
+        break;
+    }
+}
+
+void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
+{
+    const bool is_first = !content_seen_ && !piece.empty();
+    content_seen_ = content_seen_ || is_first;
+    json_bytes_ += piece.size();
+    if (alike_) {
+        return;
+    }
+    const bool may_be_whole = is_first && patterns_ != nullptr && piece.front() == '{'
+                              && (piece.back() == '}' || piece.back() == '\n');
+    if (may_be_whole && read_alike(piece)) {
+        alike_ = true;
+        return;
+    }
+
+    reply_notes notes;
+    call in{*this, reply_paths.parts.data(), piece, scanner_.offset(), cuts, may_be_whole ? &notes : nullptr};
+    const size_t size = scanner_.feed(piece, reply_paths.paths.data(), in.sink());
+    if (may_be_whole && scanner_.state() == json_scanner::status::complete && notes.usages == 1
+        && !notes.other && !vectors_ && !error_seen_ && !incomplete_seen_) {
+        patterns_->replies.learn(piece.substr(0, size), {notes.counts.data(), notes.size}, generated_);
+    }
+}
+
+// The first piece of a JSON reply, if it is like one that was read.
+bool usage_reader::read_alike(std::string_view piece)
+{
+    reply_patterns::found reply;
+    if (!patterns_->replies.match(piece, reply)) {
+        return false;
+    }
+    generated_ = reply.generates;
+    if (const usage_counts counts = reply.usage.counts(); counts.any()) {
+        sum_.last_word(counts);
+    }
+    return true;
+}
+
+void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
+{
+    const char* last = nullptr;
+    while (!piece.empty()) {
+        if (lf_goes_too_) {
+            lf_goes_too_ = false;
+            if (piece.front() == '\n') {
+                cuts(stream_.offset(), stream_.offset() + 1);
+            }
+        }
+        if (may_skip() && stream_.at_border()) {
+            if (alike_) {
+                const size_t size = read_alike(piece, cuts);
+                piece.remove_prefix(size);
+                if (size != 0) {
+                    continue;
+                }
+            }
+            piece.remove_prefix(pass_over(piece, last));
+            if (piece.empty()) {
+                break;
+            }
+            drafted_ = patterns_ != nullptr && unlike_ != max_unlike && patterns_->events.draft(piece);
+        }
+        sse_item item;
+        do {
+            item = stream_.next(piece);
+            on_item(item, cuts);
+        } while (item.is != sse_item::what::end && item.is != sse_item::what::none);
+    }
+    settle(cuts);
+}
+
+// Events of which nothing is to be read.
+void usage_reader::pass_quiet(size_t bytes, const text_size& text)
+{
+    told_in_a_row_ = 0;
+    alike_ = false;
+    stream_.skip(bytes);
+    uncounted_.add(text);
+}
+
+// At a border of events: how many bytes of whole events need not be read. `last` is where the last whole
+// event of the piece ends, once that is known.
+size_t usage_reader::pass_over(std::string_view piece, const char*& last)
+{
+    if (tries_off_ != 0) {
+        --tries_off_;
+        return 0;
+    }
+    if (last == nullptr) {
+        last = last_event_end(piece);
+    }
+    if (piece.data() >= last) {
+        return 0;
+    }
+    text_size text;
+    const size_t quiet =
+        quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())), null_tells_, place_, text);
+    if (quiet != 0) {
+        pass_quiet(quiet, text);
+    } else if (++told_in_a_row_ == tries_in_vain) {
+        told_in_a_row_ = 0;
+        tries_off_ = events_without_try;
+    }
+    return quiet;
+}
+
+// At a border of events: reads the next one if it is like the pattern. Returns its size, or 0.
+size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
+{
+    event_pattern::found event;
+    text_size text;
+    reply_piece like[] = {{piece.data(), 0, 0, 0}};
+    if (patterns_->events.match(piece, event)) {
+        like[0].size = event.size;
+    }
+    if (like[0].size == 0 || measure(like, text) == 0) {
+        unlike_ = static_cast<uint8_t>(unlike_ < max_unlike ? unlike_ + 1 : unlike_);
+        alike_ = unlike_ < max_unlike;
+        return 0;
+    }
+    if (strip_.takes_running()) {
+        const uint64_t begin = stream_.offset();
+        cuts(begin + event.cut_begin, begin + event.cut_end);
+    }
+    count_alike(event, text);
+    return event.size;
+}
+
+// How many pieces from the front are one event each whose text, if the pattern's events have any, stands
+// where it is known to.
+size_t usage_reader::measure(std::span<reply_piece> pieces, text_size& text) const
+{
+    if (!patterns_->events.facts().has_content) {
+        return pieces.size();
+    }
+    size_t n = 0;
+    for (const reply_piece& piece : pieces) {
+        const char* const end = piece.data + piece.size;
+        const text_place::found there = place_.measure(piece.data, end);
+        if (!place_.has_all(there, end)) {
+            break;
+        }
+        text.add({there.size, 1});
+        ++n;
+    }
+    return n;
+}
+
+// Pieces from the front that are one event each like the pattern.
+size_t usage_reader::pass_alike(std::span<reply_piece> pieces)
+{
+    event_pattern& events = patterns_->events;
+    auto rest = pieces;
+    while (!rest.empty()) {
+        event_pattern::found event{.facts = &events.facts()};
+        text_size text;
+        const size_t like = events.match_nulls(rest);
+        size_t n = measure(rest.first(like), text);
+        for (reply_piece& piece : rest.subspan(n, like - n)) {
+            piece.cut_begin = piece.cut_end = 0;
+        }
+        if (n != 0) {
+            event.size = size_of(rest.first(n));
+        } else if (events.match(rest[0].bytes(), event) && event.size == rest[0].size
+                   && measure(rest.first(1), text) == 1) {
+            rest[0].cut_begin = event.cut_begin;
+            rest[0].cut_end = event.cut_end;
+            n = 1;
+        } else {
+            break;
+        }
+        count_alike(event, text);
+        rest = rest.subspan(n);
+    }
+    const size_t n = pieces.size() - rest.size();
+    if (!strip_.takes_running()) {
+        for (reply_piece& piece : pieces.first(n)) {
+            piece.cut_begin = piece.cut_end = 0;
+        }
+    }
+    return n;
+}
+
+// Events like the pattern: one, or several without usage.
+void usage_reader::count_alike(const event_pattern::found& event, const text_size& text)
+{
+    unlike_ = 0;
+    if (event.has_usage) {
+        event_usage_ = event.usage.counts();
+        has_choices_ = true;
+        event_choices_ = event.facts->choices;
+        choice_index_ = event.facts->choice_index;
+        event_text_ = text.bytes;
+        count_event();
+        event_usage_ = {};
+        has_choices_ = false;
+        event_choices_ = 0;
+        event_text_ = 0;
+    } else {
+        note_text(false, text);
+    }
+    stream_.skip(event.size);
+}
+
+void usage_reader::feed_lines(std::string_view piece)
+{
+    while (!piece.empty()) {
+        const char* const end = find_line_end(piece.data(), piece.data() + piece.size());
+        const std::string_view line = piece.substr(0, static_cast<size_t>(end - piece.data()));
+        if (!line.empty()) {
+            at_line_ = false;
+            on_data(line, {});
+            stream_.pass(line.size());
+            piece.remove_prefix(line.size());
+        }
+        if (!piece.empty()) {
+            on_event_end({});
+            stream_.skip(1);
+            piece.remove_prefix(1);
+            at_line_ = true;
+        }
+    }
+    settled_ = stream_.offset();
+}
+
+void usage_reader::on_item(const sse_item& item, const cut_sink& cuts)
+{
+    switch (item.is) {
+    case sse_item::what::none:
+        break;
+    case sse_item::what::data:
+        on_data(item.bytes, cuts);
+        break;
+    case sse_item::what::error:
+        error_seen_ = true;
+        break;
+    case sse_item::what::end:
+        error_seen_ = error_seen_ || stream_.event() == "error";
+        on_event_end(cuts);
+        break;
+    }
+}
+
+void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
+{
+    for (size_t i = 0; i < bytes.size() && done_at_ < done_mark.size(); ++i) {
+        done_at_ = bytes[i] == done_mark[done_at_] ? static_cast<uint8_t>(done_at_ + 1) : not_done;
+    }
+
+    // The reader of events has taken these bytes already; lines are taken afterwards.
+    const uint64_t offset = stream_.offset() - (form_ == reply_form::sse ? bytes.size() : 0);
+    if (strip_.active()) {
+        strip_.on_data(bytes, offset, cuts);
+    }
+    call in{*this, event_paths.parts.data(), bytes, offset, cuts};
+    scanner_.seek(offset);
+    if (scanner_.feed(bytes, event_paths.paths.data(), in.sink()) != bytes.size()) {
+        event_bad_ = true;
+    }
+}
+
+void usage_reader::on_event_end(const cut_sink& cuts)
+{
+    call in{*this, event_paths.parts.data(), {}, stream_.offset(), cuts};
+    const bool whole =
+        scanner_.finish(event_paths.paths.data(), in.sink()) == json_scanner::status::complete && !event_bad_;
+    const bool is_done = done_at_ == done_mark.size();
+    if (is_done) {
+        done_seen_ = true;
+    } else if (whole) {
+        count_event();
+    }
+    if (drafted_ && whole && has_choices_) {
+        patterns_->events.learn({reading_, event_choices_, choice_index_, event_content_});
+        alike_ = true;
+    }
+    drafted_ = false;
+    if (strip_.active()) {
+        lf_goes_too_ =
+            strip_.on_end(whole, stream_.event_begin(), stream_.offset(), cuts) && stream_.after_cr();
+    }
+    clear_event();
+}
+
+void usage_reader::count_event()
+{
+    error_seen_ = error_seen_ || event_error_;
+    if (!chunks_) {
+        error_seen_ = error_seen_ || event_failed_;
+        incomplete_seen_ = incomplete_seen_ || event_incomplete_;
+        ended_ = ended_ || event_ends_;
+    }
+
+    bool counted = true;
+    if (event_usage_.any()) {
+        if (usage_is_choices_) {
+            sum_.of_choice(usage_index_, event_usage_);
+        } else if (!has_choices_) {
+            sum_.of_whole(reading_, event_is_last_);
+        } else if (event_choices_ > 1) {
+            sum_.of_whole(usage_fields(event_usage_), false);
+        } else if (event_choices_ == 1) {
+            sum_.of_choice(choice_index_, event_usage_);
+        } else {
+            sum_.last_word(event_usage_);
+        }
+    } else if (has_native_ && !chunks_ && reading_.counts().any()) {
+        sum_.of_whole(reading_, event_ends_);
+    } else {
+        counted = false;
+    }
+    if (counted || !event_error_) {
+        note_text(counted, {event_repeats_ ? 0 : event_text_, event_text_ != 0 && !event_repeats_});
+    }
+    chunks_ = chunks_ || (event_content_ && has_choices_);
+    if (event_has_text_ && place_.known()) {
+        place_.set_rest(stream_.offset() - text_end_);
+    }
+}
+
+// Events with this text have passed. `counted`: their usage counts it, and all before it.
+void usage_reader::note_text(bool counted, const text_size& text)
+{
+    uncounted_.add(text);
+    if (counted) {
+        counted_.add(uncounted_);
+        uncounted_ = {};
+    }
+}
+
+void usage_reader::settle(const cut_sink& cuts)
+{
+    settled_ = stream_.offset();
+    if (!strip_.active()) {
+        return;
+    }
+    const uint64_t begin = stream_.open_event_begin();
+    if (begin != settled_) {
+        settled_ =
+            strip_.settle(begin, settled_, scanner_.unsaid(event_usage_path, event_paths.paths.data()), cuts);
+    }
+}
+
+void usage_reader::clear_event()
+{
+    scanner_.start(stream_.offset());
+    has_native_ = false;
+    event_usage_ = {};
+    event_choices_ = 0;
+    usage_is_choices_ = false;
+    has_choices_ = false;
+    event_error_ = false;
+    event_failed_ = false;
+    event_incomplete_ = false;
+    event_content_ = false;
+    event_repeats_ = false;
+    event_has_text_ = false;
+    event_text_ = 0;
+    thought_size_ = 0;
+    event_ends_ = false;
+    event_is_last_ = false;
+    event_bad_ = false;
+    done_at_ = 0;
+}
+
+} // namespace llm

@@ -1,0 +1,206 @@
+// The tokens that a reply used, as the upstream says it, read from the reply as it passes, in any pieces.
+#pragma once
+
+#include "event_pattern.h"
+#include "core/json/json_scan.h"
+#include "reply_form.h"
+#include "reply_pattern.h"
+#include "reply_piece.h"
+#include "core/json/sse.h"
+#include "text_place.h"
+#include "usage_strip.h"
+#include "usage_sum.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace llm {
+
+// What readers share, and keep from one reply to the next: it makes those that look alike faster.
+struct usage_patterns {
+    event_pattern events;
+    reply_patterns replies;
+};
+
+// Reads the replies of OpenAI's chat, completions, responses and embeddings, Anthropic's messages, Ollama's
+// and llama.cpp's own APIs, TGI's and SGLang's generate, rerank and score, as hosted and self-hosted servers
+// send them. Which of them it is, the reply shows: names of one mean nothing else in another. All zero bytes
+// are a valid initial state, which reads nothing.
+class usage_reader {
+public:
+    usage_reader() = default;
+    // `prompts` as request_facts::prompts(): with more than one, the prompt counts of several last words are
+    // added. Only of a stream of events something can be stripped. `patterns` outlive the reader.
+    usage_reader(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
+                 usage_patterns* patterns = nullptr);
+    void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
+               usage_patterns* patterns = nullptr)
+    {
+        *this = usage_reader(form, prompts, strip, patterns);
+    }
+    void feed(std::string_view piece) { feed(piece, {}); }
+    // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
+    void feed(std::string_view piece, const cut_sink& cuts);
+    // Takes pieces from the front, each of whole events of which little is to be known, and says what is cut
+    // from them. Returns how many; what is left is for feed(). Faster than that, and to the same end.
+    size_t pass(std::span<reply_piece> pieces);
+    // False: pass() would take nothing.
+    bool may_pass() const
+    {
+        return form_ == reply_form::sse && may_skip() && tries_off_ == 0 && stream_.at_border();
+    }
+    // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
+    // last event.
+    void finish() { finish({}); }
+    void finish(const cut_sink& cuts);
+
+    // Bytes taken so far of a stream of events.
+    uint64_t offset() const { return stream_.offset(); }
+    // Up to which offset of the stream it is decided what is taken out: bytes behind it are to be held back.
+    // At most usage_strip::max_held of them.
+    uint64_t settled() const { return settled_; }
+
+    // Any usage was seen that is neither null nor all zero.
+    bool known() const { return sum_.known() || has_timings(); }
+    // Nothing of an event has passed that has not passed whole: something may be put in here.
+    bool at_event_border() const;
+    // The upstream's last word was seen.
+    bool final() const { return sum_.has_last_word() || ((done_seen_ || ended_) && known()); }
+    // True at any moment; an event counts when it is whole.
+    token_counts counts() const;
+    // The first piece of content, reasoning, tool arguments or text came; of a JSON reply, its first byte.
+    bool content_seen() const { return content_seen_; }
+    // The reply's top, or that of an event in the stream, has an `error` that is not null, false, 0 or empty;
+    // or the event is named so.
+    bool error_seen() const { return error_seen_; }
+    // The stream said that it is whole: `[DONE]`.
+    bool done_seen() const { return done_seen_; }
+    // The Responses API said that the reply is incomplete.
+    bool incomplete_seen() const { return incomplete_seen_; }
+
+    reply_form form() const { return form_; }
+    // Text that no usage has counted yet: what is left to be estimated. Of a stream whole events only.
+    text_size uncounted_text() const { return has_timings() && !sum_.known() ? text_size() : uncounted_; }
+    // All text that the reply has shown so far; not of a JSON reply that was compared instead of read.
+    text_size shown_text() const
+    {
+        text_size all = counted_;
+        all.add(uncounted_);
+        return all;
+    }
+    // Reasoning was among it.
+    bool showed_reasoning() const { return reasoning_seen_; }
+    // Of a JSON reply: its bytes so far, as sent.
+    uint64_t json_bytes() const { return json_bytes_; }
+    // The reply holds generated text, or is a stream.
+    bool generates() const { return form_ != reply_form::json || generated_; }
+    // It holds embeddings or ranks.
+    bool has_vectors() const { return vectors_; }
+
+private:
+    // llama.cpp's, which count where nothing else does.
+    struct timings {
+        uint32_t cached = 0;
+        uint32_t prompt = 0;
+        uint32_t completion = 0;
+    };
+
+    struct call; // see usage_call.h
+
+    static void take(void* of, const json_event& event);
+    void on(const json_event& event, const call& in);
+    void on_usage(const json_event& event, const call& in);
+    void on_wrapped_usage(const json_event& event);
+    void on_choice(const json_event& event);
+    void on_choices(const json_event& event, const call& in);
+    void on_native(usage_field field, const json_event& event);
+    void on_type(const json_event& event);
+    uint64_t text_bytes(const json_event& event);
+    void on_content(const json_event& event, bool parts_count, const call& in);
+    void on_reasoning(const json_event& event, const call& in);
+    void on_timing(usage_field field, const json_event& event);
+    void on_json_end(const json_event& event);
+    void feed_json(std::string_view piece, const cut_sink& cuts);
+    bool read_alike(std::string_view piece);
+    void feed_events(std::string_view piece, const cut_sink& cuts);
+    void feed_lines(std::string_view piece);
+    size_t pass_over(std::string_view piece, const char*& last);
+    void pass_quiet(size_t bytes, const text_size& text);
+    void on_item(const sse_item& item, const cut_sink& cuts);
+    void on_data(std::string_view bytes, const cut_sink& cuts);
+    void on_event_end(const cut_sink& cuts);
+    size_t read_alike(std::string_view piece, const cut_sink& cuts);
+    size_t pass_alike(std::span<reply_piece> pieces);
+    void count_alike(const event_pattern::found& event, const text_size& text);
+    size_t measure(std::span<reply_piece> pieces, text_size& text) const;
+    void count_event();
+    void note_text(bool counted, const text_size& text);
+    // Events that say nothing need not be read: what they show of text can be measured.
+    bool may_skip() const { return chunks_ && place_.known(); }
+    void settle(const cut_sink& cuts);
+    void clear_event();
+    bool has_timings() const { return (timings_.prompt | timings_.completion) != 0; }
+
+    // Of the reply. What an event without usage needs comes first, on one cache line with the request's
+    // state: with many paced streams each chunk finds the cache cold.
+    reply_form form_ = reply_form::none;
+    bool content_seen_ = false;
+    bool error_seen_ = false;
+    bool done_seen_ = false;
+    bool ended_ = false; // a native API's last event was seen
+    bool incomplete_seen_ = false;
+    bool generated_ = false;
+    bool vectors_ = false;
+    bool reasoning_seen_ = false;
+    bool null_tells_ = false;   // `"usage":null` has to be seen
+    bool chunks_ = false;       // of chat or completions: all else that events may be means nothing
+    uint8_t told_in_a_row_ = 0; // events that were tried to be passed over and could not be
+    uint8_t tries_off_ = 0;     // events to be read before that is tried again
+    bool at_line_ = true;       // of lines: between two of them
+    bool alike_ = false;   // the last event had usage: the next may be like the pattern. JSON: all is read
+    bool drafted_ = false; // the event that is being read may become the pattern
+    uint8_t unlike_ = 0;   // events that were not like it, one after the other
+    uint32_t prompts_ = 1;
+    uint64_t settled_ = 0;
+    text_size uncounted_;
+    text_place place_; // of text in chunks
+    usage_patterns* patterns_ = nullptr;
+    sse_reader stream_;
+
+    text_size counted_;
+    uint64_t json_bytes_ = 0;
+
+    // Of the event that is being read.
+    json_scanner scanner_;
+    usage_strip strip_;
+    usage_fields reading_; // the usage object that is being read, or the counts of a native API
+    usage_counts event_usage_;
+    usage_counts this_choice_;  // usage of the choice that is being read
+    uint32_t usage_index_ = 0;  // of the choice that event_usage_ is of
+    uint32_t choice_index_ = 0; // of the choice that is being read, or was the last
+    uint32_t event_choices_ = 0;
+    bool usage_is_choices_ = false; // event_usage_ is a choice's
+    bool has_choices_ = false;
+    bool has_native_ = false; // reading_ is that
+    bool event_error_ = false;
+    bool event_failed_ = false;
+    bool event_incomplete_ = false;
+    bool event_content_ = false;
+    bool event_repeats_ = false; // its text has come in others before
+    bool event_has_text_ = false;
+    uint64_t event_text_ = 0;    // bytes of text
+    uint64_t part_begin_ = 0;    // of a list or object that is text
+    uint64_t text_end_ = 0;      // of the text that place_ is of
+    uint64_t thought_size_ = 0;  // of the choice's last reasoning
+    bool event_ends_ = false;    // a native API's last
+    bool event_is_last_ = false; // its usage is the last word
+    bool event_bad_ = false;     // more than one value in its data
+    bool lf_goes_too_ = false;   // the line feed behind an event that was taken out
+    uint8_t done_at_ = 0;        // bytes of [DONE] that match, if it may still be that
+    timings timings_;
+    usage_sum sum_;
+};
+
+} // namespace llm

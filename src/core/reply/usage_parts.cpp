@@ -1,0 +1,332 @@
+// What usage_reader makes of the parts of a reply that the scanner finds.
+
+#include "core/json/json_count.h"
+#include "usage_call.h"
+
+#include <utility>
+
+namespace llm {
+
+namespace {
+
+// Above the index of any choice that a server lets be asked for.
+constexpr uint64_t max_index = 1u << 20;
+
+// Whether Python or JavaScript takes the value that ends with this event for true.
+bool truthy(const json_event& event)
+{
+    switch (event.type) {
+    case json_type::null:
+    case json_type::no:
+        return false;
+    case json_type::yes:
+        return true;
+    case json_type::number: {
+        uint64_t count = 1;
+        return !json_count(event.text, 1, count) || count != 0;
+    }
+    case json_type::string:
+        return !event.text.empty();
+    default:
+        return event.index != 0;
+    }
+}
+
+} // namespace
+
+void usage_reader::take(void* of, const json_event& event)
+{
+    const call& in = *static_cast<call*>(of);
+    in.self.on(event, in);
+}
+
+void usage_reader::on(const json_event& event, const call& in)
+{
+    const reply_path& part = in.parts[event.path];
+    const bool opens = event.is == json_event::what::open;
+    const bool is_value = event.is == json_event::what::value;
+    switch (part.is) {
+    case reply_part::other:
+        break;
+    case reply_part::root:
+        if (form_ == reply_form::json) {
+            on_json_end(event);
+        }
+        break;
+    case reply_part::usage:
+        on_usage(event, in);
+        break;
+    case reply_part::wrapped_usage:
+        on_wrapped_usage(event);
+        break;
+    case reply_part::choice:
+        if (event.is != json_event::what::close && event.index == 0 && strip_.active()) {
+            strip_.on_choices(false, in.cuts);
+        }
+        on_choice(event);
+        break;
+    case reply_part::choice_index:
+    case reply_part::choice_usage:
+        on_choice(event);
+        break;
+    case reply_part::choices:
+        on_choices(event, in);
+        break;
+    case reply_part::usage_field:
+        reading_.set(part.field, event);
+        if (in.notes != nullptr) {
+            in.notes->add(part.field, event);
+        }
+        break;
+    case reply_part::native_field:
+        on_native(part.field, event);
+        if (in.notes != nullptr) {
+            in.notes->other = true;
+        }
+        break;
+    case reply_part::timing_field:
+        if (in.notes != nullptr) {
+            in.notes->other = true;
+        }
+        on_timing(part.field, event);
+        break;
+    case reply_part::content:
+        on_content(event, false, in);
+        break;
+    case reply_part::content_parts:
+        on_content(event, true, in);
+        break;
+    case reply_part::content_list:
+        if (is_value) {
+            on_content(event, false, in);
+        } else if (opens) {
+            content_seen_ = true;
+            event_content_ = true;
+        }
+        break;
+    case reply_part::reasoning:
+        on_reasoning(event, in);
+        break;
+    case reply_part::type:
+        on_type(event);
+        break;
+    case reply_part::status:
+        incomplete_seen_ = is_value && event.text == "incomplete";
+        break;
+    case reply_part::error:
+        if (!opens) {
+            event_error_ = truthy(event);
+            error_seen_ = form_ == reply_form::json ? event_error_ : error_seen_;
+        }
+        break;
+    case reply_part::end_mark:
+        event_ends_ = event_ends_ || opens || (is_value && event.type == json_type::yes);
+        break;
+    case reply_part::element:
+        if (event.is == json_event::what::close && has_native_ && reading_.counts().any()) {
+            sum_.last_word(reading_.counts());
+            prompts_ = 2; // they are of one prompt each
+        }
+        has_native_ = false;
+        break;
+    case reply_part::generated:
+        generated_ = generated_ || opens || event.type == json_type::string;
+        if (is_value) {
+            uncounted_.bytes += text_bytes(event);
+        }
+        break;
+    case reply_part::text:
+        uncounted_.bytes += text_bytes(event);
+        break;
+    case reply_part::thought:
+        reasoning_seen_ = reasoning_seen_ || text_bytes(event) != 0;
+        uncounted_.bytes += text_bytes(event);
+        break;
+    case reply_part::vectors:
+        vectors_ = true;
+        break;
+    }
+}
+
+void usage_reader::on_usage(const json_event& event, const call& in)
+{
+    if (strip_.active()) {
+        const bool ends = event.is != json_event::what::open;
+        strip_.on_usage(event, ends ? in.bytes.substr(event.value_end - in.offset) : std::string_view(),
+                        in.cuts);
+    }
+    if (in.notes != nullptr && event.is != json_event::what::close) {
+        ++in.notes->usages;
+    }
+    if (event.is == json_event::what::open) {
+        reading_ = {};
+        has_native_ = false;
+        return;
+    }
+    event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
+    usage_is_choices_ = false;
+    if (form_ == reply_form::json) {
+        sum_.forget_last_words();
+        if (event_usage_.any()) {
+            sum_.last_word(event_usage_);
+        }
+    }
+}
+
+void usage_reader::on_wrapped_usage(const json_event& event)
+{
+    if (event.is == json_event::what::open) {
+        reading_ = {};
+        has_native_ = false;
+    } else {
+        event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
+        usage_is_choices_ = false;
+    }
+}
+
+// Beside a usage object they say nothing.
+void usage_reader::on_native(usage_field field, const json_event& event)
+{
+    if (event_usage_.any()) {
+        return;
+    }
+    if (!has_native_) {
+        has_native_ = true;
+        reading_ = {};
+    }
+    reading_.set(field, event);
+}
+
+void usage_reader::on_choices(const json_event& event, const call& in)
+{
+    if (event.is == json_event::what::open) {
+        return;
+    }
+    has_choices_ = event.is == json_event::what::close && event.type == json_type::array;
+    event_choices_ = event.index;
+    if (has_choices_ && event_choices_ == 0 && strip_.active()) {
+        strip_.on_choices(true, in.cuts);
+    }
+}
+
+void usage_reader::on_choice(const json_event& event)
+{
+    const bool opens = event.is == json_event::what::open;
+    const bool closes = event.is == json_event::what::close;
+    switch (event_paths.parts[event.path].is) {
+    case reply_part::choice_usage:
+        if (opens) {
+            reading_ = {};
+            has_native_ = false;
+        } else {
+            this_choice_ = closes ? reading_.counts() : usage_counts();
+        }
+        break;
+    case reply_part::choice_index: {
+        uint64_t index = 0;
+        if (event.type == json_type::number && json_count(event.text, max_index, index)) {
+            choice_index_ = static_cast<uint32_t>(index);
+        }
+        break;
+    }
+    default:
+        if (!closes) {
+            choice_index_ = event.index;
+            this_choice_ = {};
+            thought_size_ = 0;
+        } else if (this_choice_.any() && (usage_is_choices_ || !event_usage_.any())) {
+            event_usage_ = this_choice_;
+            usage_is_choices_ = true;
+            usage_index_ = choice_index_;
+        }
+        break;
+    }
+}
+
+void usage_reader::on_type(const json_event& event)
+{
+    event_repeats_ = event.text.starts_with("response.") && !event.text.ends_with(".delta");
+    event_failed_ = event.text == "response.failed";
+    event_incomplete_ = event.text == "response.incomplete";
+    event_error_ = event_error_ || event.text == "error";
+    event_is_last_ = event_failed_ || event_incomplete_ || event.text == "response.completed"
+                     || event.text == "message_delta";
+}
+
+// The bytes of text that end with this event: a string's, unescaped, or a list's or object's, as sent.
+uint64_t usage_reader::text_bytes(const json_event& event)
+{
+    switch (event.is) {
+    case json_event::what::open:
+        part_begin_ = event.value_begin;
+        return 0;
+    case json_event::what::close:
+        return event.value_end - part_begin_;
+    case json_event::what::value:
+        return event.type == json_type::string ? event.string_size() : 0;
+    default:
+        return 0;
+    }
+}
+
+// Text counts once it is not empty. A list of parts as content (Mistral) counts from its bracket on.
+void usage_reader::on_content(const json_event& event, bool parts_count, const call& in)
+{
+    const bool is_value = event.is == json_event::what::value;
+    if (!is_value && !parts_count) {
+        return;
+    }
+    const uint64_t bytes = text_bytes(event);
+    event_text_ += bytes;
+    if (event.is == json_event::what::open || bytes != 0) {
+        content_seen_ = true;
+        event_content_ = true;
+    }
+    if (bytes == 0) {
+        return;
+    }
+    // Of two texts in one event each would be measured for both.
+    const uint64_t begin = event.value_begin + 1;
+    const bool alone = !std::exchange(event_has_text_, true);
+    place_ = {};
+    if (is_value && alone && begin >= in.offset + text_place::mark_size) {
+        place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin());
+        text_end_ = event.value_end - 1;
+    }
+}
+
+// Some servers tell it twice in one event, under its old name and its new one.
+void usage_reader::on_reasoning(const json_event& event, const call& in)
+{
+    const uint64_t before = event_text_;
+    on_content(event, true, in);
+    const uint64_t size = event_text_ - before;
+    if (size != 0) {
+        reasoning_seen_ = true;
+        event_text_ = size == thought_size_ ? before : event_text_;
+        thought_size_ = size;
+    }
+}
+
+void usage_reader::on_timing(usage_field field, const json_event& event)
+{
+    usage_fields one;
+    one.set(field, event);
+    uint32_t& of = field == usage_field::cache_read ? timings_.cached
+                   : field == usage_field::input    ? timings_.prompt
+                                                    : timings_.completion;
+    of = one[field];
+}
+
+// The end of a JSON reply: native counts are its own if nothing else was.
+void usage_reader::on_json_end(const json_event& event)
+{
+    if (event.is != json_event::what::close) {
+        return;
+    }
+    if (!sum_.known() && has_native_ && reading_.counts().any()) {
+        sum_.last_word(reading_.counts());
+    }
+}
+
+} // namespace llm

@@ -1,0 +1,151 @@
+// What a request's JSON body asks for, read as the body arrives, in any pieces.
+#pragma once
+
+#include "core/json/json_scan.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+// Why a body can not be let through: what it says may be read differently by the upstream.
+enum class body_fault : uint8_t {
+    none,
+    not_an_object,   // the first byte that is not white space is not `{` (also: UTF-16, a BOM, an empty body)
+    syntax,          // not JSON, NUL bytes, more text after the object, or the end is missing
+    too_deep,        // nested deeper than json_scanner::max_depth
+    duplicate_field, // a field that is read here stands twice (escaped spellings of a name are the same name)
+    ambiguous_name,  // a field that decides is in another case ("Model"): Go servers match names without case
+    bad_model,       // `model` is neither a string nor null, or longer than max_model bytes
+};
+
+// A number that a request gives as its bound. `unbounded`: it is given, but as no clear count from 0 up (-1,
+// "x", 5.5). An explicit null is `absent`.
+struct request_bound {
+    enum class state : uint8_t { absent, value, unbounded } is = state::absent;
+    uint64_t value = 0;
+};
+
+// The names that APIs have for it: bits. A server passes over those of other APIs, which bound nothing there.
+using bound_names = uint8_t;
+namespace bound_name {
+enum : bound_names {
+    max_tokens = 1,
+    max_completion_tokens = 2,
+    max_output_tokens = 4,
+    n_predict = 8,
+    num_predict = 16, // of `options`
+    parameters_max_new_tokens = 32,
+    sampling_max_new_tokens = 64, // of `sampling_params`
+    all = 127,
+};
+}
+
+// Those that servers take on this path, or all where that is not known.
+bound_names bound_names_of(std::string_view path);
+
+// A request's yes or no, as pydantic's lax mode reads it. `no`: also null. `unclear`: servers refuse it, or
+// differ.
+enum class request_flag : uint8_t { absent, no, yes, unclear };
+
+// `stream_options`: what it says, and where in the body it says so, for more to be asked there.
+struct stream_options_member {
+    enum class state : uint8_t {
+        absent,
+        null,
+        object,
+        other, // of a type that no server takes
+    } is = state::absent;
+    request_flag include_usage = request_flag::absent;
+    request_flag continuous_usage_stats = request_flag::absent;
+    bool empty = false; // an object without members
+
+    // Offsets in the body: of the member, with the comma that goes with it,
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    // of the value, and within an object of the values that are there.
+    uint64_t value_begin = 0;
+    uint64_t value_end = 0;
+    uint64_t include_usage_begin = 0;
+    uint64_t include_usage_end = 0;
+    uint64_t continuous_begin = 0;
+    uint64_t continuous_end = 0;
+};
+
+// Reads the fields of the OpenAI API, and the bounds of the native APIs of llama.cpp, Ollama, TGI and SGLang.
+// Only members of the root object count, and of its objects `options`, `parameters`, `sampling_params` and
+// `stream_options`.
+// All zero bytes are a valid initial state.
+class request_facts {
+public:
+    static constexpr size_t max_model = 256;
+    // choices() of a request whose `n` is no clear count: the most that the OpenAI API allows.
+    static constexpr uint32_t unclear_choices = 128;
+
+    // Takes the next piece of the body. False once the body is faulty: the rest need not be fed.
+    bool feed(std::string_view piece);
+    // To be called at the end of the body.
+    body_fault finish();
+    body_fault fault() const { return fault_; }
+
+    // What follows holds when finish() returned `none`.
+
+    // `model` is present and not null.
+    bool has_model() const { return has_model_; }
+    // Unescaped; valid as long as this object.
+    std::string_view model() const { return {model_, model_size_}; }
+    // `stream` has a value that a lenient server may take for true: all but false, null, 0 and the words for
+    // them.
+    bool may_stream() const { return stream_ == request_flag::yes || stream_ == request_flag::unclear; }
+    // `stream` is not there.
+    bool leaves_stream_open() const { return stream_ == request_flag::absent; }
+    // `stream` has a value that every server that takes it at all takes for true.
+    bool surely_streams() const { return stream_ == request_flag::yes; }
+    // The first byte that is not white space; NUL if there is none. This one holds for a faulty body too.
+    char first() const { return first_; }
+    // The largest of these names for it that are given; of one choice, in tokens.
+    request_bound max_tokens(bound_names names = bound_name::all) const;
+    // `n`, or `best_of` if it is larger (and the native names for them); at least 1.
+    uint32_t choices() const { return choices_ > 1 ? choices_ : 1; }
+    // Elements of `prompt` if it is an array of strings or arrays, else 1.
+    uint32_t prompts() const { return prompts_ > 1 ? prompts_ : 1; }
+    const stream_options_member& stream_options() const { return options_; }
+    // The offset of the brace that closes the root object.
+    uint64_t root_end() const { return root_end_; }
+    // Body bytes fed.
+    uint64_t bytes() const { return bytes_; }
+
+private:
+    struct feeding; // the piece that is being fed
+
+    static void take(void* feeding, const json_event& event);
+    void on(const json_event& event);
+    void on_close(const json_event& event);
+    void on_stream_options(const json_event& event);
+    void find_options_comma(const feeding& now);
+    void on_model(const json_event& event);
+    void on_bound(const json_event& event, bound_names name);
+    void on_choices(const json_event& event);
+    bool seen_twice(uint8_t path);
+    void set_fault(body_fault fault);
+
+    json_scanner scanner_;
+    uint64_t bytes_ = 0;
+    uint64_t seen_ = 0;       // a bit per path
+    request_bound bounds_[7]; // one for each of bound_names
+    uint32_t choices_ = 0;
+    uint32_t prompts_ = 0;
+    uint16_t model_size_ = 0;
+    body_fault fault_ = body_fault::none;
+    char first_ = '\0';
+    bool has_model_ = false;
+    bool in_options_ = false;  // between the braces of `stream_options`
+    bool wants_comma_ = false; // `stream_options` stood first: the comma after it is its own
+    request_flag stream_ = request_flag::absent;
+    uint64_t root_end_ = 0;
+    stream_options_member options_;
+    char model_[max_model]; // the first model_size_ bytes are set
+};
+
+} // namespace llm

@@ -1,0 +1,35 @@
+// Asks the upstream of a stream for token counts in the place of a client that did not.
+#pragma once
+
+#include "body_edit.h"
+#include "request_facts.h"
+#include "core/api/strip_what.h"
+
+namespace llm {
+
+// llm_usage_inject. `continuous`: counts on every chunk too, for streams that may be aborted.
+enum class usage_inject : uint8_t { off, final, continuous };
+
+// What the gateway asked for and the client did not: what has to go from the reply.
+struct injected_usage {
+    bool final = false;   // the chunk at the end
+    bool running = false; // counts on the other chunks
+    strip_what to_strip = strip_what::nothing;
+
+    bool any() const { return final || running; }
+};
+
+// True for the paths of the OpenAI API whose streams take `stream_options`: its chat and completions. Also
+// for spellings that some server may take for one of these: another case, slashes or `;x` at the end, or
+// what begins with "?" or "#", which a location may send on unescaped.
+bool takes_stream_options(std::string_view path);
+
+// What stands in the way where usage is to be asked for, for the client to read: a value that servers refuse,
+// or read in more than one way. Empty if there is nothing.
+std::string_view usage_fault(const request_facts& facts, usage_inject mode);
+
+// Adds to an empty `edit` what makes the request ask for usage, and keeps all else that the client's
+// `stream_options` says. Nothing where it does not stream, asks by itself, or has a usage_fault().
+injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit);
+
+} // namespace llm

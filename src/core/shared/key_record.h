@@ -1,0 +1,53 @@
+// API keys as a key file gives them, checked. Made when the configuration is read (it may allocate), turned
+// into the shared table by key_table.h and thrown away.
+#pragma once
+
+#include "core/base/digest.h"
+#include "core/limit/limits.h"
+#include "core/limit/scope.h"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace llm {
+
+// An address range. IPv4 stands in the first four bytes. Bits beyond the prefix are zero.
+struct network {
+    std::array<uint8_t, 16> address{};
+    uint8_t prefix = 0; // 0..32 or 0..128
+    bool v6 = false;
+
+    bool operator==(const network&) const = default;
+};
+
+// What is the same for many keys: a plan, or what a key says for itself over its plan. Kept once in the table
+// however many keys share it.
+struct key_policy {
+    limits limit;
+    std::vector<std::string> models; // names, `*` stands for any run of characters; empty = every model
+    std::vector<network> networks;   // empty = every address
+    std::string plan = {};           // the name of the plan that it is, or is made from; empty = none
+};
+
+struct key_record {
+    std::string name; // unique in its file; counters belong to it
+    std::string user; // empty = none
+    std::vector<digest> digests;
+    int64_t expires = 0; // seconds since 1970, 0 = never
+    uint32_t policy = 0; // index into key_file::policies
+    bool enabled = true;
+};
+
+// One key file. policies[0] is the empty policy; every record's `policy` is a valid index.
+struct key_file {
+    std::string path;
+    std::vector<key_policy> policies;
+    std::vector<key_record> keys;
+    // Fields of the file that are checked but not in force in this version, for the log (for example
+    // "\"limits\" and \"quota\" (3 keys) ..."), empty if none.
+    std::string not_in_force;
+};
+
+} // namespace llm

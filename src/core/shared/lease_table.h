@@ -1,0 +1,122 @@
+// The leases: one record in the shared zone for each request that was let in and has not ended.
+//
+// Every function needs the zone's lock, unless it says otherwise.
+#pragma once
+
+#include "subject_table.h"
+#include "core/base/token_counts.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+// Saturating, rounded up.
+uint64_t weighted(const token_counts& tokens, const usage_weights& weights);
+
+// What a lease holds of one subject.
+struct lease_hold {
+    // Different rates of tokens that one subject can be held to at once. Further ones are taken from at
+    // admission, but not set right at the end.
+    static constexpr size_t max_rates = 3;
+
+    struct rate_hold {
+        uint64_t interval_ns; // 0 = none
+        uint32_t tokens;      // taken
+        uint16_t epoch;       // of the state that it was taken from
+        uint8_t state;
+    };
+
+    uint32_t who;    // subject, or no_index
+    uint8_t windows; // of quotas that the tokens count in: bits
+    uint64_t reserved;
+    rate_hold rates[max_rates];
+};
+
+struct alignas(64) lease {
+    static constexpr size_t max_model = 72;
+
+    enum class state : uint32_t { free, running };
+
+    std::atomic<state> is;       // stored last when a lease is taken, so that half a lease is no lease
+    std::atomic<uint32_t> owner; // index into the owner table; looked at without the lock
+    uint32_t next_free;
+    uint8_t stream;
+    uint8_t model_len;
+    std::atomic<bool> answered; // an upstream has answered 200: stored like the progress below
+    int64_t started_ms;         // wall clock, since 1970
+
+    // Plain stores by the owner, without the lock; anybody may look.
+    std::atomic<uint64_t> prompt;
+    std::atomic<uint64_t> cached;
+    std::atomic<uint64_t> completion;
+    std::atomic<uint64_t> reasoning;
+    std::atomic<uint64_t> cache_write;
+
+    usage_weights weights;
+    char model_bytes[max_model]; // the beginning, where it is longer
+    lease_hold holds[max_scopes];
+
+    uint32_t key() const { return holds[place_of(subject_kind::key)].who; }
+    uint32_t user() const { return holds[place_of(subject_kind::user)].who; } // or no_index
+    std::string_view model() const { return {model_bytes, model_len}; }
+
+    // For the owner only; needs no lock.
+    void set_answered() { answered.store(true, std::memory_order_relaxed); }
+    void set_progress(const token_counts& p)
+    {
+        prompt.store(p.prompt, std::memory_order_relaxed);
+        cached.store(p.cached, std::memory_order_relaxed);
+        completion.store(p.completion, std::memory_order_relaxed);
+        reasoning.store(p.reasoning, std::memory_order_relaxed);
+        cache_write.store(p.cache_write, std::memory_order_relaxed);
+    }
+
+    token_counts progress() const
+    {
+        return {.prompt = prompt.load(std::memory_order_relaxed),
+                .completion = completion.load(std::memory_order_relaxed),
+                .cached = cached.load(std::memory_order_relaxed),
+                .cache_write = cache_write.load(std::memory_order_relaxed),
+                .reasoning = reasoning.load(std::memory_order_relaxed)};
+    }
+};
+
+static_assert(sizeof(lease) == 512);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+class lease_table {
+public:
+    static size_t bytes(uint32_t capacity) { return size_t{capacity} * sizeof(lease); }
+    // Makes an empty table over `memory` (zeroed, 64-byte aligned, bytes(capacity) long).
+    void format(void* memory, uint32_t capacity);
+
+    // A free record for the caller to fill and then to set running; nullptr if all are taken.
+    lease* take();
+    // Puts a record back.
+    void give(lease& l);
+
+    // Needs no lock: records never move.
+    lease& at(uint32_t index) { return records_[index]; }
+    const lease& at(uint32_t index) const { return records_[index]; }
+    uint32_t index_of(const lease& l) const { return static_cast<uint32_t>(&l - records_); }
+
+    uint32_t running() const { return running_; }
+    uint32_t capacity() const { return capacity_; }
+    // Records at and above this index were never used.
+    uint32_t high_water() const { return high_water_.load(std::memory_order_acquire); }
+
+    // Makes the list of free records and the count anew from the records.
+    void rebuild();
+
+private:
+    lease* records_;
+    uint32_t capacity_;
+    std::atomic<uint32_t> high_water_;
+    uint32_t free_;
+    uint32_t running_;
+};
+
+} // namespace llm

@@ -1,0 +1,141 @@
+#include "admission.h"
+
+#include <algorithm>
+
+namespace llm {
+
+namespace {
+
+// Replaces what was taken from a rate by what was used.
+void set_right(subject& s, const lease_hold::rate_hold& held, uint64_t used, uint64_t now_ns)
+{
+    unsigned state = s.rates.state_of(rate_of_tokens, label_of(held.interval_ns));
+    uint64_t& tat = s.rates.tat[rate_of_tokens][state];
+    bool same = state == held.state;
+    if (used > held.tokens) {
+        // Where its state is another limit's by now, the debt begins now.
+        tat = gcra_owe(same || state != subject_rates::own_states ? tat : std::max(tat, now_ns),
+                       held.interval_ns, used - held.tokens);
+    } else if (same && s.rates.epoch[state] == held.epoch) {
+        tat = gcra_give(tat, held.interval_ns, held.tokens - used);
+    }
+}
+
+} // namespace
+
+void admission::settle(lease& l, const token_counts& used, const moment& now)
+{
+    const uint64_t tokens = weighted(used, l.weights);
+    const uint32_t hour = hour_of(now.unix_ms);
+
+    journal_.keep(&l.is, sizeof l.is);
+    for (const lease_hold& hold : l.holds) {
+        if (hold.who == no_index) {
+            continue;
+        }
+        subject& s = subjects_.at(hold.who);
+        // Those in use come first.
+        if (hold.rates[0].interval_ns != 0) {
+            journal_.keep(&s.rates.tat[rate_of_tokens], sizeof s.rates.tat[rate_of_tokens] + sizeof s.counts);
+            for (const lease_hold::rate_hold& held : hold.rates) {
+                if (held.interval_ns == 0) {
+                    break;
+                }
+                set_right(s, held, tokens, now.ns);
+            }
+        } else {
+            journal_.keep(&s.counts, sizeof s.counts);
+        }
+        s.in_flight--;
+        s.reserved -= hold.reserved;
+        s.counts.totals.requests++;
+        s.counts.totals.prompt += used.prompt;
+        s.counts.totals.cached += used.cached;
+        s.counts.totals.completion += used.completion;
+        s.counts.totals.reasoning += used.reasoning;
+        s.counts.totals.cache_write += used.cache_write;
+        if (hold.windows) {
+            s.counts.count(hold.windows, hour, tokens);
+        }
+    }
+    if (l.answered.load(std::memory_order_relaxed)) {
+        for (subject_kind kind : {subject_kind::model, subject_kind::address}) {
+            if (uint32_t name = l.holds[place_of(kind)].who; name != no_index) {
+                subjects_.prove(name);
+            }
+        }
+    }
+    leases_.give(l);
+    journal_.commit();
+}
+
+void admission::count_holds(const lease& l)
+{
+    for (const lease_hold& hold : l.holds) {
+        if (hold.who != no_index) {
+            subject& s = subjects_.at(hold.who);
+            s.in_flight++;
+            s.reserved += hold.reserved;
+        }
+    }
+}
+
+admission_result admission::count_failure(const admission_request& request)
+{
+    admission_result result{verdict::unknown};
+    std::string_view name = address_name(request.address);
+    uint32_t number = subjects_.find(subject_kind::guesser, name);
+    uint8_t states_taken = 0;
+
+    for (const limit_rule& rule : request.rules) {
+        const gcra shape = shape_of_failures(rule.what());
+        if (!shape.limits()) {
+            continue;
+        }
+        uint64_t tat =
+            number == no_index ? 0 : subjects_.at(number).rates.tat_of(rate_of_requests, shape.label);
+        gcra::view seen = shape.look(tat, request.now_ns, 1);
+        if (!seen.allowed && rule.dry_run()) {
+            result.dry_run_refusals |= dry_run_bit(limit_kind::failures, subject_kind::address);
+        } else if (!seen.allowed) {
+            result.said = verdict::limited;
+            uint64_t wait_ms = ms_of(seen.wait_ns);
+            if (wait_ms >= result.refused_by.wait_ms) {
+                result.refused_by = {limit_kind::failures, subject_kind::address, quota_window::none,
+                                     shape.capacity, wait_ms};
+            }
+        }
+    }
+    if (result.said == verdict::limited) {
+        return result;
+    }
+
+    for (const limit_rule& rule : request.rules) {
+        const gcra shape = shape_of_failures(rule.what());
+        if (!shape.limits()) {
+            continue;
+        }
+        if (number == no_index) {
+            number = subjects_.find_or_make(subject_kind::guesser, name, request.now());
+        }
+        if (number == no_index) {
+            // It is refused in any case, only not counted.
+            return result;
+        }
+        subject& s = subjects_.at(number);
+        if (states_taken == 0) {
+            keep_rates(s);
+        }
+        unsigned state = s.rates.claim_state(rate_of_requests, shape.label, request.now_ns);
+        if (!(states_taken >> state & 1)) {
+            states_taken |= static_cast<uint8_t>(1u << state);
+            if (!rule.dry_run() || shape.allows(s.rates.tat[rate_of_requests][state], request.now_ns, 1)) {
+                s.rates.take(rate_of_requests, state, shape.interval_ns, request.now_ns, 1);
+            }
+        }
+    }
+    journal_.commit();
+    return result;
+}
+
+} // namespace llm

@@ -1,0 +1,225 @@
+// All that lies in one shared zone, and every change that is made to it.
+//
+// The memory is divided once, when the zone is made, and nothing is allocated in it afterwards: a process
+// that is killed at any instruction can then leave nothing worse than what repair() makes good from the
+// leases. Every process sees the zone at one address (workers inherit the master's mapping), so pointers in
+// it are good.
+//
+// Whoever holds the zone's lock uses it through a `session`; the functions say what needs no lock.
+#pragma once
+
+#include "admission.h"
+#include "estimate.h"
+#include "key_hints.h"
+#include "key_table.h"
+#include "lease_table.h"
+#include "undo_journal.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace llm {
+
+// A process that may hold leases. `started` tells a process from a later one of the same pid (see
+// src/ngx/owner.h).
+struct lease_owner {
+    uint32_t pid; // 0 = free
+    uint64_t started;
+
+    bool operator==(const lease_owner&) const = default;
+};
+
+// What the bytes of a zone are for, and which of them are in use.
+struct zone_bytes {
+    struct part {
+        size_t used;
+        size_t free;
+    };
+
+    part requests;   // leases
+    part counters;   // subjects and their index
+    part keys;       // the key table in force
+    size_t reserved; // set aside for the next key table
+    size_t fixed;    // all else
+
+    // What requests, counters and keys may still take.
+    size_t free() const { return requests.free + counters.free + keys.free; }
+};
+
+class shared_state {
+public:
+    static constexpr uint32_t max_owners = 1024;
+    static constexpr size_t min_bytes = 256 * 1024;
+    // How often it is said that names share counters.
+    static constexpr uint64_t tell_shares_every_ns = 60'000'000'000;
+
+    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): an eighth for leases, half for
+    // subjects, at most a 64th for what is learned, and two halves of the rest for the key table in force and
+    // the next one. `key` is random and secret: clients choose some of the names that are looked up.
+    static shared_state* format(void* memory, size_t bytes, const hash_key& key);
+
+    // About the smallest memory whose division holds a key table of this size and this many subjects.
+    static size_t bytes_for(size_t key_table_bytes, size_t subjects);
+
+    // Whether the memory holds a state that this code made.
+    bool compatible() const { return magic_ == magic; }
+
+    // --- keys
+
+    // Bytes that a key table may take.
+    size_t key_area_bytes() const { return key_area_bytes_; }
+    // Memory for the next key table: the half that is not in force. Needs no lock: nobody reads it. One
+    // process at a time may use it (the master).
+    void* next_key_area() { return key_areas_[active_ ^ 1]; }
+
+    const key_table* keys() const { return keys_; }
+    key_table* keys() { return keys_; }
+    // Grows by one with each publication.
+    uint64_t generation() const { return generation_; }
+
+    // Forgets a key's or a user's subject, with its counters, unless a lease names it. It must be in no key
+    // file: the key table remembers the numbers of those that are. Needs the lock.
+    void drop_subject(uint32_t index)
+    {
+        if (subjects_.valid(index) && subjects_.at(index).in_flight == 0
+            && !named_by_clients(subjects_.at(index).kind)
+            && subjects_.at(index).kind != subject_kind::zone) {
+            subjects_.remove(index);
+        }
+    }
+
+    // --- owners
+
+    // A number for a process that may take leases, the same one if it has one; no_index if there are too
+    // many. Needs the lock.
+    uint32_t claim_owner(const lease_owner& self);
+    // Settles what owner `number` still holds from its last progress and frees the number, if it is still
+    // `who`: another may have been faster, and a new process may have the number by now. Takes the lock for
+    // each lease by itself, so that nobody waits long: `locked(f)` calls f with the zone locked. Several
+    // processes may do this at once.
+    template <class Locked>
+    void take_back(uint32_t number, const lease_owner& who, const moment& now, Locked&& locked)
+    {
+        for (uint32_t i = 0; i < leases_.high_water(); i++) {
+            lease& l = leases_.at(i);
+            if (l.is.load(std::memory_order_acquire) != lease::state::running || l.owner != number) {
+                continue;
+            }
+            locked([&] {
+                if (owners_[number] == who && l.is == lease::state::running && l.owner == number) {
+                    settle(l, l.progress(), now);
+                }
+            });
+        }
+        locked([&] {
+            if (owners_[number] == who) {
+                owners_[number] = {};
+            }
+        });
+    }
+    // Those that there ever were, vacant places included. Needs the lock.
+    std::span<const lease_owner> owners() const { return {owners_, owners_end_}; }
+
+    // --- requests; all need the lock, but for prepare() and prefetch()
+
+    // Optional, before the lock is taken, so that it is held for a shorter time. Nothing of the request may
+    // change afterwards but its estimate.
+    void prepare(admission_request& request)
+    {
+        if (const shared_key* key = hints_.guess(request.file, request.key)) {
+            __builtin_prefetch(key->name.data);
+            prefetch(__atomic_load_n(&key->key_subject, __ATOMIC_RELAXED));
+            prefetch(__atomic_load_n(&key->user_subject, __ATOMIC_RELAXED));
+        }
+        deciding().prepare(request);
+    }
+    // The same for settle().
+    void prefetch(const lease& l) const
+    {
+        if (subjects_.few()) {
+            return;
+        }
+        for (const lease_hold& hold : l.holds) {
+            if (hold.who != no_index) {
+                subjects_.prefetch(hold.who);
+            }
+        }
+    }
+    // Whether the key of a request and its model would let it in. Takes nothing.
+    verdict check(const admission_request& request);
+    // The same, and an unknown key counts as a failure of the request's address: `limited` if it had too
+    // many. A good key passes whatever others behind its address do. `key` is set where it exists, whatever
+    // is said of it.
+    admission_result check_key(const admission_request& request, shared_key*& key);
+    // Finds the key and takes a lease for its request: all or nothing.
+    admission_result admit(const admission_request& request);
+    // check_key() and admit() in one, for a request of which all is known when its key is first looked at.
+    // Its estimate is made here, of `size`, where there are limits.
+    admission_result check_and_admit(admission_request& request, const request_size& size, shared_key*& key);
+    // See admission.h. A key that is gone meanwhile does not end its streams.
+    extension_result extend(lease& l, const admission_request& request, uint64_t more);
+    // Ends a lease: whoever it names is charged, and it is free again.
+    void settle(lease& l, const token_counts& used, const moment& now) { deciding().settle(l, used, now); }
+
+    // Needs no lock.
+    learned_figures& learned() { return learned_; }
+
+    // --- the lock's session
+
+    // To be called after the lock is taken and before it is given back. If the last one to hold it was
+    // killed, enter() sets right what may be half done.
+    void enter();
+    void leave() { busy_.store(0, std::memory_order_release); }
+
+    // Of a zone of this size, of which this state is a part: they add up to it. Needs the lock.
+    zone_bytes bytes_of(size_t zone_size) const;
+
+    const subject_table& subjects() const { return subjects_; }
+    const lease_table& leases() const { return leases_; }
+
+    // Puts the table that was written into next_key_area() in force. Subjects of keys and users that are in
+    // no file any more are kept: their counters are still there if they come back. Needs the lock.
+    void publish(key_table* table);
+    // How many subjects keys and users need, those that are kept included: their room is not to be taken by
+    // names that clients choose. Needs the lock.
+    void set_needed(size_t subjects)
+    {
+        // The zone has one too.
+        subjects_.set_needed(static_cast<uint32_t>(std::min<size_t>(subjects + 1, subjects_.capacity())));
+    }
+
+private:
+    void prefetch(uint32_t subject) const
+    {
+        if (subject < subjects_.capacity()) {
+            subjects_.prefetch(subject);
+        }
+    }
+
+    static constexpr uint64_t magic = 0x37006d6c6c78676e; // "ngxllm", layout 7
+
+    [[gnu::cold]] void repair();
+    verdict check(const admission_request& request, shared_key*& key);
+    admission_result admit(const admission_request& request, shared_key& key);
+    admission deciding() { return {subjects_, leases_, journal_}; }
+
+    uint64_t magic_;
+    std::atomic<uint32_t> busy_;
+    uint32_t active_;
+    uint64_t generation_;
+    key_table* keys_;
+    void* key_areas_[2];
+    size_t key_area_bytes_;
+    undo_journal journal_;
+    subject_table subjects_;
+    lease_table leases_;
+    learned_figures learned_;
+    key_hints hints_;
+    uint64_t silent_until_ns_; // that names share counters
+    uint32_t owners_end_;
+    lease_owner owners_[max_owners];
+};
+
+} // namespace llm

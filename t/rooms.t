@@ -1,0 +1,106 @@
+# Why: each room of src/ may look only into those named here. What a room must not see it cannot come to depend on, and so the core
+# stays free of nginx, JSON, TLS and database headers, and includes run one way.
+
+use strict;
+use warnings;
+
+use File::Basename qw(dirname);
+use File::Find qw(find);
+use Test::More;
+
+my $src = dirname(__FILE__) . '/../src';
+
+# A room, and the rooms that it may include from besides itself.
+my %may = (
+    'core/base'    => [],
+    'core/json'    => [qw(core/base)],
+    'core/limit'   => [qw(core/base)],
+    'core/api'     => [qw(core/base core/limit)],
+    'core/shared'  => [qw(core/base core/limit core/api)],
+    'core/reply'   => [qw(core/base core/json core/api)],
+    'core/request' => [qw(core/base core/json core/api)],
+    keys           => [qw(core/*)],
+    state          => [qw(core/*)],
+    ctl            => [qw(keys state core/*)],
+    ngx            => [qw(keys state core/*)],
+    'ngx/ops'      => [qw(ngx keys state core/*)],
+);
+
+# Headers of libraries, and who may include them. All others are the compiler's and the C library's.
+my @libraries = (
+    [ qr/\Angx_/              => qw(ngx/ngx.hpp ngx/modules.c) ],
+    [ qr/\Ajansson\.h\z/      => qw(keys/) ],
+    [ qr{\Aopenssl/}          => qw(keys/ ctl/) ],
+    [ qr/\Asqlite3/           => qw(state/) ],
+    [ qr{\A(?:sys|netinet|arpa)/|\A(?:unistd|pthread|fcntl|dlfcn|malloc|signal|poll|dirent)\.h\z} => qw(ngx/ keys/ state/ ctl/) ],
+);
+
+sub room_of { my ($file) = @_; return $file =~ m{\A(core/\w+|ngx/ops|\w+)/} ? $1 : '' }
+
+sub allows {
+    my ($room, $other) = @_;
+
+    return 1 if $room eq $other;
+    return scalar grep { $_ eq $other || (m{\A(.*/)\*\z} && index($other, $1) == 0) } @{ $may{$room} // [] };
+}
+
+# What is wrong with an include of this file, or nothing. Paths are below src/.
+sub fault {
+    my ($file, $form, $header) = @_;
+
+    my $room = room_of($file);
+    return "$file: the room \"$room\" is not in the table" if !$may{$room};
+    if ($form eq '<') {
+        for my $library (@libraries) {
+            my ($pattern, @places) = @$library;
+            return "$file includes <$header>" if $header =~ $pattern && !grep { index($file, $_) == 0 } @places;
+        }
+        return;
+    }
+    my $path = $header =~ m{/} ? $header : dirname($file) . "/$header";
+    # nginx.hpp alone sees nginx's headers, which it includes as they include each other.
+    return if $file eq 'ngx/ngx.hpp' && $header =~ /\Angx_/;
+    return "$file includes \"$header\", which is not there" if !-e "$src/$path";
+    my $other = room_of($path);
+    return if allows($room, $other);
+    return "$file includes \"$header\": $room must not see $other";
+}
+
+sub faults_of {
+    my ($file, $text) = @_;
+
+    my @faults;
+    while ($text =~ /^\s*#\s*include\s*([<"])([^>"]+)[>"]/mg) {
+        my $fault = fault($file, $1, $2);
+        push @faults, $fault if $fault;
+    }
+    return @faults;
+}
+
+my @files;
+find({ no_chdir => 1, wanted => sub { push @files, $File::Find::name =~ s{\A\Q$src\E/}{}r if /\.(?:h|hpp|cpp|c)\z/ } }, $src);
+cmp_ok(scalar @files, '>', 100, 'files');
+my @faults;
+for my $file (sort @files) {
+    open my $in, '<', "$src/$file" or die "$src/$file: $!\n";
+    local $/;
+    push @faults, faults_of($file, <$in>);
+}
+is(join("\n", @faults), '', 'every include is one that the table allows');
+
+# The test itself: a planted include is found in each direction that the table leaves out.
+my %header = map { my $file = $_; room_of($file) => $file } grep {/\.h\z/} @files;
+for my $room (sort keys %header) {
+    for my $other (sort keys %header) {
+        my @found = faults_of("$room/planted.cpp", qq(#include <cstdint>\n#include "$header{$other}"\n));
+        is(scalar @found, allows($room, $other) ? 0 : 1, "$other in $room");
+    }
+}
+for ([ 'ngx_core.h', 'core/base' ], [ 'ngx_http.h', 'keys' ], [ 'jansson.h', 'core/json' ], [ 'jansson.h', 'ngx' ], [ 'openssl/sha.h', 'core/base' ],
+    [ 'openssl/evp.h', 'ngx' ], [ 'sqlite3.h', 'ngx' ], [ 'sqlite3.h', 'core/shared' ], [ 'sys/stat.h', 'core/shared' ], [ 'unistd.h', 'core/reply' ]) {
+    my ($header, $room) = @$_;
+    is(scalar faults_of("$room/planted.cpp", "#include <$header>\n"), 1, "<$header> in $room");
+}
+is(scalar faults_of('attic/planted.cpp', "#include <cstdint>\n"), 1, 'a room that is not in the table');
+
+done_testing();
