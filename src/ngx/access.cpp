@@ -10,10 +10,15 @@
 //   an internal redirect comes back with a context: it needs no second lease, but the key file of its new
 //   location has its say
 
+#include "access.h"
+
 #include "clock.h"
+#include "credentials.h"
 #include "error_page.h"
 #include "owner.h"
-#include "request.h"
+#include "refuse.h"
+#include "request_body.h"
+#include "request_edit.h"
 #include "scope_names.h"
 
 #include "core/base/hash.h"

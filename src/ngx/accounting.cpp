@@ -1,8 +1,8 @@
 // What a request has used, once it is over: as the upstream said it, and where it did not, an estimate.
 
-#include "error_reply.h"
+#include "accounting.h"
+
 #include "headers_in.h"
-#include "request.h"
 
 #include "core/shared/usage_bounds.h"
 
@@ -92,7 +92,7 @@ bool take_headers(ngx_http_request_t* r, request_ctx& ctx)
     }
     const token_counts told{.prompt = *prompt, .completion = *completion};
     const token_counts counts = usage_bounds(ctx.size).within(told, bytes_shown(ctx.usage));
-    ctx.used = progress_of(counts);
+    ctx.used = counts;
     ctx.source = counts == told ? usage_source::upstream : usage_source::estimated;
     return true;
 }
@@ -142,7 +142,7 @@ usage_so_far reckon(const request_ctx& ctx)
     const token_counts counts = usage_bounds(ctx.size).within(told, bytes_shown(usage));
     bool whole = usage.final() || (is_json && ctx.complete && usage.known());
     bool estimated = counts != told;
-    usage_so_far so_far{progress_of(counts), usage_source::none};
+    usage_so_far so_far{counts, usage_source::none};
 
     if (!whole && (!is_json || !usage.known())) {
         const uint64_t most = max_estimated_completion(ctx.size);

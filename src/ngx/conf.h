@@ -31,8 +31,6 @@ struct location_conf {
     ngx_http_handler_pt handler;  // its handler
 };
 
-extern ngx_command_t commands[];
-
 // For a directive without arguments that answers all requests of its location. Two of them in one are
 // refused.
 char* set_content(ngx_conf_t* cf, const ngx_command_t* directive, location_conf& conf,
@@ -41,8 +39,6 @@ char* set_content(ngx_conf_t* cf, const ngx_command_t* directive, location_conf&
 void* create_main_conf(ngx_conf_t* cf);
 void* create_location_conf(ngx_conf_t* cf);
 char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child);
-// To be called when all of the configuration is read: finds the zone of each key file.
-ngx_int_t resolve_zones(ngx_conf_t* cf);
 
 inline main_conf* main_conf_of(ngx_http_request_t* r)
 {

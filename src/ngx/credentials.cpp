@@ -1,7 +1,8 @@
 // The client's key: where it may stand, and how it is taken away.
 
+#include "credentials.h"
+
 #include "headers_in.h"
-#include "request.h"
 
 #include "core/base/bytes.h"
 #include "keys/digest.h"

@@ -1,5 +1,9 @@
+#include "access.h"
+#include "commands.h"
 #include "conf.h"
-#include "request.h"
+#include "key_conf.h"
+#include "reply_filter.h"
+#include "request_body.h"
 #include "variables.h"
 #include "worker.h"
 

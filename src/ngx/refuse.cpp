@@ -1,8 +1,9 @@
 // Answers that the gateway gives itself.
 
+#include "refuse.h"
+
 #include "error_reply.h"
 #include "limit_headers.h"
-#include "request.h"
 
 namespace llm {
 

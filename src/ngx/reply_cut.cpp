@@ -1,5 +1,8 @@
 // Streams that outgrow what was reserved for them.
 
+#include "reply_cut.h"
+
+#include "access.h"
 #include "clock.h"
 #include "error_reply.h"
 

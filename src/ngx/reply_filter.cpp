@@ -1,8 +1,12 @@
 // The reply's way out: its usage is read from the bytes as they pass. They are passed on as they are, but for
 // those that are there only because the gateway asked for them.
 
+#include "reply_filter.h"
+
+#include "accounting.h"
 #include "headers_in.h"
 #include "limit_headers.h"
+#include "reply_cut.h"
 #include "reply_walk.h"
 #include "request.h"
 

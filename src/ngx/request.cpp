@@ -1,5 +1,6 @@
 #include "request.h"
 
+#include "accounting.h"
 #include "clock.h"
 
 namespace llm {

@@ -107,75 +107,10 @@ void settle(ngx_http_request_t* r);
 // is no memory.
 bool settle_at_end(ngx_http_request_t* r);
 
-// What the reply that is being read has used so far, as the upstream tells it, and where it does not, as it
-// is reckoned. `source` says which, for a reply that ends here.
-struct usage_so_far {
-    token_counts tokens;
-    usage_source source;
-};
-usage_so_far reckon(const request_ctx& ctx);
-// By what this request's tokens are reckoned.
-token_ratios ratios_of(const request_ctx& ctx);
-
-// What the request has used, when it is over: sets `used` and `source`.
-void account(ngx_http_request_t* r, request_ctx& ctx);
-// Takes it as a lesson for later estimates, if the upstream has told all of it. To be called once it is known
-// how the request ended.
-void learn_from(const request_ctx& ctx);
-
-inline token_counts progress_of(const token_counts& counts)
-{
-    return {counts.prompt, counts.cached, counts.completion, counts.reasoning, counts.cache_write};
-}
-
 // The request has lost its client, or was taken from it: whatever it came to is not the upstream's doing.
 bool client_left(const ngx_http_request_t* r);
 
 // Milliseconds since the request began.
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);
-
-// What the zone is asked for this request, under the limits of its present location.
-admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source,
-                           const moment& now);
-
-// --- the steps of a request, in the order in which it meets them
-
-ngx_int_t access_handler(ngx_http_request_t* r);
-// Takes the key out of the request's headers; see credentials.cpp.
-bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
-// The getter of the variables that show a header which may carry a key.
-ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data);
-// Refuses a body that is compressed: what it asks for could not be read.
-refusal check_coding(ngx_http_request_t* r);
-// Looks at the body where nginx has all of it already, before it is read; nothing is waited for. False if it
-// is still to be read, or somebody has read it.
-bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx);
-// As if the body had not been looked at: what stands in a request is not told of one whose key is wrong.
-void forget_body(request_ctx& ctx);
-// Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
-// return.
-ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
-// What stands in the way of ask_for_usage() in a body without a fault, for the client to read; else empty.
-std::string_view usage_fault(ngx_http_request_t* r, const request_ctx& ctx);
-// Edits the body so that the upstream tells the usage of a stream whose client does not ask for it, if the
-// location wants that. To be called once the request is let in. False if there is no memory, or the body can
-// not be written where it lies.
-bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx);
-// Answers with a refusal. Returns what the access handler has to return.
-// `wait_ms` is how long a limit lasts, 0 if that is not known.
-[[gnu::cold]] ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why,
-                               std::string_view detail = {}, uint64_t wait_ms = 0);
-
-// A stream has used `used` weighted tokens: takes more for it, in steps, and marks it if a hard limit is to
-// end it.
-void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used);
-// The event that ends a stream. nullptr if there is no memory.
-ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx);
-// What of a chain still goes out after that: its end only. The rest counts as sent.
-ngx_chain_t* ends_of(ngx_http_request_t* r, ngx_chain_t* in);
-
-// Puts this module's filters before those that are there.
-void install_request_body_filter();
-void install_reply_filters();
 
 } // namespace llm

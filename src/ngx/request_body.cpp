@@ -1,7 +1,8 @@
 // The request's body: looked at as it arrives, so that a body that nginx writes to a file is not read back.
 
+#include "request_body.h"
+
 #include "headers_in.h"
-#include "request.h"
 
 #include "core/api/api.h"
 

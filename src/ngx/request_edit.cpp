@@ -3,7 +3,7 @@
 // ngx_http_upstream_reinit() begins a retry with `pos = start` and `file_pos = 0` of the body's buffers. So
 // none may begin later than its memory, and the file must not be cut up: see core/body_edit.h.
 
-#include "request.h"
+#include "request_edit.h"
 
 #include "core/request/usage_inject.h"
 

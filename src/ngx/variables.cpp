@@ -2,6 +2,7 @@
 
 #include "variables.h"
 
+#include "credentials.h"
 #include "request.h"
 
 #include "core/base/number_text.h"

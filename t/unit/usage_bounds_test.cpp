@@ -16,7 +16,7 @@ token_counts within(const request_size& size, const token_counts& told, uint64_t
 TEST(usage_bounds, what_can_be_stays_as_it_is)
 {
     const token_counts told{
-        .prompt = 100000, .completion = 20000, .cached = 5, .cache_write = 7, .reasoning = 9};
+        .prompt = 100000, .cached = 5, .completion = 20000, .reasoning = 9, .cache_write = 7};
     EXPECT_EQ(within({48, 0, 1}, told), told);
     EXPECT_EQ(within({48, 100, 1}, told), told) << "a server that ignores the maximum";
 }
@@ -24,16 +24,16 @@ TEST(usage_bounds, what_can_be_stays_as_it_is)
 TEST(usage_bounds, more_than_can_be_is_not_taken)
 {
     const token_counts absurd{.prompt = UINT32_MAX,
-                              .completion = UINT32_MAX,
                               .cached = UINT32_MAX,
-                              .cache_write = UINT32_MAX,
-                              .reasoning = UINT32_MAX};
+                              .completion = UINT32_MAX,
+                              .reasoning = UINT32_MAX,
+                              .cache_write = UINT32_MAX};
     EXPECT_EQ(within({48, 0, 1}, absurd).completion, 1u << 20);
     EXPECT_EQ(within({48, 100, 3}, absurd).completion, 3u << 20);
     EXPECT_EQ(within({48, 0, 1}, absurd, 5 << 20).completion, 5u << 20);
     EXPECT_EQ(within({48, 0, 1}, absurd).prompt, 1u << 21);
     EXPECT_EQ(within({4u << 20, 0, 1}, absurd).prompt, 4u << 20);
-    for (const token_counts& c : {within({48, 0, 1}, absurd), within({48, 0, 1}, {5, 1, 9, 9, 9})}) {
+    for (const token_counts& c : {within({48, 0, 1}, absurd), within({48, 0, 1}, {5, 9, 1, 9, 9})}) {
         EXPECT_LE(c.cached + c.cache_write, c.prompt);
         EXPECT_LE(c.reasoning, c.completion);
     }

@@ -1,4 +1,4 @@
-// Tokens of one request, or of many.
+// Tokens of one request, so far or in all.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@ namespace llm {
 
 struct token_counts {
     uint64_t prompt = 0;
+    uint64_t cached = 0; // part of prompt
     uint64_t completion = 0;
-    uint64_t cached = 0;      // part of prompt
-    uint64_t cache_write = 0; // part of prompt, beside cached
     uint64_t reasoning = 0;   // part of completion
+    uint64_t cache_write = 0; // part of prompt, beside cached
 
     bool operator==(const token_counts&) const = default;
 };

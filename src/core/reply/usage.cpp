@@ -56,8 +56,8 @@ token_counts usage_reader::counts() const
         return sum_.counts(prompts_);
     }
     return {.prompt = uint64_t{timings_.cached} + timings_.prompt,
-            .completion = timings_.completion,
-            .cached = timings_.cached};
+            .cached = timings_.cached,
+            .completion = timings_.completion};
 }
 
 size_t usage_reader::pass(std::span<reply_piece> pieces)

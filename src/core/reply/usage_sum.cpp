@@ -11,10 +11,10 @@ token_counts parts_within(const token_counts& c)
 {
     const uint64_t cached = std::min(c.cached, c.prompt);
     return {.prompt = c.prompt,
-            .completion = c.completion,
             .cached = cached,
-            .cache_write = std::min(c.cache_write, c.prompt - cached),
-            .reasoning = std::min(c.reasoning, c.completion)};
+            .completion = c.completion,
+            .reasoning = std::min(c.reasoning, c.completion),
+            .cache_write = std::min(c.cache_write, c.prompt - cached)};
 }
 
 } // namespace
@@ -58,10 +58,10 @@ token_counts usage_sum::counts(uint32_t prompts) const
         // Choices of one prompt tell the same prompt each.
         const usage_counts& in = prompts <= 1 ? last_most_ : last_sum_;
         return parts_within({.prompt = in.prompt,
-                             .completion = last_sum_.completion,
                              .cached = in.cached,
-                             .cache_write = in.cache_write,
-                             .reasoning = last_sum_.reasoning});
+                             .completion = last_sum_.completion,
+                             .reasoning = last_sum_.reasoning,
+                             .cache_write = in.cache_write});
     }
 
     token_counts total = choices_ != 0 ? of_choices(prompts) : token_counts();
@@ -80,8 +80,8 @@ token_counts usage_sum::counts(uint32_t prompts) const
 token_counts usage_sum::of_choices(uint32_t prompts) const
 {
     token_counts total{.cached = choice_most_.cached,
-                       .cache_write = choice_most_.cache_write,
-                       .reasoning = choice_most_.reasoning};
+                       .reasoning = choice_most_.reasoning,
+                       .cache_write = choice_most_.cache_write};
     const uint32_t per_prompt = prompts <= 1 ? choices_ : (choices_ - 1) / prompts + 1;
     uint32_t prompt = 0;
     for (uint32_t i = 0; i <= max_choices && i < choices_; ++i) {

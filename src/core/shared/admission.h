@@ -107,18 +107,10 @@ public:
         }
         return admit(request, key, nullptr);
     }
-    // Counts a wrong key against the request's address. Says `limited` if there were too many, else
-    // `unknown`.
-    admission_result count_failure(const admission_request& request);
     // A stream has used what it holds (only then): takes more from all rates and quotas of its lease,
     // whether they have it or not, and says whether they had. `key` may be nullptr: its limits are then the
     // location's.
     extension_result extend(lease& l, const admission_request& request, const shared_key* key, uint64_t more);
-    // Ends a lease: whoever it names is charged with what was used, and what it held is given back.
-    void settle(lease& l, const token_counts& used, const moment& now);
-
-    // Adds what a lease holds to what is derived from the leases.
-    void count_holds(const lease& l);
 
 private:
     struct decision;

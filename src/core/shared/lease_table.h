@@ -77,10 +77,10 @@ struct alignas(64) lease {
     token_counts progress() const
     {
         return {.prompt = prompt.load(std::memory_order_relaxed),
-                .completion = completion.load(std::memory_order_relaxed),
                 .cached = cached.load(std::memory_order_relaxed),
-                .cache_write = cache_write.load(std::memory_order_relaxed),
-                .reasoning = reasoning.load(std::memory_order_relaxed)};
+                .completion = completion.load(std::memory_order_relaxed),
+                .reasoning = reasoning.load(std::memory_order_relaxed),
+                .cache_write = cache_write.load(std::memory_order_relaxed)};
     }
 };
 

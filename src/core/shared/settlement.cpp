@@ -1,4 +1,4 @@
-#include "admission.h"
+#include "settlement.h"
 
 #include <algorithm>
 
@@ -23,7 +23,7 @@ void set_right(subject& s, const lease_hold::rate_hold& held, uint64_t used, uin
 
 } // namespace
 
-void admission::settle(lease& l, const token_counts& used, const moment& now)
+void settlement::settle(lease& l, const token_counts& used, const moment& now)
 {
     const uint64_t tokens = weighted(used, l.weights);
     const uint32_t hour = hour_of(now.unix_ms);
@@ -69,7 +69,7 @@ void admission::settle(lease& l, const token_counts& used, const moment& now)
     journal_.commit();
 }
 
-void admission::count_holds(const lease& l)
+void settlement::count_holds(const lease& l)
 {
     for (const lease_hold& hold : l.holds) {
         if (hold.who != no_index) {
@@ -78,64 +78,6 @@ void admission::count_holds(const lease& l)
             s.reserved += hold.reserved;
         }
     }
-}
-
-admission_result admission::count_failure(const admission_request& request)
-{
-    admission_result result{verdict::unknown};
-    std::string_view name = address_name(request.address);
-    uint32_t number = subjects_.find(subject_kind::guesser, name);
-    uint8_t states_taken = 0;
-
-    for (const limit_rule& rule : request.rules) {
-        const gcra shape = shape_of_failures(rule.what());
-        if (!shape.limits()) {
-            continue;
-        }
-        uint64_t tat =
-            number == no_index ? 0 : subjects_.at(number).rates.tat_of(rate_of_requests, shape.label);
-        gcra::view seen = shape.look(tat, request.now_ns, 1);
-        if (!seen.allowed && rule.dry_run()) {
-            result.dry_run_refusals |= dry_run_bit(limit_kind::failures, subject_kind::address);
-        } else if (!seen.allowed) {
-            result.said = verdict::limited;
-            uint64_t wait_ms = ms_of(seen.wait_ns);
-            if (wait_ms >= result.refused_by.wait_ms) {
-                result.refused_by = {limit_kind::failures, subject_kind::address, quota_window::none,
-                                     shape.capacity, wait_ms};
-            }
-        }
-    }
-    if (result.said == verdict::limited) {
-        return result;
-    }
-
-    for (const limit_rule& rule : request.rules) {
-        const gcra shape = shape_of_failures(rule.what());
-        if (!shape.limits()) {
-            continue;
-        }
-        if (number == no_index) {
-            number = subjects_.find_or_make(subject_kind::guesser, name, request.now());
-        }
-        if (number == no_index) {
-            // It is refused in any case, only not counted.
-            return result;
-        }
-        subject& s = subjects_.at(number);
-        if (states_taken == 0) {
-            keep_rates(s);
-        }
-        unsigned state = s.rates.claim_state(rate_of_requests, shape.label, request.now_ns);
-        if (!(states_taken >> state & 1)) {
-            states_taken |= static_cast<uint8_t>(1u << state);
-            if (!rule.dry_run() || shape.allows(s.rates.tat[rate_of_requests][state], request.now_ns, 1)) {
-                s.rates.take(rate_of_requests, state, shape.interval_ns, request.now_ns, 1);
-            }
-        }
-    }
-    journal_.commit();
-    return result;
 }
 
 } // namespace llm

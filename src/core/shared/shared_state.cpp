@@ -1,5 +1,7 @@
 #include "shared_state.h"
 
+#include "failed_auth.h"
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -126,7 +128,7 @@ verdict shared_state::check(const admission_request& request)
 admission_result shared_state::check_key(const admission_request& request, shared_key*& key)
 {
     verdict said = check(request, key);
-    return said == verdict::unknown ? deciding().count_failure(request) : admission_result{said};
+    return said == verdict::unknown ? count_failed_auth(subjects_, journal_, request) : admission_result{said};
 }
 
 admission_result shared_state::admit(const admission_request& request)
@@ -155,7 +157,7 @@ admission_result shared_state::check_and_admit(admission_request& request, const
 {
     verdict said = check(request, key);
     if (said == verdict::unknown) {
-        return deciding().count_failure(request);
+        return count_failed_auth(subjects_, journal_, request);
     }
     if (said != verdict::ok) {
         return admission_result{said};
@@ -192,7 +194,7 @@ void shared_state::repair()
     for (uint32_t i = 0; i < leases_.high_water(); i++) {
         const lease& l = leases_.at(i);
         if (l.is.load(std::memory_order_relaxed) == lease::state::running) {
-            deciding().count_holds(l);
+            settling().count_holds(l);
         }
     }
 }

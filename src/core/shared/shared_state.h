@@ -13,6 +13,7 @@
 #include "key_hints.h"
 #include "key_table.h"
 #include "lease_table.h"
+#include "settlement.h"
 #include "undo_journal.h"
 
 #include <cstddef>
@@ -161,7 +162,7 @@ public:
     // See admission.h. A key that is gone meanwhile does not end its streams.
     extension_result extend(lease& l, const admission_request& request, uint64_t more);
     // Ends a lease: whoever it names is charged, and it is free again.
-    void settle(lease& l, const token_counts& used, const moment& now) { deciding().settle(l, used, now); }
+    void settle(lease& l, const token_counts& used, const moment& now) { settling().settle(l, used, now); }
 
     // Needs no lock.
     learned_figures& learned() { return learned_; }
@@ -204,6 +205,7 @@ private:
     verdict check(const admission_request& request, shared_key*& key);
     admission_result admit(const admission_request& request, shared_key& key);
     admission deciding() { return {subjects_, leases_, journal_}; }
+    settlement settling() { return {subjects_, leases_, journal_}; }
 
     uint64_t magic_;
     std::atomic<uint32_t> busy_;

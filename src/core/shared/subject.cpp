@@ -1,4 +1,4 @@
-#include "subject_table.h"
+#include "subject.h"
 
 namespace llm {
 

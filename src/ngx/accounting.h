@@ -1,0 +1,24 @@
+// What a request has used: as the upstream said it, and where it did not, an estimate.
+#pragma once
+
+#include "request.h"
+
+namespace llm {
+
+// What the reply that is being read has used so far, as the upstream tells it, and where it does not, as it
+// is reckoned. `source` says which, for a reply that ends here.
+struct usage_so_far {
+    token_counts tokens;
+    usage_source source;
+};
+usage_so_far reckon(const request_ctx& ctx);
+// By what this request's tokens are reckoned.
+token_ratios ratios_of(const request_ctx& ctx);
+
+// What the request has used, when it is over: sets `used` and `source`.
+void account(ngx_http_request_t* r, request_ctx& ctx);
+// Takes it as a lesson for later estimates, if the upstream has told all of it. To be called once it is known
+// how the request ended.
+void learn_from(const request_ctx& ctx);
+
+} // namespace llm

@@ -1,0 +1,74 @@
+#include "commands.h"
+
+#include "conf.h"
+#include "conf_args.h"
+#include "error_page.h"
+#include "key_conf.h"
+#include "limit_conf.h"
+#include "metrics.h"
+#include "status.h"
+
+namespace llm {
+
+namespace {
+
+char* set_usage_inject(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    std::string_view mode = view(arguments(cf)[1]);
+
+    if (lcf.inject != NGX_CONF_UNSET_UINT) {
+        return const_cast<char*>("is duplicate");
+    }
+    if (mode == "final") {
+        lcf.inject = static_cast<ngx_uint_t>(usage_inject::final);
+    } else if (mode == "continuous") {
+        lcf.inject = static_cast<ngx_uint_t>(usage_inject::continuous);
+    } else if (mode == "off") {
+        lcf.inject = static_cast<ngx_uint_t>(usage_inject::off);
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"llm_usage_inject\": expected final, continuous or off",
+                           &arguments(cf)[1]);
+        return conf_error();
+    }
+    return NGX_CONF_OK;
+}
+
+char* set_status(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
+{
+    return set_content(cf, directive, *static_cast<location_conf*>(conf), status_handler);
+}
+
+char* set_metrics(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
+{
+    return set_content(cf, directive, *static_cast<location_conf*>(conf), metrics_handler);
+}
+
+} // namespace
+
+ngx_command_t commands[] = {
+    {ngx_string("llm_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12, set_zone, NGX_HTTP_MAIN_CONF_OFFSET, 0,
+     nullptr},
+    {ngx_string("llm_api_keys"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,
+     set_api_keys, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_limit"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
+     set_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_usage_weights"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_usage_weights,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_usage_inject"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_usage_inject,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_errors"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
+     set_errors, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_error"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_error_page, NGX_HTTP_LOC_CONF_OFFSET,
+     0, nullptr},
+    {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
+     nullptr},
+    {ngx_string("llm_metrics"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_metrics, NGX_HTTP_LOC_CONF_OFFSET, 0,
+     nullptr},
+    ngx_null_command,
+};
+
+} // namespace llm

@@ -1,0 +1,13 @@
+// The key that a request brings, in one of its headers.
+#pragma once
+
+#include "request.h"
+
+namespace llm {
+
+// Takes the key out of the request's headers.
+bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
+// The getter of the variables that show a header which may carry a key.
+ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data);
+
+} // namespace llm

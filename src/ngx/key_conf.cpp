@@ -1,0 +1,215 @@
+#include "key_conf.h"
+
+#include "conf.h"
+#include "conf_args.h"
+
+#include "core/base/hash.h"
+#include "keys/key_file.h"
+
+#include <algorithm>
+
+namespace llm {
+
+namespace {
+
+constexpr size_t min_zone_bytes = 512 * 1024;
+
+void delete_parsed(void* data)
+{
+    delete static_cast<key_file*>(data);
+}
+
+char* load_source(ngx_conf_t* cf, key_source& source)
+{
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
+    source.parsed = new (std::nothrow) key_file;
+    if (!cleanup || !source.parsed) {
+        return conf_error();
+    }
+    cleanup->handler = delete_parsed;
+    cleanup->data = source.parsed;
+
+    auto error = load_key_file(reinterpret_cast<const char*>(source.path.data), *source.parsed);
+    if (error) {
+        if (error->line) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V:%uD:%uD: %s", &source.path, error->line,
+                               error->column, error->text.c_str());
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V: %s", &source.path, error->text.c_str());
+        }
+        return conf_error();
+    }
+    if (!source.parsed->not_in_force.empty()) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%V: %s", &source.path, source.parsed->not_in_force.c_str());
+    }
+    return NGX_CONF_OK;
+}
+
+key_source* find_source(main_conf& mcf, const ngx_str_t& path, const ngx_str_t& zone)
+{
+    auto** sources = static_cast<key_source**>(mcf.sources.elts);
+    for (ngx_uint_t i = 0; i < mcf.sources.nelts; i++) {
+        if (view(sources[i]->path) == view(path) && view(sources[i]->zone_name) == view(zone)) {
+            return sources[i];
+        }
+    }
+    return nullptr;
+}
+
+zone_conf* find_zone(main_conf& mcf, const ngx_str_t& name)
+{
+    for (zone_conf* zone : zones_of(mcf)) {
+        if (view(zone->name) == view(name)) {
+            return zone;
+        }
+    }
+    return nullptr;
+}
+
+// Two ways to name one zone must not make one file two.
+bool zone_has(const zone_conf& zone, const key_source& source)
+{
+    auto sources = sources_of(zone);
+    return std::any_of(sources.begin(), sources.end(),
+                       [&](const key_source* s) { return s->id == source.id; });
+}
+
+} // namespace
+
+char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    auto& mcf = *static_cast<main_conf*>(conf);
+    ngx_str_t* value = arguments(cf);
+
+    size_t colon = view(value[1]).rfind(':');
+    ngx_str_t name = to_ngx(view(value[1]).substr(0, colon));
+    if (colon == std::string_view::npos || name.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone \"%V\" in \"llm_zone\": expected name:size, such as llm:32m",
+                           &value[1]);
+        return conf_error();
+    }
+    ngx_str_t size_text = to_ngx(view(value[1]).substr(colon + 1));
+    ssize_t size = ngx_parse_size(&size_text);
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\" in \"llm_zone\": expected a size such as 32m", &size_text);
+        return conf_error();
+    }
+    if (static_cast<size_t>(size) < min_zone_bytes) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "llm_zone \"%V\" is too small: expected at least %uzk",
+                           &name, min_zone_bytes >> 10);
+        return conf_error();
+    }
+    for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
+        ngx_str_t state = option(value[i], "state=");
+        if (!state.data || state.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"llm_zone\": expected state=file", &value[i]);
+            return conf_error();
+        }
+        ngx_conf_log_error(
+            NGX_LOG_WARN, cf, 0,
+            "\"state=\" of \"llm_zone\" is not in force yet: counters start at zero after a restart");
+    }
+
+    auto* zone = make<zone_conf>(cf->pool);
+    if (!zone || ngx_array_init(&zone->sources, cf->pool, 2, sizeof(key_source*)) != NGX_OK) {
+        return conf_error();
+    }
+    zone->name = name;
+    zone->owner = no_index;
+    zone->shm = ngx_shared_memory_add(cf, &name, static_cast<size_t>(size), &ngx_http_llm_module);
+    if (!zone->shm) {
+        return conf_error();
+    }
+    if (zone->shm->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate zone \"%V\" in \"llm_zone\"", &name);
+        return conf_error();
+    }
+    zone->shm->init = zone_init;
+    zone->shm->data = zone;
+    return push(mcf.zones, zone) ? NGX_CONF_OK : conf_error();
+}
+
+char* set_api_keys(ngx_conf_t* cf, ngx_command_t*, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    ngx_str_t* value = arguments(cf);
+
+    if (lcf.keys != NGX_CONF_UNSET_PTR) {
+        return const_cast<char*>("is duplicate");
+    }
+    if (view(value[1]) == "off") {
+        if (cf->args->nelts > 2) {
+            return const_cast<char*>("\"off\" takes no other parameter");
+        }
+        lcf.keys = nullptr;
+        return NGX_CONF_OK;
+    }
+
+    ngx_str_t zone = ngx_null_string;
+    if (cf->args->nelts > 2) {
+        zone = option(value[2], "zone=");
+        if (!zone.data || zone.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"llm_api_keys\": expected zone=name", &value[2]);
+            return conf_error();
+        }
+    }
+    ngx_str_t path = value[1];
+    if (ngx_conf_full_name(cf->cycle, &path, 1) != NGX_OK) {
+        return conf_error();
+    }
+
+    lcf.keys = find_source(mcf, path, zone);
+    if (lcf.keys) {
+        return NGX_CONF_OK;
+    }
+    auto* source = make<key_source>(cf->pool);
+    if (!source || !push(mcf.sources, source)) {
+        return conf_error();
+    }
+    source->path = path;
+    source->id = name_hash(view(path));
+    source->zone_name = zone;
+    source->conf_file = cf->conf_file->file.name;
+    source->conf_line = cf->conf_file->line;
+    lcf.keys = source;
+    return load_source(cf, *source);
+}
+
+ngx_int_t resolve_zones(ngx_conf_t* cf)
+{
+    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    auto** sources = static_cast<key_source**>(mcf.sources.elts);
+
+    for (ngx_uint_t i = 0; i < mcf.sources.nelts; i++) {
+        key_source& source = *sources[i];
+        if (source.zone_name.len) {
+            source.zone = find_zone(mcf, source.zone_name);
+            if (!source.zone) {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "\"llm_api_keys\" names a zone \"%V\" that no \"llm_zone\" makes in %V:%ui",
+                              &source.zone_name, &source.conf_file, source.conf_line);
+                return NGX_ERROR;
+            }
+        } else if (mcf.zones.nelts == 1) {
+            source.zone = zones_of(mcf)[0];
+        } else {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          mcf.zones.nelts == 0
+                              ? "\"llm_api_keys\" needs an \"llm_zone\" in %V:%ui"
+                              : "\"llm_api_keys\" needs \"zone=\", since there are several zones, in %V:%ui",
+                          &source.conf_file, source.conf_line);
+            return NGX_ERROR;
+        }
+        if (!zone_has(*source.zone, source) && !push(source.zone->sources, &source)) {
+            return NGX_ERROR;
+        }
+    }
+    return NGX_OK;
+}
+
+} // namespace llm

@@ -1,0 +1,13 @@
+// Answers that the gateway gives itself.
+#pragma once
+
+#include "request.h"
+
+namespace llm {
+
+// Answers with a refusal. Returns what the access handler has to return.
+// `wait_ms` is how long a limit lasts, 0 if that is not known.
+[[gnu::cold]] ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why,
+                               std::string_view detail = {}, uint64_t wait_ms = 0);
+
+} // namespace llm

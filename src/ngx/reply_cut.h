@@ -1,0 +1,16 @@
+// Streams that outgrow what was reserved for them.
+#pragma once
+
+#include "request.h"
+
+namespace llm {
+
+// A stream has used `used` weighted tokens: takes more for it, in steps, and marks it if a hard limit is to
+// end it.
+void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used);
+// The event that ends a stream. nullptr if there is no memory.
+ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx);
+// What of a chain still goes out after that: its end only. The rest counts as sent.
+ngx_chain_t* ends_of(ngx_http_request_t* r, ngx_chain_t* in);
+
+} // namespace llm

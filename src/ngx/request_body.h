@@ -1,0 +1,22 @@
+// The request's body on its way in.
+#pragma once
+
+#include "request.h"
+
+namespace llm {
+
+// Refuses a body that is compressed: what it asks for could not be read.
+refusal check_coding(ngx_http_request_t* r);
+// Looks at the body where nginx has all of it already, before it is read; nothing is waited for. False if it
+// is still to be read, or somebody has read it.
+bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx);
+// As if the body had not been looked at: what stands in a request is not told of one whose key is wrong.
+void forget_body(request_ctx& ctx);
+// Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
+// return.
+ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
+
+// Puts this module's filter of request bodies before those that are there.
+void install_request_body_filter();
+
+} // namespace llm
