@@ -1,6 +1,6 @@
 #include "chain_writer.h"
 
-#include "core/api/error_body.h"
+#include "core/base/json_text.h"
 
 namespace llm {
 

@@ -87,7 +87,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
         to.weights = from.weights;
     }
     ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
-    if (to.errors == errors_as::unset) {
+    if (to.errors.is == errors_as::unset) {
         to.errors = from.errors;
     }
     return NGX_CONF_OK;

@@ -19,7 +19,15 @@ struct main_conf {
 };
 
 // How errors are answered: the value of llm_errors.
-enum class errors_as : uint8_t { unset, automatic, openai, anthropic, ollama, nginx };
+struct errors_as {
+    enum : uint8_t {
+        unset,
+        automatic, // as the path's API writes them
+        nginx,     // left to error_page
+        shape,     // as the one of this name does
+    } is = unset;
+    std::string_view name = {}; // of api_row
+};
 
 struct location_conf {
     key_source* keys;       // nullptr: off

@@ -46,23 +46,22 @@ ngx_int_t error_page_handler(ngx_http_request_t* r)
 
 char* set_errors(ngx_conf_t* cf, ngx_command_t*, void* conf)
 {
-    static constexpr struct {
-        std::string_view name;
-        errors_as as;
-    } choices[] = {{"openai", errors_as::openai},
-                   {"anthropic", errors_as::anthropic},
-                   {"ollama", errors_as::ollama},
-                   {"auto", errors_as::automatic},
-                   {"nginx", errors_as::nginx}};
-
     auto& lcf = *static_cast<location_conf*>(conf);
     ngx_str_t* value = static_cast<ngx_str_t*>(cf->args->elts) + 1;
-    if (lcf.errors != errors_as::unset) {
+    if (lcf.errors.is != errors_as::unset) {
         return const_cast<char*>("is duplicate");
     }
-    for (auto& choice : choices) {
-        if (view(*value) == choice.name) {
-            lcf.errors = choice.as;
+    if (view(*value) == "auto") {
+        lcf.errors.is = errors_as::automatic;
+        return NGX_CONF_OK;
+    }
+    if (view(*value) == "nginx") {
+        lcf.errors.is = errors_as::nginx;
+        return NGX_CONF_OK;
+    }
+    for (const api_row& row : api_rows()) {
+        if (view(*value) == row.name) {
+            lcf.errors = {errors_as::shape, row.name};
             return NGX_CONF_OK;
         }
     }

@@ -4,6 +4,8 @@
 
 #include "core/api/error_body.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -20,28 +22,23 @@ ngx_str_t request_id(ngx_http_request_t* r)
 
 api asked_api(ngx_http_request_t* r)
 {
-    request_ctx* ctx = find_request(r);
-    api by_path = api_of_path(view(r->main->unparsed_uri));
-    switch (ctx ? ctx->errors : location_conf_of(r)->errors) {
-    case errors_as::openai:
-        return by_path == api::responses ? api::responses : api::openai;
-    case errors_as::anthropic:
-        return api::anthropic;
-    case errors_as::ollama:
-        return api::ollama;
-    case errors_as::unset:
-    case errors_as::automatic:
-    case errors_as::nginx:
-        break;
+    const request_ctx* ctx = find_request(r);
+    const api by_path = ctx ? ctx->call.speaks : api_of_path(view(r->main->unparsed_uri));
+    const errors_as& errors = ctx ? ctx->errors : location_conf_of(r)->errors;
+    if (errors.is != errors_as::shape || row_of(by_path).name == errors.name) {
+        return by_path;
     }
-    return by_path;
+    const auto rows = api_rows();
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [&](const api_row& of) { return of.name == errors.name; });
+    return static_cast<api>(row - rows.begin());
 }
 
 ngx_int_t send_error(ngx_http_request_t* r, const refusal_answer& answer, std::string_view detail)
 {
     api as = asked_api(r);
     ngx_str_t id = ngx_null_string;
-    if (as == api::anthropic) {
+    if (row_of(as).has_request_id) {
         id = request_id(r);
         if (id.len && !add_header_out(r, "request-id", id)) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -4,8 +4,8 @@
 #include "error_reply.h"
 #include "headers_in.h"
 
-#include "core/limit/limit_text.h"
 #include "core/base/number_text.h"
+#include "core/limit/limit_text.h"
 
 #include <algorithm>
 
@@ -22,26 +22,11 @@ ngx_str_t number_text(ngx_pool_t* pool, uint64_t number)
     return copy_text(pool, {text, static_cast<size_t>(put_number(text, number) - text)});
 }
 
-struct group_names {
-    std::string_view limit, remaining, reset;
-};
-
-constexpr group_names openai_requests = {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
-                                         "x-ratelimit-reset-requests"};
-constexpr group_names openai_tokens = {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
-                                       "x-ratelimit-reset-tokens"};
-constexpr group_names anthropic_requests = {"anthropic-ratelimit-requests-limit",
-                                            "anthropic-ratelimit-requests-remaining",
-                                            "anthropic-ratelimit-requests-reset"};
-constexpr group_names anthropic_tokens = {"anthropic-ratelimit-tokens-limit",
-                                          "anthropic-ratelimit-tokens-remaining",
-                                          "anthropic-ratelimit-tokens-reset"};
-
 // Headers whose values are written one after the other and then copied to the pool at once.
 class header_texts {
 public:
-    void add_group(const group_names& names, uint64_t limit, uint64_t remaining, uint64_t reset_ms,
-                   bool as_time)
+    void add_group(const limit_header_names::group& names, uint64_t limit, uint64_t remaining,
+                   uint64_t reset_ms, bool as_time)
     {
         ends_here(names.limit, put_number(end_, limit));
         ends_here(names.remaining, put_number(end_, remaining));
@@ -142,15 +127,15 @@ bool add_limit_headers(ngx_http_request_t* r, const limit_report& report)
         return true;
     }
     drop_upstreams(r);
-    bool anthropic = asked_api(r) == api::anthropic;
+    const limit_header_names& names = row_of(asked_api(r)).limit_headers;
     header_texts headers;
     if (report.has_requests) {
-        headers.add_group(anthropic ? anthropic_requests : openai_requests, report.requests_limit,
-                          report.requests_remaining, report.requests_reset_ms, anthropic);
+        headers.add_group(names.requests, report.requests_limit, report.requests_remaining,
+                          report.requests_reset_ms, names.reset_is_time);
     }
     if (report.has_tokens) {
-        headers.add_group(anthropic ? anthropic_tokens : openai_tokens, report.tokens_limit,
-                          report.tokens_remaining, report.tokens_reset_ms, anthropic);
+        headers.add_group(names.tokens, report.tokens_limit, report.tokens_remaining, report.tokens_reset_ms,
+                          names.reset_is_time);
     }
     return headers.add_to(r);
 }

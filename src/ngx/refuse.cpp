@@ -47,7 +47,7 @@ ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::stri
     if (!add_headers(r, ctx, answer, wait_ms)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (ctx.errors == errors_as::nginx) {
+    if (ctx.errors.is == errors_as::nginx) {
         ctx.refused_detail = detail.empty() ? ngx_str_t{0, nullptr} : copy_text(r->pool, detail);
         return ctx.refused_detail.len == detail.size() ? answer.status : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

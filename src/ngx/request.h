@@ -4,10 +4,10 @@
 #include "conf.h"
 #include "reply_edit.h"
 
-#include "core/shared/estimate.h"
 #include "core/api/refusal.h"
-#include "core/request/request_facts.h"
 #include "core/reply/usage.h"
+#include "core/request/request_facts.h"
+#include "core/shared/estimate.h"
 
 #include <new>
 
@@ -60,7 +60,10 @@ struct request_ctx {
     bool has_key = false;
     digest key{};
     refusal refused = refusal::none;
-    errors_as errors = errors_as::unset; // as in the location in which it asked for a key first
+    // What the path says: the one of its first location, and whose API it is by the path that the client asked
+    // for, which is what the client speaks wherever redirects lead.
+    api_call call;
+    errors_as errors;         // as in the location in which it asked for a key first
     ngx_str_t key_name = ngx_null_string;
     ngx_str_t user = ngx_null_string;
     ngx_str_t plan = ngx_null_string;

@@ -4,8 +4,6 @@
 
 #include "headers_in.h"
 
-#include "core/api/api.h"
-
 #include <algorithm>
 
 namespace llm {
@@ -42,9 +40,9 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     if (ctx.fault != body_fault::none) {
         return;
     }
-    ctx.stream = ctx.facts.may_stream() || (ctx.facts.leaves_stream_open() && streams_unasked(view(r->uri)));
+    ctx.stream = ctx.facts.may_stream() || (ctx.facts.leaves_stream_open() && ctx.call.streams_unasked);
     ctx.prompts = ctx.facts.prompts();
-    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens(bound_names_of(view(r->uri)))),
+    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens(ctx.call.bounds)),
                 request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts())};
     if (ctx.facts.has_model()) {
         ctx.model = copy_text(r->pool, ctx.facts.model());

@@ -236,7 +236,7 @@ namespace {
 
 usage_inject inject_mode(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    return ctx.stream && takes_stream_options(view(r->uri))
+    return ctx.stream && ctx.call.takes_stream_options
                ? static_cast<usage_inject>(location_conf_of(r)->inject)
                : usage_inject::off;
 }

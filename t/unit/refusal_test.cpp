@@ -1,4 +1,5 @@
 #include "core/api/error_body.h"
+#include "core/base/json_text.h"
 #include "core/api/status_answer.h"
 
 #include <gtest/gtest.h>
@@ -270,10 +271,10 @@ TEST(status_answer, no_error_is_a_404)
 
 TEST(api, streams_unasked)
 {
-    EXPECT_TRUE(streams_unasked("/api/chat"));
-    EXPECT_TRUE(streams_unasked("/ollama/api/generate"));
+    EXPECT_TRUE(call_of_path("/api/chat").streams_unasked);
+    EXPECT_TRUE(call_of_path("/ollama/api/generate").streams_unasked);
     for (const char* path : {"/api/embed", "/v1/chat/completions", "/api/chat/completions", "/chat", ""}) {
-        EXPECT_FALSE(streams_unasked(path)) << path;
+        EXPECT_FALSE(call_of_path(path).streams_unasked) << path;
     }
 }
 

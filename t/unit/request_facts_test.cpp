@@ -100,18 +100,18 @@ TEST(request_facts, bounds_by_the_names_of_the_api)
     };
     for (const auto& c : cases) {
         each_way(body, [&](const request_facts& facts) {
-            const request_bound b = facts.max_tokens(bound_names_of(c.path));
+            const request_bound b = facts.max_tokens(call_of_path(c.path).bounds);
             EXPECT_EQ(b.is, request_bound::state::value) << c.path;
             EXPECT_EQ(b.value, c.bound) << c.path;
         });
         each_way(R"({"max_unknown_tokens":1})", [&](const request_facts& facts) {
-            EXPECT_EQ(facts.max_tokens(bound_names_of(c.path)).is, request_bound::state::absent) << c.path;
+            EXPECT_EQ(facts.max_tokens(call_of_path(c.path).bounds).is, request_bound::state::absent) << c.path;
         });
     }
     each_way(R"({"max_tokens":5,"max_completion_tokens":-1})", [](const request_facts& facts) {
-        EXPECT_EQ(facts.max_tokens(bound_names_of("/v1/chat/completions")).is,
+        EXPECT_EQ(facts.max_tokens(call_of_path("/v1/chat/completions").bounds).is,
                   request_bound::state::unbounded);
-        EXPECT_EQ(facts.max_tokens(bound_names_of("/v1/completions")).value, 5u);
+        EXPECT_EQ(facts.max_tokens(call_of_path("/v1/completions").bounds).value, 5u);
     });
 }
 

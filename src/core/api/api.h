@@ -1,7 +1,10 @@
-// Whose API a request is for.
+// Which API a request speaks, and what its path says: one fact, decided once and kept with the request. What
+// differs between APIs is in one row of one table, api_table.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace llm {
@@ -12,15 +15,76 @@ enum class api : uint8_t {
     anthropic,
     ollama, // its own API; what it has below /v1 is OpenAI's or Anthropic's
 };
+inline constexpr size_t api_count = static_cast<size_t>(api::ollama) + 1;
 
-// By the path that the client asked for. A query may follow it. What is not known is OpenAI's.
+// The names that APIs have for the most tokens of a completion: bits. A server passes over those of other
+// APIs, which bound nothing there.
+using bound_names = uint8_t;
+namespace bound_name {
+enum : bound_names {
+    max_tokens = 1,
+    max_completion_tokens = 2,
+    max_output_tokens = 4,
+    n_predict = 8,
+    num_predict = 16, // of `options`
+    parameters_max_new_tokens = 32,
+    sampling_max_new_tokens = 64, // of `sampling_params`
+    all = 127,
+};
+} // namespace bound_name
+
+// What the path says of a request.
+struct api_call {
+    api speaks = api::openai;
+    bound_names bounds =
+        bound_name::all;               // those that servers take on this path, or all where that is not known
+    bool streams_unasked = false;      // unless the body says otherwise
+    bool takes_stream_options = false; // OpenAI's chat and completions
+};
+
+// Of the path that the client asked for; a query may follow it. What is not known is OpenAI's.
 api api_of_path(std::string_view target);
+// Of the path that the server is asked for.
+api_call call_of_path(std::string_view path);
+
+// The headers that tell what a limit leaves.
+struct limit_header_names {
+    struct group {
+        std::string_view limit;
+        std::string_view remaining;
+        std::string_view reset;
+    };
+    group requests;
+    group tokens;
+    bool reset_is_time; // else a duration
+};
+
+struct error_text;
+
+// What differs between APIs beside their wire formats.
+struct api_row {
+    // By which llm_errors asks for its errors. APIs of one name are told apart by the path.
+    std::string_view name;
+    // Whether the path, without a query, is this API's. nullptr: what is no other's.
+    bool (*owns)(std::string_view path);
+    // What a path of this API says.
+    api_call (*read_path)(std::string_view path);
+    const limit_header_names& limit_headers;
+    bool has_request_id; // in the body of an error, and in the header `request-id`
+    // Writes the body of an error without a line end, and returns its end; and what ends a stream of events.
+    char* (*put_error)(char* out, const error_text& error);
+    char* (*put_error_event)(char* out, const error_text& error);
+};
+
+// A row for each api, in the order of the enum.
+std::span<const api_row> api_rows();
+inline const api_row& row_of(api which)
+{
+    return api_rows()[static_cast<size_t>(which)];
+}
 
 // The last segment of a path, without the parameters (";x") that some servers take off it, and without what
 // follows a "?" or "#".
 std::string_view last_segment(std::string_view path);
-
-// Whether a request to this path streams unless it says otherwise: Ollama's chat and generate do.
-bool streams_unasked(std::string_view path);
 
 } // namespace llm

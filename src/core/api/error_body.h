@@ -28,8 +28,4 @@ size_t write_error_event(api as, stream_form form, const error_text& error, char
 // error.type of Anthropic's API for a status.
 std::string_view anthropic_type(unsigned status);
 
-// Writes `text` as the inside of a JSON string, at most six times its length, and returns the length. What is
-// not UTF-8 becomes "?".
-size_t write_json_text(std::string_view text, char* out);
-
 } // namespace llm

@@ -2,9 +2,9 @@
 // skips.
 
 #include "core/base/bytes.h"
+#include "core/base/utf8.h"
 #include "json_bytes.h"
 #include "json_scan_run.h"
-#include "core/base/utf8.h"
 
 #include <algorithm>
 #include <bit>

@@ -3,8 +3,8 @@
 // behind it than the one that was read, may have text elsewhere: it is to be read.
 #pragma once
 
-#include "core/json/json_bytes.h"
 #include "core/base/text_size.h"
+#include "core/json/json_bytes.h"
 
 #include <cstddef>
 #include <cstdint>

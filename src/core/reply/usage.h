@@ -1,12 +1,12 @@
 // The tokens that a reply used, as the upstream says it, read from the reply as it passes, in any pieces.
 #pragma once
 
-#include "event_pattern.h"
 #include "core/json/json_scan.h"
+#include "core/json/sse.h"
+#include "event_pattern.h"
 #include "reply_form.h"
 #include "reply_pattern.h"
 #include "reply_piece.h"
-#include "core/json/sse.h"
 #include "text_place.h"
 #include "usage_strip.h"
 #include "usage_sum.h"

@@ -2,8 +2,8 @@
 // in the client's place: they are taken out of what the client gets.
 #pragma once
 
-#include "core/json/json_scan.h"
 #include "core/api/strip_what.h"
+#include "core/json/json_scan.h"
 
 #include <cstdint>
 

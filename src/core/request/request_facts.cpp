@@ -1,6 +1,5 @@
 #include "request_facts.h"
 
-#include "core/api/api.h"
 #include "core/base/bytes.h"
 #include "core/json/json_count.h"
 
@@ -157,33 +156,6 @@ request_flag flag_of(const json_event& event)
 }
 
 } // namespace
-
-bound_names bound_names_of(std::string_view path)
-{
-    using namespace bound_name;
-    switch (api_of_path(path)) {
-    case api::responses:
-        return max_output_tokens;
-    case api::anthropic:
-        return max_tokens;
-    case api::ollama:
-        return num_predict;
-    case api::openai:
-        break;
-    }
-    const std::string_view name = last_segment(path);
-    if (is_word(name, "completions")) {
-        const bool is_chat = path.find("/chat/completions") != std::string_view::npos;
-        return is_chat ? max_tokens | max_completion_tokens : max_tokens;
-    }
-    if (name == "completion" || name == "infill") { // llama.cpp
-        return n_predict | max_tokens;
-    }
-    if (name == "generate" || name == "generate_stream") { // TGI, SGLang
-        return parameters_max_new_tokens | sampling_max_new_tokens;
-    }
-    return all;
-}
 
 struct request_facts::feeding {
     request_facts& self;

@@ -1,6 +1,7 @@
 // What a request's JSON body asks for, read as the body arrives, in any pieces.
 #pragma once
 
+#include "core/api/api.h"
 #include "core/json/json_scan.h"
 
 #include <cstddef>
@@ -26,24 +27,6 @@ struct request_bound {
     enum class state : uint8_t { absent, value, unbounded } is = state::absent;
     uint64_t value = 0;
 };
-
-// The names that APIs have for it: bits. A server passes over those of other APIs, which bound nothing there.
-using bound_names = uint8_t;
-namespace bound_name {
-enum : bound_names {
-    max_tokens = 1,
-    max_completion_tokens = 2,
-    max_output_tokens = 4,
-    n_predict = 8,
-    num_predict = 16, // of `options`
-    parameters_max_new_tokens = 32,
-    sampling_max_new_tokens = 64, // of `sampling_params`
-    all = 127,
-};
-}
-
-// Those that servers take on this path, or all where that is not known.
-bound_names bound_names_of(std::string_view path);
 
 // A request's yes or no, as pydantic's lax mode reads it. `no`: also null. `unclear`: servers refuse it, or
 // differ.

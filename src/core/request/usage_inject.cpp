@@ -58,15 +58,6 @@ void append_options(const stream_options_member& options, const wanted& a, const
 
 } // namespace
 
-bool takes_stream_options(std::string_view path)
-{
-    constexpr std::string_view last = "completions";
-    std::string_view name = last_segment(path);
-    return name.size() == last.size()
-           && std::equal(name.begin(), name.end(), last.begin(),
-                         [](char a, char b) { return ascii_lower(a) == b; });
-}
-
 std::string_view usage_fault(const request_facts& facts, usage_inject mode)
 {
     const stream_options_member& options = facts.stream_options();

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "body_edit.h"
-#include "request_facts.h"
 #include "core/api/strip_what.h"
+#include "request_facts.h"
 
 namespace llm {
 
@@ -18,11 +18,6 @@ struct injected_usage {
 
     bool any() const { return final || running; }
 };
-
-// True for the paths of the OpenAI API whose streams take `stream_options`: its chat and completions. Also
-// for spellings that some server may take for one of these: another case, slashes or `;x` at the end, or
-// what begins with "?" or "#", which a location may send on unescaped.
-bool takes_stream_options(std::string_view path);
 
 // What stands in the way where usage is to be asked for, for the client to read: a value that servers refuse,
 // or read in more than one way. Empty if there is nothing.

@@ -5,10 +5,10 @@
 #pragma once
 
 #include "core/base/digest.h"
-#include "key_table.h"
-#include "lease_table.h"
 #include "core/limit/limit_refusal.h"
 #include "core/limit/limit_rules.h"
+#include "key_table.h"
+#include "lease_table.h"
 #include "subject_table.h"
 #include "undo_journal.h"
 

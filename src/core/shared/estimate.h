@@ -9,9 +9,9 @@
 // wins. They are no accounts. Nothing here needs the zone's lock: each word is whole by itself.
 #pragma once
 
-#include "core/limit/limits.h"
 #include "core/base/siphash.h"
 #include "core/base/text_size.h"
+#include "core/limit/limits.h"
 
 #include <atomic>
 #include <cstddef>

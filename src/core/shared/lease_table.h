@@ -3,8 +3,8 @@
 // Every function needs the zone's lock, unless it says otherwise.
 #pragma once
 
-#include "subject_table.h"
 #include "core/base/token_counts.h"
+#include "subject_table.h"
 
 #include <atomic>
 #include <cstddef>

@@ -128,7 +128,8 @@ verdict shared_state::check(const admission_request& request)
 admission_result shared_state::check_key(const admission_request& request, shared_key*& key)
 {
     verdict said = check(request, key);
-    return said == verdict::unknown ? count_failed_auth(subjects_, journal_, request) : admission_result{said};
+    return said == verdict::unknown ? count_failed_auth(subjects_, journal_, request)
+                                    : admission_result{said};
 }
 
 admission_result shared_state::admit(const admission_request& request)

@@ -14,8 +14,8 @@
 // mapping. Every function needs the zone's lock.
 #pragma once
 
-#include "subject.h"
 #include "core/base/siphash.h"
+#include "subject.h"
 
 #include <algorithm>
 #include <atomic>

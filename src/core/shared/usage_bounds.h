@@ -2,8 +2,8 @@
 // of years.
 #pragma once
 
-#include "estimate.h"
 #include "core/base/token_counts.h"
+#include "estimate.h"
 
 #include <cstdint>
 

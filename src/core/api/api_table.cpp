@@ -1,0 +1,135 @@
+// The table of APIs: a row each.
+
+#include "api.h"
+#include "error_shapes.h"
+
+#include "core/base/bytes.h"
+
+#include <algorithm>
+#include <array>
+
+namespace llm {
+
+namespace {
+
+// --- paths
+
+// Whether `path` has the whole segments of `part`, which begins with a slash.
+bool has_segments(std::string_view path, std::string_view part)
+{
+    for (size_t at = path.find(part); at != std::string_view::npos; at = path.find(part, at + 1)) {
+        const size_t end = at + part.size();
+        if (end == path.size() || path[end] == '/') {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool is_anthropics(std::string_view path)
+{
+    return has_segments(path, "/v1/messages");
+}
+
+bool is_of_responses(std::string_view path)
+{
+    return has_segments(path, "/responses") && !is_anthropics(path);
+}
+
+// "/api" alone says little: OpenRouter has OpenAI's API below /api/v1, Open WebUI at /api/chat/completions.
+bool is_ollamas(std::string_view path)
+{
+    constexpr std::string_view segment = "/api/";
+    constexpr std::string_view names[] = {"chat", "generate", "embed",  "embeddings", "tags",
+                                          "show", "ps",       "create", "copy",       "pull",
+                                          "push", "delete",   "version"};
+    const size_t at = path.rfind(segment);
+    if (at == std::string_view::npos || is_anthropics(path) || is_of_responses(path)) {
+        return false;
+    }
+    const std::string_view rest = path.substr(at + segment.size());
+    return rest.starts_with("blobs/")
+           || std::find(std::begin(names), std::end(names), rest) != std::end(names);
+}
+
+bool is_word(std::string_view text, std::string_view lowcase)
+{
+    return text.size() == lowcase.size()
+           && std::equal(text.begin(), text.end(), lowcase.begin(),
+                         [](char a, char b) { return ascii_lower(a) == b; });
+}
+
+// OpenAI's, and what servers of that API have beside it.
+api_call read_openai_path(std::string_view path)
+{
+    using namespace bound_name;
+    const std::string_view name = last_segment(path);
+    api_call call;
+    // Also spellings that some server may take for it: another case, slashes or `;x` at the end.
+    if (is_word(name, "completions")) {
+        const bool is_chat = path.find("/chat/completions") != std::string_view::npos;
+        call.bounds = is_chat ? max_tokens | max_completion_tokens : max_tokens;
+        call.takes_stream_options = true;
+    } else if (name == "completion" || name == "infill") { // llama.cpp
+        call.bounds = n_predict | max_tokens;
+    } else if (name == "generate" || name == "generate_stream") { // TGI, SGLang
+        call.bounds = parameters_max_new_tokens | sampling_max_new_tokens;
+    }
+    return call;
+}
+
+api_call read_responses_path(std::string_view)
+{
+    return {.speaks = api::responses, .bounds = bound_name::max_output_tokens};
+}
+
+api_call read_anthropic_path(std::string_view)
+{
+    return {.speaks = api::anthropic, .bounds = bound_name::max_tokens};
+}
+
+api_call read_ollama_path(std::string_view path)
+{
+    const std::string_view name = last_segment(path);
+    return {.speaks = api::ollama,
+            .bounds = bound_name::num_predict,
+            .streams_unasked = name == "chat" || name == "generate"};
+}
+
+// --- headers
+
+constexpr limit_header_names openai_headers = {
+    {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"},
+    {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"},
+    false};
+constexpr limit_header_names anthropic_headers = {
+    {"anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining",
+     "anthropic-ratelimit-requests-reset"},
+    {"anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-remaining",
+     "anthropic-ratelimit-tokens-reset"},
+    true};
+
+// --- the rows
+
+constexpr std::array rows = {
+    api_row{"openai", nullptr, read_openai_path, openai_headers, false, put_openai_error,
+            put_openai_error_event},
+    api_row{"openai", is_of_responses, read_responses_path, openai_headers, false, put_openai_error,
+            put_responses_error_event},
+    api_row{"anthropic", is_anthropics, read_anthropic_path, anthropic_headers, true, put_anthropic_error,
+            put_anthropic_error_event},
+    // Ollama has no events of its own.
+    api_row{"ollama", is_ollamas, read_ollama_path, openai_headers, false, put_ollama_error,
+            put_openai_error_event},
+};
+
+static_assert(rows.size() == api_count);
+
+} // namespace
+
+std::span<const api_row> api_rows()
+{
+    return rows;
+}
+
+} // namespace llm
