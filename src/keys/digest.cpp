@@ -28,26 +28,32 @@ static bool sha256_of_short(std::string_view text, digest& out)
     put_big_endian(block + sizeof block - 4, static_cast<uint32_t>(text.size() * 8));
 
     SHA256_CTX context;
-    bool done = SHA256_Init(&context) == 1;
-    SHA256_Transform(&context, block);
-    explicit_bzero(block, sizeof block);
-    for (size_t i = 0; i < out.size() / 4; i++) {
-        put_big_endian(&out[4 * i], context.h[i]);
+    const bool done = SHA256_Init(&context) == 1;
+    if (done) {
+        SHA256_Transform(&context, block);
+        for (size_t i = 0; i < out.size() / 4; i++) {
+            put_big_endian(&out[4 * i], context.h[i]);
+        }
     }
+    explicit_bzero(block, sizeof block);
+    return done;
+}
+
+static bool sha256_of_long(std::string_view text, digest& out)
+{
+    SHA256_CTX context;
+    const bool done = SHA256_Init(&context) == 1 && SHA256_Update(&context, text.data(), text.size()) == 1
+                      && SHA256_Final(out.data(), &context) == 1;
+    // It holds the key's last bytes.
+    OPENSSL_cleanse(&context, sizeof context);
     return done;
 }
 
 bool sha256(std::string_view text, digest& out)
 {
     constexpr size_t padding = 9; // at least
-    if (text.size() <= SHA256_CBLOCK - padding) {
-        return sha256_of_short(text, out);
-    }
-    SHA256_CTX context;
-    bool done = SHA256_Init(&context) == 1 && SHA256_Update(&context, text.data(), text.size()) == 1
-                && SHA256_Final(out.data(), &context) == 1;
-    // It holds the key's last bytes.
-    OPENSSL_cleanse(&context, sizeof context);
+    const bool done =
+        text.size() <= SHA256_CBLOCK - padding ? sha256_of_short(text, out) : sha256_of_long(text, out);
     if (!done) {
         out.fill(0);
     }

@@ -1,7 +1,28 @@
 #include "keys/digest.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <string>
+
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
+
+// OpenSSL's own, unless a test wants them to fail: the executable's functions are found first.
+static bool init_fails = false;
+static bool final_fails = false;
+
+extern "C" int SHA256_Init(SHA256_CTX* context)
+{
+    static const auto real = reinterpret_cast<decltype(&SHA256_Init)>(dlsym(RTLD_NEXT, "SHA256_Init"));
+    return init_fails ? 0 : real(context);
+}
+
+extern "C" int SHA256_Final(unsigned char* out, SHA256_CTX* context)
+{
+    static const auto real = reinterpret_cast<decltype(&SHA256_Final)>(dlsym(RTLD_NEXT, "SHA256_Final"));
+    const int done = real(out, context);
+    return final_fails ? 0 : done;
+}
 
 namespace llm {
 namespace {
@@ -39,6 +60,25 @@ TEST(digest, lengths)
         digest value;
         ASSERT_TRUE(sha256(std::string(length, 'a'), value));
         EXPECT_EQ(to_hex(value), hex) << length;
+    }
+}
+
+TEST(digest, is_zero_where_openssl_fails)
+{
+    for (const size_t length : {0, 10, 55, 56, 1000}) {
+        const std::string text(length, 'a');
+        for (bool* fails : {&init_fails, &final_fails}) {
+            if (fails == &final_fails && length < 56) {
+                continue; // a short text has its own ending
+            }
+            digest value;
+            value.fill(0x5a);
+            *fails = true;
+            const bool done = sha256(text, value);
+            *fails = false;
+            EXPECT_FALSE(done) << length;
+            EXPECT_EQ(value, digest{}) << length;
+        }
     }
 }
 
