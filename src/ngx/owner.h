@@ -6,12 +6,8 @@
 
 namespace llm {
 
-// This process as an owner. `started` is its start time in clock ticks since boot (field 22 of
-// /proc/PID/stat), 0 where there is no /proc.
+// This process as an owner. `started` is its start time, see core/process.h.
 lease_owner this_process();
-
-// True if the process is sure to be gone: there is none of this pid, or one that started at another time.
-bool is_gone(const lease_owner& owner);
 
 // The zone's number for this process, claimed if it has none yet. no_index if the zone has no room.
 uint32_t owner_number(zone_conf& zone);
