@@ -104,6 +104,70 @@ TEST(reply_patterns, are_made_of_the_usual_form_only)
     }
 }
 
+// A reply whose choice has this message.
+std::string with_message(const std::string& message)
+{
+    return R"({"id":"c1","choices":[{"index":0,"message":)" + message
+           + R"(,"finish_reason":"stop"}],"usage":)" + counts(7, 1, 0) + "}";
+}
+
+TEST(reply_patterns, keep_no_text_that_somebody_wrote)
+{
+    for (
+        const std::string& text : {
+            reply("secret", counts(7, 1, 0)),
+            reply("secret", "null"),
+            with_message(R"({"content":"secret","reasoning_content":"secret"})"),
+            with_message(R"({"refusal":"secret"})"),
+            with_message(R"({"audio":{"transcript":"secret","data":"secret"}})"),
+            with_message(R"({"tool_calls":[{"id":"t","function":{"name":"secret","arguments":"{}"}}]})"),
+            with_message(R"({"tool_calls":[{"id":"t","function":{"arguments":{"secret":1}}}]})"),
+            with_message(R"({"content":["secret"]})"),
+            with_message(R"({"content":"a"},"stop_reason":"secret")"),
+            with_message(R"({"content":"a"},"logprobs":{"top_logprobs":[{"secret":-1}]})"),
+            reply("a", counts(7, 1, 0), R"(,"metadata":{"model":"secret"})"),
+            reply("a", counts(7, 1, 0), R"(,"created":"secret")"),
+            reply("a", counts(7, 1, 0), R"(,"instructions":"secret")"),
+            reply("a", R"({"prompt_tokens":7,"secret":{"x":1},"y":{"secret":1}})"),
+            std::string(
+                R"({"id":"e","content":[{"type":"thinking","thinking":"secret","signature":"secret"}],"usage":{"input_tokens":3,"output_tokens":4}})"),
+            std::string(
+                R"({"id":"e","content":[{"type":"tool_use","name":"secret","input":{"secret":1}}],"usage":{"input_tokens":3,"output_tokens":4}})"),
+            std::string(
+                R"({"id":"e","content":[],"stop_sequence":"secret","usage":{"input_tokens":3,"output_tokens":4}})"),
+            std::string(
+                R"({"model":"m","message":{"role":"assistant","content":"a","tool_calls":[{"function":{"name":"secret"}}]},"usage":{"prompt_tokens":3}})"),
+            std::string(
+                R"({"results":[{"document":{"text":"a","title":"secret"}}],"usage":{"total_tokens":3}})"),
+        }) {
+        usage_patterns patterns;
+        for (int i = 0; i < 5; ++i) {
+            learns(patterns, text);
+            learns(patterns, reply("a", counts(7, 1, 0)));
+        }
+        const std::string_view memory(reinterpret_cast<const char*>(&patterns), sizeof patterns);
+        EXPECT_NE(memory.find("choices"), std::string_view::npos);
+        EXPECT_EQ(memory.find("secret"), std::string_view::npos) << text;
+    }
+}
+
+// Without a pattern they would be read, which takes longer.
+TEST(reply_patterns, are_made_of_what_servers_send)
+{
+    for (
+        const std::string& text : {
+            std::string(
+                R"({"id":"chatcmpl-1","object":"chat.completion","created":17,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"a","refusal":null,"annotations":[],"audio":null,"function_call":null,"tool_calls":[],"reasoning_content":null},"logprobs":null,"finish_reason":"stop","stop_reason":null}],"service_tier":"default","system_fingerprint":null,"usage":{"prompt_tokens":7,"total_tokens":8,"completion_tokens":1,"prompt_tokens_details":null},"prompt_logprobs":null,"kv_transfer_params":null})"),
+            std::string(
+                R"({"id":"1","object":"chat.completion","created":17,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"a","reasoning_content":null,"tool_calls":null},"logprobs":null,"finish_reason":"stop","matched_stop":151645}],"usage":{"prompt_tokens":7,"total_tokens":8,"completion_tokens":1,"prompt_tokens_details":null,"reasoning_tokens":0},"metadata":{"weight_version":"default"}})"),
+            std::string(
+                R"({"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"a"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"cache_creation":{"ephemeral_5m_input_tokens":0},"output_tokens":4,"service_tier":"standard"}})"),
+        }) {
+        usage_patterns patterns;
+        EXPECT_TRUE(learns(patterns, text)) << text;
+    }
+}
+
 TEST(reply_patterns, of_several_kinds_are_known_at_once)
 {
     usage_patterns patterns;
@@ -151,10 +215,9 @@ std::string told(const std::string& text, usage_patterns* patterns)
     const token_counts c = reader.counts();
     std::string all;
     for (const uint64_t n :
-         {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning,
-          uint64_t{reader.known()}, uint64_t{reader.final()}, uint64_t{reader.content_seen()},
-          uint64_t{reader.error_seen()}, uint64_t{reader.incomplete_seen()}, uint64_t{reader.generates()},
-          uint64_t{reader.has_vectors()}}) {
+         {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning, uint64_t{reader.known()},
+          uint64_t{reader.final()}, uint64_t{reader.content_seen()}, uint64_t{reader.error_seen()},
+          uint64_t{reader.incomplete_seen()}, uint64_t{reader.generates()}, uint64_t{reader.has_vectors()}}) {
         all += std::to_string(n) + ' ';
     }
     return all;

@@ -118,6 +118,7 @@ void event_pattern::learn(const chunk_facts& facts)
 {
     pattern& from = patterns_[1 - current_];
     if (from.size == 0 || facts.choices == 0 || !from.find_spots()) {
+        forget();
         return;
     }
     from.find_varying();
@@ -135,7 +136,8 @@ void event_pattern::learn(const chunk_facts& facts)
 }
 
 // False if the event has not the usual form: one member `usage`, at the top and not its first, and nothing
-// beside that and the choices that says something.
+// beside that and the choices that says something. Nor if it has text at a place that is not known: that
+// would be kept.
 bool event_pattern::pattern::find_spots()
 {
     const char* const end = text + size - 2;
@@ -180,6 +182,9 @@ bool event_pattern::pattern::find_spots()
         };
         pass_space();
         if (*p != ':') {
+            if (!name.empty()) {
+                return false; // an element of an array
+            }
             continue;
         }
         ++p;
@@ -187,7 +192,9 @@ bool event_pattern::pattern::find_spots()
         const size_t value = static_cast<size_t>(p - text);
         const bool is_null = std::string_view(p, static_cast<size_t>(end - p)).starts_with("null");
         if (name.find('\\') != std::string_view::npos || (is_one_of(name, telling_names) && !is_null)
-            || (name == "type" && depth == 1)) {
+            || (name == "type" && depth == 1)
+            || ((*p == '{' || *p == '[')
+                && !is_servers_own(name, std::string_view(p, static_cast<size_t>(end - p))))) {
             return false;
         }
         if (name == "usage") {
@@ -210,7 +217,7 @@ bool event_pattern::pattern::find_spots()
             }
             const spot inside{static_cast<uint16_t>(value + 1), static_cast<uint16_t>(text_end - text), true,
                               usage_field::count, lasts(name)};
-            if (may_differ(name) && inside.begin != inside.end && !add_spot(inside)) {
+            if (inside.begin != inside.end && !(may_differ(name) ? add_spot(inside) : is_api_word(name))) {
                 return false;
             }
             p = text_end + 1;

@@ -21,8 +21,8 @@ struct chunk_facts {
 };
 
 // The pattern of one event at a time. It belongs to no stream: streams of one server look alike, and with
-// many of them the pattern is in the cache when their events are not. No text that the model wrote is kept in
-// it; of what the events of one stream have in common, the last that was seen.
+// many of them the pattern is in the cache when their events are not. No text that the model or the user
+// wrote is kept in it; of what the events of one stream have in common, the last that was seen.
 class event_pattern {
 public:
     struct found {
@@ -45,10 +45,14 @@ public:
     const chunk_facts& facts() const { return patterns_[current_].facts; }
 
     // Notes the event at the front of `piece`, which is going to be read: reading may change its bytes. False
-    // if it does not lie whole in the piece, or no pattern can be made of it.
+    // if it does not lie whole in the piece, or no pattern can be made of it. If true, learn() or forget() is
+    // to follow at the event's end, since what is noted is all of its text.
     bool draft(std::string_view piece);
-    // The event that was noted is valid JSON and says this. Makes it the pattern, if it has the usual form.
+    // The event that was noted is valid JSON and says this. Makes it the pattern, if it has the usual form
+    // and no strings but those that are known.
     void learn(const chunk_facts& facts);
+    // The event that was noted is not to be learned from.
+    void forget() { patterns_[1 - current_].wipe(); }
 
 private:
     struct pattern : text_pattern {

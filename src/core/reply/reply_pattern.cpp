@@ -45,7 +45,7 @@ void reply_patterns::learn(std::string_view reply, std::span<const reply_count> 
     }
     const auto next = static_cast<uint8_t>((last_ + max_patterns - 1) % max_patterns);
     if (!patterns_[next].take(reply, counts)) {
-        patterns_[next].size = 0;
+        patterns_[next].wipe();
         return;
     }
     patterns_[next].generates = generates;
@@ -107,6 +107,9 @@ bool reply_patterns::pattern::take(std::string_view reply, std::span<const reply
         p = stop + 1;
         pass_space();
         if (p == end || *p != ':') {
+            if (!name.empty()) {
+                return false; // an element of an array
+            }
             continue;
         }
         ++p;
@@ -116,12 +119,18 @@ bool reply_patterns::pattern::take(std::string_view reply, std::span<const reply
             if (digits != 0 && !pass_spot(p + digits, false, usage_field::count)) {
                 return false;
             }
-        } else if (p != end && *p == '"' && may_differ(name)) {
+        } else if (p != end && *p == '"') {
             const char* const text_end = string_end(++p, end);
-            if (text_end == nullptr || (text_end != p && !pass_spot(text_end, true, usage_field::count))) {
+            if (text_end == nullptr
+                || (text_end != p
+                    && !(may_differ(name) ? pass_spot(text_end, true, usage_field::count)
+                                          : is_api_word(name)))) {
                 return false;
             }
-            ++p;
+            p = text_end + 1;
+        } else if (p != end && (*p == '{' || *p == '[')
+                   && !is_servers_own(name, std::string_view(p, static_cast<size_t>(end - p)))) {
+            return false;
         }
     }
     return counts.empty() && keep_up_to(end);

@@ -18,8 +18,8 @@ struct reply_count {
     size_t end;
 };
 
-// The patterns of the last few replies. They belong to no reply: those of one server look alike. Of text that
-// may differ nothing is kept in them.
+// The patterns of the last few replies. They belong to no reply: those of one server look alike. Nothing is
+// kept in them of text that may differ, nor any that the model or the user wrote.
 class reply_patterns {
 public:
     struct found {
@@ -33,7 +33,8 @@ public:
     bool match(std::string_view piece, found& reply);
 
     // This reply, which match() did not find, is valid JSON. `counts` are all that it says of tokens, in the
-    // order of the text. Makes a pattern of it, if that is not too large.
+    // order of the text. Makes a pattern of it, if that is not too large and has no strings but those that
+    // are known.
     void learn(std::string_view reply, std::span<const reply_count> counts, bool generates);
 
 private:

@@ -10,6 +10,33 @@ constexpr std::string_view other_names[] = {
     "arguments", "obfuscation", "finish_reason",     "stop_reason",
 };
 
+constexpr std::string_view api_words[] = {
+    "object", "role", "type", "status", "service_tier", "severity", "provider", "weight_version",
+};
+// Those of OpenAI's, Anthropic's and Azure's replies, which most servers follow.
+constexpr std::string_view servers_own[] = {
+    "choices",
+    "delta",
+    "message",
+    "content",
+    "output",
+    "tool_calls",
+    "function",
+    "usage",
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "input_tokens_details",
+    "output_tokens_details",
+    "cost_details",
+    "cache_creation",
+    "server_tool_use",
+    "content_filter_results",
+    "hate",
+    "self_harm",
+    "sexual",
+    "violence",
+};
+
 bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -19,6 +46,15 @@ bool is_hex(char c)
 {
     const char l = ascii_lower(c);
     return is_digit(c) || (l >= 'a' && l <= 'f');
+}
+
+// SGLang's. Elsewhere it is the user's who asked.
+bool is_servers_metadata(std::string_view value)
+{
+    constexpr std::string_view front = "{\"weight_version\":\"";
+    const size_t text_end = value.find('"', front.size());
+    return value.starts_with(front) && text_end != std::string_view::npos
+           && value.substr(text_end + 1).starts_with('}');
 }
 
 } // namespace
@@ -31,6 +67,18 @@ bool may_differ(std::string_view name_of_string)
 bool lasts(std::string_view name_of_string)
 {
     return is_one_of(name_of_string, lasting_names);
+}
+
+bool is_api_word(std::string_view name_of_string)
+{
+    return is_one_of(name_of_string, api_words);
+}
+
+bool is_servers_own(std::string_view name, std::string_view value)
+{
+    const size_t first = value.find_first_not_of(" \t\r\n", 1);
+    const bool is_empty = first != std::string_view::npos && (value[first] == '}' || value[first] == ']');
+    return is_empty || is_one_of(name, servers_own) || (name == "metadata" && is_servers_metadata(value));
 }
 
 const char* string_end(const char* p, const char* end)

@@ -45,6 +45,14 @@ public:
         return true;
     }
 
+    // There is no pattern any more, nor what it was made of.
+    void wipe()
+    {
+        std::memset(text, 0, size);
+        size = 0;
+        spots = 0;
+    }
+
     // How many bytes of the front of `piece` are like the pattern; 0 if it is not. The numbers found are put
     // into `counts`. `on_spot` is called with each index, from 0 to `spots`, before what stands in front of
     // that spot is compared, and by how much `piece` is longer than the pattern there (modulo 2^64).
@@ -61,6 +69,11 @@ inline bool is_one_of(std::string_view name, const auto& names)
 bool may_differ(std::string_view name_of_string);
 // Those of them that are the same in all events of a stream, and are nothing that the model wrote.
 bool lasts(std::string_view name_of_string);
+// Other strings that may be kept: words of the API, which neither the model nor the user wrote.
+bool is_api_word(std::string_view name_of_string);
+// Whether the object or array at `value`, which has this name, has members that only the server names. What
+// is in the others may be anybody's words, the names of members too.
+bool is_servers_own(std::string_view name, std::string_view value);
 
 // The quote that ends the string p lies in; nullptr where the string is not valid, or goes on behind `end`.
 const char* string_end(const char* p, const char* end);

@@ -396,6 +396,8 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     if (drafted_ && whole && has_choices_) {
         patterns_->events.learn({reading_, event_choices_, choice_index_, event_content_});
         alike_ = true;
+    } else if (drafted_) {
+        patterns_->events.forget();
     }
     drafted_ = false;
     if (strip_.active()) {
