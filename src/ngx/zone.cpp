@@ -129,16 +129,21 @@ size_t drop_orphans(zone_conf& zone)
         if (!subjects.valid(i)) {
             continue;
         }
+        // Seen without the lock, which is taken only for those that go: by then the number may be another's.
         const subject& s = subjects.at(i);
-        const auto& names = s.kind == subject_kind::key ? keys : users;
-        if ((s.kind != subject_kind::key && s.kind != subject_kind::user) || names.contains(s.name())) {
+        const subject_kind kind = s.kind;
+        char name_bytes[max_name];
+        const std::string_view name(name_bytes, s.name().copy(name_bytes, sizeof name_bytes));
+        const auto& names = kind == subject_kind::key ? keys : users;
+        if ((kind != subject_kind::key && kind != subject_kind::user) || names.contains(name)) {
             continue;
         }
+        bool dropped = false;
         if (drops) {
             zone_session session(zone);
-            session->drop_subject(i);
+            dropped = session->drop_subject(i, kind, name);
         }
-        orphans += subjects.valid(i);
+        orphans += !dropped;
     }
     return zone.staged_subjects + orphans;
 }

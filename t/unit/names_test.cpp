@@ -321,7 +321,7 @@ TEST_F(names, of_a_key_that_is_gone_are_nobodys)
     rules = {{subject_kind::model, quota_of_a_day(1000000)}};
     flood(0, 10, "a");
     uint32_t key = zone->subjects().find(subject_kind::key, "key0");
-    zone->drop_subject(key);
+    ASSERT_TRUE(zone->drop_subject(key, subject_kind::key, "key0"));
     ASSERT_EQ(zone->subjects().find(subject_kind::key, "key0"), no_index);
     check_rings(zone);
     repair();

@@ -61,13 +61,33 @@ TEST(shared_state, a_subject_that_a_lease_names_is_not_dropped)
     shared_zone zone;
     zone.publish(file_of("keys.json", 1));
     lease* l = zone->admit(zone.request(0)).taken;
-    zone->drop_subject(l->key());
+    EXPECT_FALSE(zone->drop_subject(l->key(), subject_kind::key, "key0"));
     EXPECT_EQ(zone->subjects().used(), 2u);
     uint32_t number = l->key();
     zone->settle(*l, {}, {});
-    zone->drop_subject(number);
+    EXPECT_TRUE(zone->drop_subject(number, subject_kind::key, "key0"));
     EXPECT_EQ(zone->subjects().used(), 1u);
     EXPECT_EQ(zone->subjects().find(subject_kind::key, "key0"), no_index);
+}
+
+TEST(shared_state, a_subject_is_not_dropped_for_another_that_had_its_number)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 4));
+    const auto settled = [&](uint64_t key) {
+        lease* l = zone->admit(zone.request(key)).taken;
+        const uint32_t number = l->key();
+        zone->settle(*l, {}, {});
+        return number;
+    };
+    const uint32_t number = settled(0);
+    ASSERT_TRUE(zone->drop_subject(number, subject_kind::key, "key0"));
+    EXPECT_FALSE(zone->drop_subject(number, subject_kind::key, "key0"));
+    ASSERT_EQ(settled(1), number);
+    EXPECT_FALSE(zone->drop_subject(number, subject_kind::key, "key0"));
+    EXPECT_FALSE(zone->drop_subject(number, subject_kind::user, "key1"));
+    EXPECT_EQ(zone.key("key1").counts.totals.requests, 1u);
+    EXPECT_TRUE(zone->drop_subject(number, subject_kind::key, "key1"));
 }
 
 TEST(shared_state, a_request_is_charged_to_its_key_and_its_user)

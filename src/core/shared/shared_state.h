@@ -81,14 +81,18 @@ public:
     uint64_t generation() const { return generation_; }
 
     // Forgets a key's or a user's subject, with its counters, unless a lease names it. It must be in no key
-    // file: the key table remembers the numbers of those that are. Needs the lock.
-    void drop_subject(uint32_t index)
+    // file: the key table remembers the numbers of those that are. Who looked for it without the lock says
+    // whom it saw: if the number is another's by now, nothing is done. True if it was forgotten. Needs the
+    // lock.
+    bool drop_subject(uint32_t index, subject_kind kind, std::string_view name)
     {
-        if (subjects_.valid(index) && subjects_.at(index).in_flight == 0
-            && !named_by_clients(subjects_.at(index).kind)
-            && subjects_.at(index).kind != subject_kind::zone) {
-            subjects_.remove(index);
+        const subject& s = subjects_.at(index);
+        if ((kind != subject_kind::key && kind != subject_kind::user) || s.kind != kind || s.name() != name
+            || s.in_flight != 0) {
+            return false;
         }
+        subjects_.remove(index);
+        return true;
     }
 
     // --- owners
