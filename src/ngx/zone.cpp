@@ -1,10 +1,13 @@
 #include "zone.h"
 
-#include <malloc.h>
 #include <span>
 #include <sys/random.h>
 #include <unordered_set>
 #include <vector>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace llm {
 
@@ -93,8 +96,11 @@ ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
     for (key_source* source : sources) {
         *source->parsed = {};
     }
-    // A million keys leave hundreds of megabytes of freed records, which every worker would inherit.
+#ifdef __GLIBC__
+    // A million keys leave hundreds of megabytes of freed records, which every worker would inherit. Other
+    // C libraries give them back by themselves, or can not be asked to.
     malloc_trim(0);
+#endif
     return NGX_OK;
 }
 
