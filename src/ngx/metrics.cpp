@@ -37,11 +37,10 @@ void put_bytes(metrics& out, const zone_conf& zone)
     put("fixed", "used", bytes.fixed);
 }
 
-void put_keys(metrics& out, const zone_conf& zone)
+void put_keys(metrics& out, const zone_conf& zone, std::span<const file_entry> files)
 {
-    zone_session session(zone);
-    for (const key_table::file_info& f : session->keys()->files()) {
-        out.sample({{"zone", view(zone.name)}, {"file", f.path.view()}}, f.n_keys);
+    for (const file_entry& f : files) {
+        out.sample({{"zone", view(zone.name)}, {"file", f.path}}, f.keys);
     }
 }
 
@@ -64,7 +63,11 @@ ngx_int_t metrics_handler(ngx_http_request_t* r)
     }
     out.begin_gauge("llm_keys", "Keys in force, by zone and key file.");
     for (const zone_conf* zone : zones) {
-        put_keys(out, *zone);
+        const auto files = files_of(*zone, r->pool);
+        if (!files) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+        put_keys(out, *zone, *files);
     }
     return send_content(r, text, metrics::content_type);
 }

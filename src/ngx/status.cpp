@@ -22,15 +22,14 @@ void put_field(chain_writer& out, std::string_view name, uint64_t number)
     out.put(number);
 }
 
-void put_files(chain_writer& out, const zone_conf& zone)
+void put_files(chain_writer& out, std::span<const file_entry> files)
 {
-    zone_session session(zone);
     bool first = true;
-    for (const key_table::file_info& f : session->keys()->files()) {
+    for (const file_entry& f : files) {
         out.put(first ? "{\"path\":" : ",{\"path\":");
-        out.put_quoted(f.path.view());
+        out.put_quoted(f.path);
         out.put(",");
-        put_field(out, "keys", f.n_keys);
+        put_field(out, "keys", f.keys);
         out.put("}");
         first = false;
     }
@@ -170,7 +169,7 @@ void put_leases(chain_writer& out, const zone_conf& zone)
     }
 }
 
-void put_zone(chain_writer& out, const zone_conf& zone)
+void put_zone(chain_writer& out, const zone_conf& zone, std::span<const file_entry> files)
 {
     const shared_state& state = *zone.state;
     out.put("{\"name\":");
@@ -185,7 +184,7 @@ void put_zone(chain_writer& out, const zone_conf& zone)
     out.put("},");
     put_field(out, "generation", state.generation());
     out.put(",\"files\":[");
-    put_files(out, zone);
+    put_files(out, files);
     out.put("],\"leases\":{");
     put_field(out, "running", state.leases().running());
     out.put(",");
@@ -221,8 +220,12 @@ ngx_int_t status_handler(ngx_http_request_t* r)
     out.put("{\"version\":\"" LLM_VERSION "\",\"zones\":[");
     bool first = true;
     for (const zone_conf* zone : zones_of(*main_conf_of(r))) {
+        const auto files = files_of(*zone, r->pool);
+        if (!files) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
         out.put(first ? "" : ",");
-        put_zone(out, *zone);
+        put_zone(out, *zone, *files);
         first = false;
     }
     out.put("]}\n");

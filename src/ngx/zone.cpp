@@ -1,5 +1,6 @@
 #include "zone.h"
 
+#include <algorithm>
 #include <span>
 #include <sys/random.h>
 #include <unordered_set>
@@ -155,6 +156,28 @@ size_t drop_orphans(zone_conf& zone)
 }
 
 } // namespace
+
+std::optional<std::span<const file_entry>> files_of(const zone_conf& zone, ngx_pool_t* pool)
+{
+    void* memory = nullptr;
+    size_t size = 0;
+    // A reload may put more files in force before the lock is taken again.
+    for (;;) {
+        {
+            zone_session session(zone);
+            const auto files = session->keys()->files();
+            const size_t needed = file_list_bytes(files);
+            if (memory && needed <= size) {
+                return copy_files(files, memory);
+            }
+            size = needed;
+        }
+        memory = ngx_palloc(pool, std::max<size_t>(size, 1));
+        if (!memory) {
+            return {};
+        }
+    }
+}
 
 ngx_int_t zone_init(ngx_shm_zone_t* shm, void* old)
 {

@@ -3,7 +3,10 @@
 
 #include "ngx.hpp"
 
+#include "core/shared/file_list.h"
 #include "core/shared/shared_state.h"
+
+#include <optional>
 
 namespace llm {
 
@@ -69,6 +72,10 @@ inline zone_bytes bytes_of(const zone_conf& zone)
     zone_session session(zone);
     return session->bytes_of(zone.shm->shm.size);
 }
+
+// The key files in force, copied into the pool: nothing is allocated while the zone is locked. Nothing if
+// there is no memory. Takes the lock.
+std::optional<std::span<const file_entry>> files_of(const zone_conf& zone, ngx_pool_t* pool);
 
 // ngx_shm_zone_t's init. Runs before a new configuration is sure to come into force, hence only attaches the
 // zone and writes the new keys beside the old ones.

@@ -1,3 +1,4 @@
+#include "core/shared/file_list.h"
 #include "core/shared/key_hints.h"
 #include "core/shared/key_table.h"
 
@@ -184,6 +185,30 @@ TEST(key_hints, mostly_guess_the_key_and_never_outside_of_its_file)
     }
     EXPECT_NE(hints.guess(name_hash("b"), digest_of_number(0)), nullptr);
     EXPECT_EQ(hints.guess(name_hash("d"), digest_of_number(0)), nullptr) << "of few keys";
+}
+
+TEST(key_table, what_is_said_of_its_files_can_be_kept)
+{
+    std::vector<char> memory;
+    std::span<const file_entry> list;
+    {
+        table_of table({file_of("/etc/a.json", 3), file_of("", 0), file_of(std::string(5000, 'b'), 1)});
+        const size_t bytes = file_list_bytes(table->files());
+        // One byte more than it asks for, to see that it keeps within.
+        memory.assign(bytes + 1, 0x5a);
+        list = copy_files(table->files(), memory.data());
+    }
+    EXPECT_EQ(memory.back(), 0x5a);
+    ASSERT_EQ(list.size(), 3u);
+    EXPECT_EQ(list[0].path, "/etc/a.json");
+    EXPECT_EQ(list[0].keys, 3u);
+    EXPECT_EQ(list[1].path, "");
+    EXPECT_EQ(list[1].keys, 0u);
+    EXPECT_EQ(list[2].path, std::string(5000, 'b'));
+    EXPECT_EQ(list[2].keys, 1u);
+
+    table_of none({});
+    EXPECT_EQ(file_list_bytes(none->files()), 0u);
 }
 
 TEST(key_table, disabled_and_expired_keys_are_told_apart)
