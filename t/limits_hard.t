@@ -11,14 +11,16 @@ my $t = LLM::Test->new(
     files  => {
         'keys.json' => key_file(
             [
-                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen lines asked silent silent_messages silent_lines modest begun foreign)
+                map { { name => $_, secret => "sk-$_", quota => 1000 } } qw(hard soft dry length cut_event greedy h2 outgrows messages responses chosen lines asked silent silent_messages silent_lines modest begun foreign jumps)
             ]
         ),
+        'other.json' => key_file([ { name => 'jumps', secret => 'sk-jumps' } ]),
     },
     conf => <<'EOF');
 %%HTTP_BEGIN%%
     llm_zone llm:4m;
-    llm_api_keys %%DIR%%/keys.json;
+    llm_zone other:1m;
+    llm_api_keys %%DIR%%/keys.json zone=llm;
     server {
         listen 127.0.0.1:%%PORT_0%%;
         location = /status { llm_api_keys off; llm_status; }
@@ -29,6 +31,8 @@ my $t = LLM::Test->new(
         location /asked/ { llm_usage_inject continuous; llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /soft { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /dry { llm_limit quota=1000/total hard dry_run; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /jump { try_files /nothing /landing; }
+        location /landing { llm_api_keys %%DIR%%/other.json zone=other; llm_limit quota=1m/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /rate { llm_limit tokens=100/d token_burst=2000; proxy_pass http://127.0.0.1:%%PORT_1%%; }
     }
     server {
@@ -150,6 +154,20 @@ for (['soft', '/soft'], ['dry', '/dry']) {
             'but the next is refused');
     };
 }
+
+# The lease is the first zone's, and so is the key whose quota ends the stream.
+case 'after a redirect into a location with keys of another zone' => sub {
+    my ($c, $u) = start('/jump', 'jumps');
+    $u->head;
+    $u->piece(step(500));
+    is($c->wait_body(length step(500)), step(500), 'within the quota');
+    $u->piece(step(1200));
+    $u->wait_close;
+    like($c->response->{body}, qr/\A\Q${\step(500)}${\step(1200)}\Edata: \{"error":.*\}\n\n\z/s, 'beyond it the stream ends');
+    is($t->log_line($c->{id})->{outcome}, 'cut', 'outcome');
+    $t->wait_idle;
+    is($t->totals('jumps')->{completion_tokens}, 1200, 'what was used is charged');
+};
 
 case 'a reply with a length is not cut' => sub {
     my ($c, $u) = start('/hard', 'length');

@@ -238,6 +238,7 @@ bool prepare(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
         return false;
     }
     ctx.zone = source.zone;
+    ctx.leased_by = &source;
     return true;
 }
 

@@ -26,7 +26,9 @@ bool can_be_cut(ngx_http_request_t* r)
 
 void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
 {
-    admission_request request = describe(r, ctx, *ctx.admitted_by, now_of_both_clocks());
+    // The limits are those of the key that the lease was taken with: a redirect may have led to keys of
+    // another zone since.
+    admission_request request = describe(r, ctx, *ctx.leased_by, now_of_both_clocks());
     extension_result result;
     {
         zone_session session(*ctx.zone);

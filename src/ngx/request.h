@@ -48,6 +48,7 @@ struct request_ctx {
 
     // What was decided.
     const key_source* admitted_by = nullptr; // the key file that let it in last
+    const key_source* leased_by = nullptr;   // the key file that the lease was taken with
     zone_conf* zone = nullptr;               // of the lease
     limit_report report;                     // how the key's limits stood then
     request_size size;                       // what the estimate was made from
