@@ -232,6 +232,7 @@ my @bad = (
     [ 'llm_limit tokens=0/m',                     qr{0/m} ],
     [ 'llm_limit token_burst=5',                  qr/token_burst.*tokens|tokens.*token_burst/ ],
     [ 'llm_limit tokens=1k/m token_burst=x',      qr/token_burst/ ],
+    [ 'llm_limit tokens=1k/m token_burst=0',      qr/token_burst=0.*expected a number of tokens from 1 up/ ],
     [ 'llm_limit quota=10m',                      qr/10m/ ],
     [ 'llm_limit quota=10m/y',                    qr{10m/y} ],
     [ 'llm_limit quota=10m/m',                    qr{10m/m} ],

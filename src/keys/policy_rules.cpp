@@ -25,7 +25,7 @@ bool policy_rules::read_limits(const trail* up, std::span<json_t* const, limit_f
            && read_count(&names[burst], values[burst], 0, to.burst)
            && read_count(&names[concurrency], values[concurrency], 1, to.concurrency)
            && read_rate(&names[tokens], values[tokens], false, to.tokens)
-           && read_count(&names[token_burst], values[token_burst], 0, to.token_burst)
+           && read_count(&names[token_burst], values[token_burst], 1, to.token_burst)
            && read_quota(&names[quota], values[quota], to);
 }
 

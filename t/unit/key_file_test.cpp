@@ -273,6 +273,13 @@ TEST(key_file, wrong_fields)
               "2:19: \"limits.burst\"" + of + "expected a whole number of at least 0, got -1");
     EXPECT_EQ(bad_field("\"limits\":{\"burst\":1.5}"),
               "2:19: \"limits.burst\"" + of + "expected a whole number of at least 0, got 1.5");
+    for (const char* none : {"0", "\"0\"", "\"0k\"", "-1"}) {
+        EXPECT_EQ(bad_field(std::string("\"limits\":{\"tokens\":\"1k/m\",\"token_burst\":") + none + '}')
+                      .substr(0, 76),
+                  ("2:41: \"limits.token_burst\"" + of + "expected a whole number of at least 1, got ")
+                      .substr(0, 76))
+            << none;
+    }
     EXPECT_EQ(bad_field("\"quota\":1,\"limits\":{\"quota\":1}"),
               "2:9: \"quota\"" + of + "is given here and in \"limits\", expected one of both");
     for (const char* quota :
