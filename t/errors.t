@@ -12,7 +12,7 @@ my @keys = (
     { name => 'old',     secret => 'sk-old',    expires => '2020-01-01T00:00:00Z' },
     { name => 'far',     secret => 'sk-far',    networks => ['192.0.2.0/24'] },
     { name => 'models',  secret => 'sk-models', models => ['m1'] },
-    { name => 'once',    secret => 'sk-once',   limits => { requests => '2r/m' } },
+    { name => 'once',    secret => 'sk-once',   limits => { requests => '2r/m', burst => 0 } },
     { name => 'rarely',  secret => 'sk-rarely', limits => { requests => '1r/d' } },
     { name => 'single',  secret => 'sk-single', limits => { concurrency => 1 } },
     { name => 'tokens',  secret => 'sk-tokens', limits => { tokens => '1000/m' } },

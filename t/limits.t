@@ -49,7 +49,9 @@ for my $kind (@kinds) {
 }
 $plans{mixed} = { requests => '1r/h', burst => 4 };
 key('mixed', plan => 'mixed', limits => { concurrency => 3 });
-key('no-burst', limits => { requests => '1r/h' });
+key('no-burst', limits => { requests => '3r/h' });
+key('no-burst-either', limits => { requests => '3r/h' });
+key('one-at-once', limits => { requests => '3r/h', burst => 0 });
 key('only-burst', limits => { burst => 2 });
 key('only-token-burst', limits => { token_burst => 2400 });
 key('old-form', quota => 1500);
@@ -89,7 +91,8 @@ my $t = LLM::Test->new(
         location /none { llm_limit per=zone concurrency=1000; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /mixed { llm_limit requests=1r/h burst=6 concurrency=7 tokens=1/h token_burst=7400; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /rate { llm_limit requests=1r/h burst=6; proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location /no-burst { llm_limit requests=1r/h; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /no-burst { llm_limit requests=6r/h; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /one-at-once { llm_limit requests=6r/h burst=0; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /token-rate { llm_limit tokens=1/h token_burst=7400; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /three-rates {
             llm_limit tokens=3/h token_burst=100000;
@@ -121,7 +124,7 @@ my $t = LLM::Test->new(
         location /thousand { llm_limit tokens=1/h token_burst=1000; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /total { llm_limit quota=900/total; proxy_pass http://127.0.0.1:%%PORT_1%%; }
 
-        location /requests-short { llm_limit requests=2r/m; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /requests-short { llm_limit requests=2r/m burst=0; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /requests-long { llm_limit requests=1r/h; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /tokens-short { llm_limit tokens=60/m token_burst=1000; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /one { llm_limit concurrency=1; proxy_pass http://127.0.0.1:%%PORT_1%%; }
@@ -366,8 +369,11 @@ case 'precedence: field by field' => sub {
 
 case 'precedence: bursts' => sub {
     is(fits(fresh_key(), '/rate', why => 'requests'), 7, 'a burst');
-    is(fits(fresh_key(), '/no-burst', why => 'requests'), 1, 'none');
+    is(fits(fresh_key(), '/no-burst', why => 'requests'), 6, 'one period\'s requests');
+    is(fits(fresh_key(), '/one-at-once', why => 'requests'), 1, 'none');
     is(fits('no-burst', '/rate', why => 'requests'), 7, 'a key\'s rate with the location\'s burst');
+    is(fits('no-burst-either', '/none', why => 'requests'), 3, 'a key\'s rate with one period\'s');
+    is(fits('one-at-once', '/rate', why => 'requests'), 1, 'a key\'s rate without a burst');
     is(fits('only-burst', '/rate', why => 'requests'), 3, 'a key\'s burst with the location\'s rate');
     is(fits(fresh_key(), '/token-rate', why => 'tokens'), 7, 'a burst of tokens');
     is(fits('only-token-burst', '/token-rate', why => 'tokens'), 2, 'a key\'s with the location\'s rate');

@@ -47,7 +47,7 @@ const attemptsWithoutQuota = (client) => (client === 'ai' ? 3 : 1);
 // Each client and limit has a key of its own, since what counts is counted for the key.
 const limits = {
     // One every three seconds: a machine has to be very slow for the second request to find the first one's place free.
-    requests: { requests: '20r/m' },
+    requests: { requests: '20r/m', burst: 0 },
     concurrency: { concurrency: 1 },
     quota: { quota: '10/total' },
 };

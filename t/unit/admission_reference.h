@@ -282,9 +282,9 @@ struct gate {
         auto add = [&](subject_kind scope, const limits& l, bool dry, bool hard) {
             const name& who = name_of(a, scope);
             if (l.requests.amount) {
-                all.push_back({who, limit_kind::requests,
-                               shape(l.requests, 1 + wide{std::max<int64_t>(l.burst, 0)}), 0,
-                               quota_window::none, dry, hard});
+                wide capacity = l.burst < 0 ? wide{l.requests.amount} : wide{l.burst} + 1;
+                all.push_back({who, limit_kind::requests, shape(l.requests, capacity), 0, quota_window::none,
+                               dry, hard});
             }
             if (l.concurrency >= 0) {
                 all.push_back({who,

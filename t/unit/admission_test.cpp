@@ -107,9 +107,9 @@ TEST_F(gate, lets_in_exactly_as_many_as_each_limit_says)
     for (auto scope : {subject_kind::key, subject_kind::user, subject_kind::model, subject_kind::address,
                        subject_kind::zone}) {
         for (auto [limit, n] :
-             {std::pair(requests(10, 20), 21u), std::pair(requests(3), 1u), std::pair(concurrency(5), 5u),
-              std::pair(concurrency(0), 0u), std::pair(tokens(1000), 10u), std::pair(tokens(1000, 300), 3u),
-              std::pair(quota(1000, quota_window::day), 10u)}) {
+             {std::pair(requests(10, 20), 21u), std::pair(requests(3), 3u), std::pair(requests(3, 0), 1u),
+              std::pair(concurrency(5), 5u), std::pair(concurrency(0), 0u), std::pair(tokens(1000), 10u),
+              std::pair(tokens(1000, 300), 3u), std::pair(quota(1000, quota_window::day), 10u)}) {
             rules = {{scope, limit}};
             std::vector<lease*> in = admit_all(0, 100);
             EXPECT_EQ(in.size(), n) << static_cast<int>(scope);
@@ -119,6 +119,48 @@ TEST_F(gate, lets_in_exactly_as_many_as_each_limit_says)
             wait_ms(120000);
         }
     }
+}
+
+TEST(limit_rules, a_rate_without_a_burst_lets_in_one_period_at_once)
+{
+    constexpr uint64_t minute = 60000, day = 86400000;
+    for (auto [amount, period_ms] : {std::pair<uint64_t, uint64_t>(1, 1000),
+                                     {10, 1000},
+                                     {60, minute},
+                                     {1000, day},
+                                     {1000000000, 1000},
+                                     {INT64_MAX, 1000},
+                                     {INT64_MAX, day}}) {
+        limits l;
+        l.requests = {amount, period_ms};
+        EXPECT_EQ(shape_of_requests(l).capacity, amount);
+        EXPECT_EQ(limit_rule(subject_kind::key, l).requests().capacity, amount);
+        l.burst = 0;
+        EXPECT_EQ(shape_of_requests(l).capacity, 1u);
+        l.burst = INT64_MAX;
+        EXPECT_EQ(shape_of_requests(l).capacity, uint64_t{1} << 63);
+    }
+    EXPECT_FALSE(shape_of_requests({}).limits());
+}
+
+TEST_F(gate, a_period_may_be_spent_whenever_it_is_and_comes_back_evenly)
+{
+    rules = {{subject_kind::key, requests(5)}};
+    admission_result first = admit();
+    EXPECT_EQ(first.report.requests_limit, 5u);
+    EXPECT_EQ(first.report.requests_remaining, 4u);
+    EXPECT_EQ(admit_all().size(), 4u);
+    wait_ms(400);
+    EXPECT_EQ(admit_all().size(), 2u);
+    wait_ms(100000);
+    EXPECT_EQ(admit_all().size(), 5u);
+
+    // Of a key's own rate as well, where neither it nor a rule has a burst.
+    rules = {};
+    limit_keys(requests(3));
+    EXPECT_EQ(admit_all(2).size(), 3u);
+    rules = {{subject_kind::key, requests(100, 0)}};
+    EXPECT_EQ(admit_all(4).size(), 1u); // the rule's burst
 }
 
 TEST_F(gate, what_one_limit_refuses_costs_nothing_at_the_others)

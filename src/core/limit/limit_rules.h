@@ -11,9 +11,10 @@
 
 namespace llm {
 
+// What can be had at once. Where no burst is given it is what one period brings.
 inline gcra shape_of_requests(const limits& l)
 {
-    return gcra::of(l.requests, add_up(1, static_cast<uint64_t>(std::max<int64_t>(l.burst, 0))));
+    return gcra::of(l.requests, l.burst >= 0 ? add_up(1, static_cast<uint64_t>(l.burst)) : l.requests.amount);
 }
 
 inline gcra shape_of_tokens(const limits& l)

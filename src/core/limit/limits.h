@@ -52,7 +52,7 @@ enum class quota_window : uint8_t { none, hour, day, week, month, total };
 // key's `limits`, its plan, the location). A given burst or concurrency may be 0, hence -1 for "not given".
 struct limits {
     rate requests;
-    int64_t burst = -1;
+    int64_t burst = -1; // requests at once, beside the first
     int64_t concurrency = -1;
     rate tokens;
     int64_t token_burst = -1;
