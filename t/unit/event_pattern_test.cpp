@@ -199,7 +199,7 @@ bool holds(const auto& object, std::string_view text)
 
 TEST(event_pattern, keeps_no_text_of_the_model)
 {
-    event_pattern pattern;
+    event_pattern pattern{};
     ASSERT_TRUE(learns(pattern, chunk("first secret", "null")));
     const std::string second = chunk("second secret", "null", "", "c2");
     ASSERT_EQ(size_like(pattern, second), second.size());
@@ -254,7 +254,7 @@ TEST(event_pattern, keeps_no_text_that_somebody_wrote)
 {
     for (const std::string& event : chunks_with_secrets) {
         for (const std::string& before : {std::string(), chunk("a", "null")}) {
-            usage_patterns patterns;
+            usage_patterns patterns{}; // zeroed: what was on the stack is not its own
             usage_reader reader;
             reader.start(reply_form::sse, 1, strip_what::all, &patterns);
             reader.feed(before + event, {});

@@ -140,7 +140,7 @@ TEST(reply_patterns, keep_no_text_that_somebody_wrote)
             std::string(
                 R"({"results":[{"document":{"text":"a","title":"secret"}}],"usage":{"total_tokens":3}})"),
         }) {
-        usage_patterns patterns;
+        usage_patterns patterns{}; // zeroed: what was on the stack is not its own
         for (int i = 0; i < 5; ++i) {
             learns(patterns, text);
             learns(patterns, reply("a", counts(7, 1, 0)));
