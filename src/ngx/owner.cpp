@@ -2,7 +2,7 @@
 
 #include "clock.h"
 
-#include "core/base/process.h"
+#include "process.h"
 
 namespace llm {
 

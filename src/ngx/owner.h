@@ -6,7 +6,7 @@
 
 namespace llm {
 
-// This process as an owner. `started` is its start time, see core/process.h.
+// This process as an owner. `started` is its start time, see process.h.
 lease_owner this_process();
 
 // The zone's number for this process, claimed if it has none yet. no_index if the zone has no room.

@@ -1,4 +1,4 @@
-#include "core/base/process.h"
+#include "ngx/process.h"
 
 #include <gtest/gtest.h>
 

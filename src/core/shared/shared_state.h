@@ -24,7 +24,7 @@
 namespace llm {
 
 // A process that may hold leases. `started` tells a process from a later one of the same pid (see
-// process.h).
+// src/ngx/process.h).
 struct lease_owner {
     uint32_t pid; // 0 = free
     uint64_t started;
