@@ -260,9 +260,9 @@ no_key=$(curl -s -o /dev/null -w '%{http_code}' "$url/v1/models")
 echo "A request without a key gets HTTP $no_key."
 if [ -z "$model" ]; then
     models=$(curl -sf -H "Authorization: Bearer $key" "$url/v1/models") \
-        || die "the upstream has no answer to GET /v1/models (--model does without). nginx says:"
+        || die "the upstream has no answer to GET /v1/models (with --model it is not asked). nginx says:"
     model=$(printf '%s' "$models" | tr -d '\n' | sed -n -E 's/^[^[]*\[[^]]*"id": ?"([^"]+)".*/\1/p')
-    [ -n "$model" ] || die "no model in what GET /v1/models says. Give --model"
+    [ -n "$model" ] || die "GET /v1/models names no model. Use --model"
 fi
 
 body='{"model":"'$model'","stream":true,"messages":[{"role":"user","content":"Say hello in a few sentences."}]}'
