@@ -101,9 +101,10 @@ subtest 'links' => sub {
 # Directives, variables and metrics begin alike.
 subtest 'names' => sub {
     my $code = join "\n", values %sources;
+    my %is_file = map { $_ => 1 } map { m{(\w+)[^/]*\z} } files_of('conf-examples', qr/./), 't/unit/llm_unit';
     for my $page (sort keys %pages) {
         my %named = map { $_ => 1 } $pages{$page} =~ /(?<![\w\/])(llm_[a-z_]*[a-z])\b/g;
-        my @unknown = grep { $code !~ /\b\Q$_\E\b/ && !glob("$root/*/$_.*") && !glob("$root/t/*/$_*") } sort keys %named;
+        my @unknown = grep { $code !~ /\b\Q$_\E\b/ && !$is_file{$_} } sort keys %named;
         is_deeply(\@unknown, [], "$page names what there is");
     }
     my @known = $code =~ /ngx_string\("(llm_\w+)"\)/g;
