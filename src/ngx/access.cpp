@@ -330,7 +330,7 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
     return {.file = source.id,
             .key = ctx.key,
             .address = address_of(r),
-            .asks_model = ctx.has_body,
+            .asks_model = ctx.has_body || !ctx.call.model.empty(),
             .named_model = ctx.named_model,
             .model = view(ctx.model),
             .stream = ctx.stream,

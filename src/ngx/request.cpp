@@ -109,6 +109,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     ctx->errors = location_conf_of(r)->errors;
     ctx->call = call_of_path(view(r->main->uri));
     ctx->call.speaks = api_of_path(view(r->main->unparsed_uri));
+    ctx->name_model_by_path();
     cleanup->handler = free_context;
     cleanup->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_llm_module);

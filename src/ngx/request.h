@@ -61,10 +61,10 @@ struct request_ctx {
     bool has_key = false;
     digest key{};
     refusal refused = refusal::none;
-    // What the path says: the one of its first location, and whose API it is by the path that the client asked
-    // for, which is what the client speaks wherever redirects lead.
+    // What the path says: the one of its first location, and whose API it is by the path that the client
+    // asked for, which is what the client speaks wherever redirects lead.
     api_call call;
-    errors_as errors;         // as in the location in which it asked for a key first
+    errors_as errors; // as in the location in which it asked for a key first
     ngx_str_t key_name = ngx_null_string;
     ngx_str_t user = ngx_null_string;
     ngx_str_t plan = ngx_null_string;
@@ -87,6 +87,12 @@ struct request_ctx {
 
     // Not facts(), which would clear its texts.
     explicit request_ctx(main_conf* home) : home(home) { new (&facts) request_facts; }
+
+    void name_model_by_path()
+    {
+        named_model = !call.model.empty();
+        model = named_model ? to_ngx(call.model) : ngx_str_t{0, nullptr};
+    }
 };
 
 // Of a main request whose own pointer to the context was cleared; also sets that again.

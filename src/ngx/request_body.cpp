@@ -40,11 +40,12 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     if (ctx.fault != body_fault::none) {
         return;
     }
-    ctx.stream = ctx.facts.may_stream() || (ctx.facts.leaves_stream_open() && ctx.call.streams_unasked);
+    ctx.stream = ctx.call.streams || ctx.facts.may_stream()
+                 || (ctx.facts.leaves_stream_open() && ctx.call.streams_unasked);
     ctx.prompts = ctx.facts.prompts();
     ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens(ctx.call.bounds)),
                 request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts())};
-    if (ctx.facts.has_model()) {
+    if (!ctx.named_model && ctx.facts.has_model()) {
         ctx.model = copy_text(r->pool, ctx.facts.model());
         ctx.named_model = ctx.model.data != nullptr;
     }
@@ -156,10 +157,9 @@ void forget_body(request_ctx& ctx)
     ctx.has_body = false;
     ctx.unread_form = false;
     ctx.fault = body_fault::none;
-    ctx.named_model = false;
+    ctx.name_model_by_path();
     ctx.stream = false;
     ctx.prompts = 1;
-    ctx.model = ngx_null_string;
     ctx.size = {};
 }
 

@@ -10,7 +10,6 @@ namespace {
 constexpr std::string_view usual_target = "/v1/chat/completions";
 constexpr api_call usual_call = {.speaks = api::openai,
                                  .bounds = bound_name::max_tokens | bound_name::max_completion_tokens,
-                                 .streams_unasked = false,
                                  .takes_stream_options = true};
 
 } // namespace

@@ -36,10 +36,13 @@ enum : bound_names {
 // What the path says of a request.
 struct api_call {
     api speaks = api::openai;
-    bound_names bounds =
-        bound_name::all;               // those that servers take on this path, or all where that is not known
+    // Those that servers take on this path, or all where that is not known.
+    bound_names bounds = bound_name::all;
     bool streams_unasked = false;      // unless the body says otherwise
+    bool streams = false;              // whatever the body says
     bool takes_stream_options = false; // OpenAI's chat and completions
+    // Where the path names the model, and no body does: a part of the path.
+    std::string_view model = {};
 };
 
 // Of the path that the client asked for; a query may follow it. What is not known is OpenAI's.
