@@ -44,7 +44,7 @@ struct reply_path {
     usage_field field = usage_field::count;
 };
 
-// A list of paths under construction. Siblings are added together.
+// A list of paths under construction, each after its parent.
 class reply_path_list {
 public:
     static constexpr size_t max = 160;
@@ -267,27 +267,43 @@ struct reply_path_table {
 template <size_t N>
 consteval reply_path_table<N> reply_paths_of(const reply_path_list& list)
 {
+    // As json_path wants them: siblings together, json_elements first.
+    std::array<uint8_t, N> order{};
+    std::array<uint8_t, N> place{};
+    size_t n = 1;
+    for (size_t i = 0; i < n; ++i) {
+        for (const bool elements : {true, false}) {
+            for (size_t child = 1; child < N; ++child) {
+                if (list.paths[child].parent == order[i]
+                    && (list.paths[child].name == json_elements) == elements) {
+                    order[n] = static_cast<uint8_t>(child);
+                    place[child] = static_cast<uint8_t>(n++);
+                }
+            }
+        }
+    }
     std::array<json_path, N> paths;
     reply_path_table<N> table{};
     for (size_t i = 0; i < N; ++i) {
-        paths[i] = list.paths[i];
-        table.parts[i] = list.parts[i];
+        const json_path& from = list.paths[order[i]];
+        paths[i] = {from.name, place[from.parent], from.text};
+        table.parts[i] = list.parts[order[i]];
     }
     table.paths = json_paths(paths);
     return table;
 }
 
-consteval uint8_t path_of(const reply_path_list& list, reply_part part)
+consteval uint8_t path_of(const auto& table, reply_part part)
 {
     uint8_t i = 0;
-    while (list.parts[i].is != part) {
+    while (table.parts[i].is != part) {
         ++i;
     }
     return i;
 }
 
-inline constexpr uint8_t event_usage_path = path_of(event_path_list(), reply_part::usage);
 inline constexpr auto event_paths = reply_paths_of<event_path_list().size>(event_path_list());
+inline constexpr uint8_t event_usage_path = path_of(event_paths, reply_part::usage);
 inline constexpr auto reply_paths = reply_paths_of<reply_path_list_of_json().size>(reply_path_list_of_json());
 
 } // namespace llm
