@@ -117,7 +117,7 @@ my @bad = (
     [ 'metrics twice',            qr/is duplicate/,                  $zone, '', 'llm_metrics; llm_metrics;' ],
     [ 'metrics beside status',    qr/"llm_metrics" can not stand beside "llm_status"/, $zone, '', 'llm_status; llm_metrics;' ],
     [ 'status beside metrics',    qr/"llm_status" can not stand beside "llm_metrics"/, $zone, '', 'llm_metrics; llm_status;' ],
-    [ 'unknown errors',           qr/"azure" in "llm_errors": expected openai, anthropic, ollama, auto or nginx/, 'llm_errors azure;' ],
+    [ 'unknown errors',           qr/"azure" in "llm_errors": expected openai, anthropic, ollama, gemini, auto or nginx/, 'llm_errors azure;' ],
     [ 'errors in upper case',     qr/"OpenAI" in "llm_errors"/,      'llm_errors OpenAI;' ],
     [ 'errors without a value',   qr/invalid number of arguments/,   'llm_errors;' ],
     [ 'errors with two values',   qr/invalid number of arguments/,   'llm_errors openai anthropic;' ],

@@ -192,13 +192,33 @@ bool is_control(char c)
     return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
 }
 
+// Whether a server that is sent the path as it came may read another model in it than nginx has: an escaped
+// slash, dots.
+bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    std::string_view raw = view(r->unparsed_uri);
+    raw = raw.substr(0, raw.find('?'));
+    if (ctx.call.model.empty() || !r->valid_unparsed_uri || raw == view(r->uri)) {
+        return false;
+    }
+    auto* decoded = static_cast<u_char*>(ngx_pnalloc(r->pool, raw.size()));
+    if (!decoded) {
+        return true;
+    }
+    ngx_str_t from = to_ngx(raw);
+    u_char* end = decoded;
+    ngx_unescape_uri(&end, &from.data, from.len, 0);
+    const std::string_view path(reinterpret_cast<char*>(decoded), static_cast<size_t>(end - decoded));
+    return call_of_path(path).model != ctx.call.model;
+}
+
 // What is wrong with the head of a request whose key is good. Servers differ in what a control character in a
 // path is to them, as regular expressions do: some take "/v1/chat/completions%0a" for the path without it.
-refusal check_head(ngx_http_request_t* r)
+refusal check_head(ngx_http_request_t* r, const request_ctx& ctx)
 {
     std::string_view path = view(r->uri);
     bool control = std::any_of(path.begin(), path.end(), is_control);
-    return control ? refusal::bad_path : check_coding(r);
+    return control || may_name_another_model(r, ctx) ? refusal::bad_path : check_coding(r);
 }
 
 // It may have been refused in the location that it was redirected from.
@@ -378,7 +398,7 @@ ngx_int_t access_handler(ngx_http_request_t* r)
     if (!ctx->has_key) {
         return refuse(r, *ctx, refusal::no_key);
     }
-    refusal head = check_head(r);
+    refusal head = check_head(r, *ctx);
     if (ctx->body_read) {
         return head == refusal::none ? decide(r, *ctx, *source) : refuse(r, *ctx, head);
     }

@@ -11,9 +11,8 @@ namespace llm {
 
 namespace {
 
-// In their order: who asks is said by the first that has a key. From `not_ours` on a header is only taken
-// out.
-enum source { authorization, x_api_key, api_key, not_ours, x_goog_api_key = not_ours, none };
+// In their order: who asks is said by the first that has a key.
+enum source { authorization, x_api_key, api_key, x_goog_api_key, none };
 
 source source_of(const ngx_table_elt_t& header)
 {
@@ -104,8 +103,8 @@ void hide(ngx_table_elt_t& header)
 } // namespace
 
 // Every header that may carry a key is taken out, whichever counts: Authorization before x-api-key before
-// api-key. x-goog-api-key does not count, yet has no business upstream either. What is not a key
-// (Authorization: Basic) stays. False if the digest could not be made.
+// api-key before x-goog-api-key. What is not a key (Authorization: Basic) stays. False if the digest could
+// not be made.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 {
     std::string_view keys[none] = {};
@@ -127,7 +126,7 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
         hide(header);
     });
 
-    for (int from = authorization; from < not_ours; from++) {
+    for (int from = authorization; from < none; from++) {
         if (!keys[from].empty()) {
             ctx.has_key = true;
             return sha256(keys[from], ctx.key);

@@ -67,7 +67,8 @@ char* set_errors(ngx_conf_t* cf, ngx_command_t*, void* conf)
     }
     ngx_conf_log_error(
         NGX_LOG_EMERG, cf, 0,
-        "invalid value \"%V\" in \"llm_errors\": expected openai, anthropic, ollama, auto or nginx", value);
+        "invalid value \"%V\" in \"llm_errors\": expected openai, anthropic, ollama, gemini, auto or nginx",
+        value);
     return static_cast<char*>(NGX_CONF_ERROR);
 }
 

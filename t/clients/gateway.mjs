@@ -61,7 +61,7 @@ http {
     upstream model { server 127.0.0.1:${upstreamPort}; keepalive 4; }
     server {
         listen 127.0.0.1:${port};
-        location ~ ^/(v1|api)/ {
+        location ~ ^/(v1|v1beta|api)/ {
             include ${proxySettings};
             proxy_pass http://model;
         }

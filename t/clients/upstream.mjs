@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { completions, embeddings } from './upstream/chat.mjs';
+import { geminiTarget, handlers as geminiHandlers, running as geminiRunning } from './upstream/gemini.mjs';
 import { messages } from './upstream/messages.mjs';
 import { embed, generate } from './upstream/ollama.mjs';
 import { planOf } from './upstream/plan.mjs';
@@ -15,6 +16,7 @@ const handlers = {
     '/v1/chat/completions': completions, '/v1/completions': completions, '/v1/embeddings': embeddings,
     '/v1/responses': responses, '/v1/messages': messages,
     '/api/chat': generate, '/api/generate': generate, '/api/embed': embed,
+    ...geminiHandlers,
 };
 
 // A stream in the shape of each API that tells its usage as it goes and does not end by itself.
@@ -30,10 +32,13 @@ const running = {
     '/v1/messages': (n) => sse({ type: 'message_delta', delta: {}, usage: { input_tokens: 9, output_tokens: n } }, 'message_delta'),
     '/api/chat': (n) => line({ model: 'm', message: { role: 'assistant', content: 'on and' }, ...ollamaUsage(n) }),
     '/api/generate': (n) => line({ model: 'm', response: 'on and', ...ollamaUsage(n) }),
+    ...geminiRunning,
 };
+const typeOf = (path) => (path.startsWith('/api/') ? 'application/x-ndjson'
+    : path === ':streamGenerateContent' ? 'application/json' : 'text/event-stream');
 
 async function runOn(path, res) {
-    res.setHeader('content-type', path.startsWith('/api/') ? 'application/x-ndjson' : 'text/event-stream');
+    res.setHeader('content-type', typeOf(path));
     for (let n = 100; !res.closed && n < 100000; n += 100) {
         res.write(running[path](n));
         await nextTurn();
@@ -42,8 +47,9 @@ async function runOn(path, res) {
 }
 
 function answer(req, res, body) {
-    // Azure's client has the model in the path.
-    const path = req.url.replace(/\?.*/, '').replace(/^\/v1\/deployments\/[^/]+/, '/v1');
+    // Azure's client has the model in the path, and Gemini's has.
+    const gemini = geminiTarget(req.url);
+    const path = gemini?.path ?? req.url.replace(/\?.*/, '').replace(/^\/v1\/deployments\/[^/]+/, '/v1');
     if (path === '/v1/models') {
         return sendJson(res, { object: 'list', data: [{ id: 'm1', object: 'model', created: 1790000000, owned_by: 'test' }] });
     }
@@ -51,7 +57,7 @@ function answer(req, res, body) {
         res.statusCode = 501;
         return sendJson(res, { error: { message: `There is no ${path}.`, type: 'NotImplementedError', param: null, code: 501 } });
     }
-    const plan = planOf(path, req.headers, JSON.parse(body));
+    const plan = planOf(path, req.headers, { ...JSON.parse(body), ...(gemini && { model: gemini.model }) });
     if (plan.is('runs-on')) {
         return runOn(path, res);
     }

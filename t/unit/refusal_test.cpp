@@ -1,6 +1,6 @@
 #include "core/api/error_body.h"
-#include "core/base/json_text.h"
 #include "core/api/status_answer.h"
+#include "core/base/json_text.h"
 
 #include <gtest/gtest.h>
 #include <jansson.h>
@@ -14,7 +14,7 @@ namespace {
 
 using json = std::unique_ptr<json_t, decltype(&json_decref)>;
 
-constexpr api all_apis[] = {api::openai, api::responses, api::anthropic, api::ollama};
+constexpr api all_apis[] = {api::openai, api::responses, api::anthropic, api::ollama, api::gemini};
 constexpr stream_form all_forms[] = {stream_form::events, stream_form::json_lines};
 
 std::string body(api as, const error_text& error)
@@ -89,6 +89,12 @@ void expect_shape(api as, const std::string& text)
     case api::ollama:
         EXPECT_TRUE(json_is_string(error)) << text;
         EXPECT_EQ(json_object_size(root.get()), 1u) << text;
+        break;
+    case api::gemini:
+        EXPECT_TRUE(json_is_integer(json_object_get(error, "code"))) << text;
+        EXPECT_NE(string_of(json_object_get(error, "message")), "(null)") << text;
+        EXPECT_NE(string_of(json_object_get(error, "status")), "(null)") << text;
+        EXPECT_EQ(json_object_size(error), 3u) << text;
         break;
     }
 }
@@ -278,6 +284,15 @@ TEST(api, streams_unasked)
     }
 }
 
+TEST(api, a_path_may_name_the_model)
+{
+    EXPECT_EQ(call_of_path("/v1beta/models/gemini-pro:generateContent").model, "gemini-pro");
+    EXPECT_FALSE(call_of_path("/v1beta/models/gemini-pro:generateContent").streams);
+    EXPECT_TRUE(call_of_path("/v1/models/gemini-pro:streamGenerateContent").streams);
+    EXPECT_EQ(call_of_path("/v1beta/tunedModels/mine:generateContent").model, "tunedModels/mine");
+    EXPECT_EQ(call_of_path("/v1/chat/completions").model, "");
+}
+
 TEST(api, by_the_path)
 {
     const std::pair<std::string_view, api> paths[] = {
@@ -286,6 +301,13 @@ TEST(api, by_the_path)
         {"", api::openai},
         {"/", api::openai},
         {"*", api::openai},
+        {"/v1beta/models/gemini-pro:generateContent", api::gemini},
+        {"/v1beta/models/gemini-pro:streamGenerateContent?alt=sse", api::gemini},
+        {"/google/v1/tunedModels/mine:embedContent", api::gemini},
+        {"/v1beta/models", api::openai},
+        {"/v1/models/gemini-pro", api::openai},
+        {"/v1beta/models/:generateContent", api::openai},
+        {"/v1beta/files/a:download", api::openai},
         {"/v1/messages", api::anthropic},
         {"/v1/messages/count_tokens", api::anthropic},
         {"/v1/messages/batches/b1/results", api::anthropic},

@@ -14,8 +14,9 @@ enum class api : uint8_t {
     responses, // OpenAI's too, but its streams have another form
     anthropic,
     ollama, // its own API; what it has below /v1 is OpenAI's or Anthropic's
+    gemini, // Google's own
 };
-inline constexpr size_t api_count = static_cast<size_t>(api::ollama) + 1;
+inline constexpr size_t api_count = static_cast<size_t>(api::gemini) + 1;
 
 // The names that APIs have for the most tokens of a completion: bits. A server passes over those of other
 // APIs, which bound nothing there.
@@ -28,8 +29,9 @@ enum : bound_names {
     n_predict = 8,
     num_predict = 16, // of `options`
     parameters_max_new_tokens = 32,
-    sampling_max_new_tokens = 64, // of `sampling_params`
-    all = 127,
+    sampling_max_new_tokens = 64,      // of `sampling_params`
+    max_output_tokens_of_config = 128, // of `generationConfig`
+    all = 255,
 };
 } // namespace bound_name
 

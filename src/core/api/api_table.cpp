@@ -96,6 +96,45 @@ api_call read_ollama_path(std::string_view path)
             .streams_unasked = name == "chat" || name == "generate"};
 }
 
+// ".../models/NAME:METHOD", also ".../tunedModels/NAME:METHOD". In what it has, Google's API has no other
+// paths with a model.
+struct gemini_path {
+    std::string_view collection;
+    std::string_view name;
+    std::string_view method;
+
+    explicit gemini_path(std::string_view path)
+    {
+        path = path.substr(0, path.find_first_of("?#"));
+        const size_t slash = path.rfind('/');
+        const size_t colon = path.rfind(':');
+        if (slash == std::string_view::npos || colon == std::string_view::npos || colon < slash + 2) {
+            return;
+        }
+        const std::string_view before = path.substr(0, slash);
+        collection = before.substr(before.rfind('/') + 1);
+        name = path.substr(slash + 1, colon - slash - 1);
+        method = path.substr(colon + 1);
+    }
+};
+
+bool is_geminis(std::string_view path)
+{
+    const gemini_path parts(path);
+    return parts.collection == "models" || parts.collection == "tunedModels";
+}
+
+api_call read_gemini_path(std::string_view path)
+{
+    const gemini_path parts(path);
+    // A tuned model is another one than a model of that name, which goes without its collection.
+    const char* const begin = parts.collection == "models" ? parts.name.data() : parts.collection.data();
+    return {.speaks = api::gemini,
+            .bounds = bound_name::max_output_tokens_of_config,
+            .streams = parts.method.starts_with("stream"),
+            .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)}};
+}
+
 // --- headers
 
 constexpr limit_header_names openai_headers = {
@@ -121,6 +160,8 @@ constexpr std::array rows = {
     // Ollama has no events of its own.
     api_row{"ollama", is_ollamas, read_ollama_path, openai_headers, false, put_ollama_error,
             put_openai_error_event},
+    api_row{"gemini", is_geminis, read_gemini_path, openai_headers, false, put_gemini_error,
+            put_gemini_error_event},
 };
 
 static_assert(rows.size() == api_count);

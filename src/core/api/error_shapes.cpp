@@ -1,6 +1,7 @@
 #include "error_shapes.h"
 
 #include "core/base/json_text.h"
+#include "core/base/number_text.h"
 
 namespace llm {
 
@@ -26,6 +27,28 @@ char* open_anthropic_error(char* out, const error_text& error)
     out = put_text(out, "\",\"message\":");
     out = put_message(out, error);
     return put_text(out, "}");
+}
+
+// google.rpc.Code's name for a status, as Google's APIs map them.
+std::string_view google_status(unsigned status)
+{
+    switch (status) {
+    case 401:
+        return "UNAUTHENTICATED";
+    case 403:
+        return "PERMISSION_DENIED";
+    case 404:
+        return "NOT_FOUND";
+    case 429:
+        return "RESOURCE_EXHAUSTED";
+    case 502:
+    case 503:
+        return "UNAVAILABLE";
+    case 504:
+        return "DEADLINE_EXCEEDED";
+    default:
+        return status < 500 ? "INVALID_ARGUMENT" : "INTERNAL";
+    }
 }
 
 } // namespace
@@ -108,6 +131,25 @@ char* put_ollama_error(char* out, const error_text& error)
     out = put_text(out, "{\"error\":");
     out = put_message(out, error);
     return put_text(out, "}");
+}
+
+char* put_gemini_error(char* out, const error_text& error)
+{
+    out = put_text(out, "{\"error\":{\"code\":");
+    out = put_number(out, error.answer.status);
+    out = put_text(out, ",\"message\":");
+    out = put_message(out, error);
+    out = put_text(out, ",\"status\":\"");
+    out = put_text(out, google_status(error.answer.status));
+    return put_text(out, "\"}}");
+}
+
+// On one line and without an `event`: Google's clients pass over events that begin otherwise.
+char* put_gemini_error_event(char* out, const error_text& error)
+{
+    out = put_text(out, "data: ");
+    out = put_gemini_error(out, error);
+    return put_text(out, "\n\n");
 }
 
 } // namespace llm

@@ -10,11 +10,13 @@ namespace llm {
 char* put_openai_error(char* out, const error_text& error);
 char* put_anthropic_error(char* out, const error_text& error);
 char* put_ollama_error(char* out, const error_text& error);
+char* put_gemini_error(char* out, const error_text& error);
 
 // Events with their empty line.
 char* put_openai_error_event(char* out, const error_text& error);
 char* put_responses_error_event(char* out, const error_text& error);
 char* put_anthropic_error_event(char* out, const error_text& error);
+char* put_gemini_error_event(char* out, const error_text& error);
 
 // Parts that shapes have in common: text as it is; a JSON string, or null for an empty one; the message, in
 // quotes, with its detail.

@@ -21,8 +21,8 @@ uint32_t above(uint32_t all, uint32_t part)
 
 bool is_of_prompt(usage_field field)
 {
-    return field != usage_field::completion && field != usage_field::output
-           && field != usage_field::reasoning;
+    return field != usage_field::completion && field != usage_field::output && field != usage_field::reasoning
+           && field != usage_field::thoughts;
 }
 
 } // namespace
@@ -79,7 +79,8 @@ usage_counts usage_fields::counts() const
 {
     const usage_fields& of = *this;
     const bool has_prompt = has(usage_field::prompt) || has(usage_field::input);
-    const bool has_completion = has(usage_field::completion) || has(usage_field::output);
+    const bool has_completion =
+        has(usage_field::completion) || has(usage_field::output) || has(usage_field::thoughts);
     usage_counts c;
     if (has(usage_field::prompt)) {
         c.prompt = of[usage_field::prompt];
@@ -87,7 +88,9 @@ usage_counts usage_fields::counts() const
         c.prompt =
             sum(of[usage_field::input], sum(of[usage_field::cache_read], of[usage_field::cache_creation]));
     }
-    c.completion = of[has(usage_field::completion) ? usage_field::completion : usage_field::output];
+    c.prompt = sum(c.prompt, of[usage_field::beside_prompt]);
+    c.completion = sum(of[has(usage_field::completion) ? usage_field::completion : usage_field::output],
+                       of[usage_field::thoughts]);
     // Rerank servers may send the total alone: all of it is input.
     if (!has_prompt && c.prompt == 0) {
         c.prompt = above(of[usage_field::total], c.completion);
@@ -97,7 +100,7 @@ usage_counts usage_fields::counts() const
     c.cached = std::min(std::max(of[usage_field::cached], of[usage_field::cache_read]), c.prompt);
     c.cache_write = std::min(std::max(of[usage_field::cache_write], of[usage_field::cache_creation]),
                              c.prompt - c.cached);
-    c.reasoning = std::min(of[usage_field::reasoning], c.completion);
+    c.reasoning = std::min(std::max(of[usage_field::reasoning], of[usage_field::thoughts]), c.completion);
     return c;
 }
 

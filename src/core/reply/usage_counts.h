@@ -36,6 +36,8 @@ enum class usage_field : uint8_t {
     cache_write,
     cache_read,     // Anthropic's and llama.cpp's: beside the input, not part of it
     cache_creation, // likewise
+    beside_prompt,  // Gemini's: what tools brought
+    thoughts,       // Gemini's: reasoning beside the completion
     count,
 };
 

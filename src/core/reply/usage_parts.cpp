@@ -181,6 +181,10 @@ void usage_reader::on_wrapped_usage(const json_event& event)
     } else {
         event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
         usage_is_choices_ = false;
+        // A stream in the form of an array: each element tells what there is so far.
+        if (form_ == reply_form::json && event_usage_.any()) {
+            sum_.of_whole(reading_, false);
+        }
     }
 }
 

@@ -47,7 +47,7 @@ struct reply_path {
 // A list of paths under construction, each after its parent.
 class reply_path_list {
 public:
-    static constexpr size_t max = 160;
+    static constexpr size_t max = 200;
 
     std::array<json_path, max> paths{};
     std::array<reply_path, max> parts{};
@@ -94,6 +94,24 @@ public:
         add_count("cache_write_tokens", input, usage_field::cache_write);
         add_count("reasoning_tokens", output, usage_field::reasoning);
         add_count("thinking_tokens", output, usage_field::reasoning);
+    }
+    // Gemini's reply, of which a stream has several: `usage`, `candidates` and `text` are what these say.
+    consteval void add_gemini_members(uint8_t reply, reply_part usage, reply_part candidates, reply_part text,
+                                      reply_part arguments)
+    {
+        const uint8_t metadata = add("usageMetadata", reply, usage);
+        add_count("promptTokenCount", metadata, usage_field::prompt);
+        add_count("toolUsePromptTokenCount", metadata, usage_field::beside_prompt);
+        add_count("cachedContentTokenCount", metadata, usage_field::cached);
+        add_count("candidatesTokenCount", metadata, usage_field::completion);
+        add_count("thoughtsTokenCount", metadata, usage_field::thoughts);
+        const uint8_t list = add("candidates", reply, candidates);
+        const uint8_t candidate = add(json_elements, list);
+        const uint8_t content = add("content", candidate);
+        const uint8_t parts = add("parts", content);
+        const uint8_t part = add(json_elements, parts);
+        add("text", part, text);
+        add("args", add("functionCall", part), arguments);
     }
     consteval void add_details_members(uint8_t details) // TGI
     {
@@ -186,6 +204,7 @@ consteval reply_path_list event_path_list()
     list.add("arguments", function, part::content_parts);
     list.add("input", custom, part::content_parts);
     list.add("text", thought, part::reasoning);
+    list.add_gemini_members(root, part::wrapped_usage, part::other, part::content, part::content_parts);
     return list;
 }
 
@@ -255,6 +274,9 @@ consteval reply_path_list reply_path_list_of_json()
     list.add("text", item_thought, part::thought);
     const uint8_t function = list.add("function", tool_call);
     list.add("arguments", function, part::text);
+    list.add_gemini_members(root, part::usage, part::generated, part::text, part::text);
+    list.add_gemini_members(element, part::wrapped_usage, part::generated, part::text, part::text);
+    list.add("message", list.add("error", element, part::error, json_text::bounded));
     return list;
 }
 

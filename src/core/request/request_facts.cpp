@@ -28,6 +28,8 @@ enum : uint8_t {
     options,
     parameters,
     sampling_params,
+    generation_config,
+    generation_config_too,
     include_usage,
     continuous_usage_stats,
     prompt_element,
@@ -36,6 +38,14 @@ enum : uint8_t {
     parameters_best_of,
     sampling_max_new_tokens,
     sampling_n,
+    config_max_tokens,
+    config_max_tokens_too,
+    config_candidates,
+    config_candidates_too,
+    config_too_max_tokens,
+    config_too_max_tokens_too,
+    config_too_candidates,
+    config_too_candidates_too,
     count,
 };
 } // namespace path
@@ -56,6 +66,9 @@ constexpr auto paths = json_paths<path::count>({{
     {"options", path::root},
     {"parameters", path::root},
     {"sampling_params", path::root},
+    // Gemini's, whose every field has two spellings.
+    {"generationConfig", path::root},
+    {"generation_config", path::root},
     {"include_usage", path::stream_options, json_text::bounded, true},
     {"continuous_usage_stats", path::stream_options, json_text::bounded, true},
     {json_elements, path::prompt},
@@ -64,6 +77,14 @@ constexpr auto paths = json_paths<path::count>({{
     {"best_of", path::parameters, json_text::bounded},
     {"max_new_tokens", path::sampling_params, json_text::bounded},
     {"n", path::sampling_params, json_text::bounded},
+    {"maxOutputTokens", path::generation_config, json_text::bounded},
+    {"max_output_tokens", path::generation_config, json_text::bounded},
+    {"candidateCount", path::generation_config, json_text::bounded},
+    {"candidate_count", path::generation_config, json_text::bounded},
+    {"maxOutputTokens", path::generation_config_too, json_text::bounded},
+    {"max_output_tokens", path::generation_config_too, json_text::bounded},
+    {"candidateCount", path::generation_config_too, json_text::bounded},
+    {"candidate_count", path::generation_config_too, json_text::bounded},
 }});
 
 static_assert(path::count <= 64, "request_facts::seen_ has a bit per path");
@@ -258,6 +279,10 @@ void request_facts::on(const json_event& event)
     case path::n_cmpl:
     case path::parameters_best_of:
     case path::sampling_n:
+    case path::config_candidates:
+    case path::config_candidates_too:
+    case path::config_too_candidates:
+    case path::config_too_candidates_too:
         on_choices(event);
         break;
     case path::prompt_element:
@@ -271,6 +296,8 @@ void request_facts::on(const json_event& event)
     case path::options:
     case path::parameters:
     case path::sampling_params:
+    case path::generation_config:
+    case path::generation_config_too:
         break;
     case path::max_tokens:
         on_bound(event, bound_name::max_tokens);
@@ -292,6 +319,12 @@ void request_facts::on(const json_event& event)
         break;
     case path::sampling_max_new_tokens:
         on_bound(event, bound_name::sampling_max_new_tokens);
+        break;
+    case path::config_max_tokens:
+    case path::config_max_tokens_too:
+    case path::config_too_max_tokens:
+    case path::config_too_max_tokens_too:
+        on_bound(event, bound_name::max_output_tokens_of_config);
         break;
     }
 }

@@ -116,7 +116,7 @@ private:
     json_scanner scanner_;
     uint64_t bytes_ = 0;
     uint64_t seen_ = 0;       // a bit per path
-    request_bound bounds_[7]; // one for each of bound_names
+    request_bound bounds_[8]; // one for each of bound_names
     uint32_t choices_ = 0;
     uint32_t prompts_ = 0;
     uint16_t model_size_ = 0;

@@ -29,6 +29,9 @@ function tokensOf(id) {
 const told = {
     '/v1/embeddings': ['prompt'], '/api/embed': ['prompt'],
     '/api/chat': ['prompt', 'completion'], '/api/generate': ['prompt', 'completion'],
+    ...Object.fromEntries([':generateContent', ':streamGenerateContent', ':streamGenerateContent?alt=sse']
+        .map((path) => [path, ['prompt', 'cached', 'completion', 'reasoning']])),
+    ':embedContent': ['prompt'], ':batchEmbedContents': ['prompt'], ':countTokens': [],
 };
 
 // Of the request to this path that has this X-Test header. `total` is what it costs.
