@@ -148,7 +148,6 @@ ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
     // Most requests need no clock here: only wrong keys are limited, and only where there is such a rule.
     admission_request request =
         describe(r, ctx, source, rules.empty() ? moment{0, wall_clock_ms()} : now_of_both_clocks());
-    ctx.limited = !rules.empty();
     admission_result result;
     {
         zone_session session(*source.zone);
@@ -156,7 +155,6 @@ ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
         result = session->check_key(request, key);
         if (key) {
             names.copy(*key);
-            ctx.limited = ctx.limited || key->policy->limited;
         }
     }
     if (!names.keep(r, ctx)) {
@@ -234,7 +232,6 @@ ngx_int_t let_in(request_ctx& ctx, const key_source& source)
 ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& source,
                     const admission_request& request, const admission_result& result)
 {
-    ctx.held = result.taken;
     ctx.report = result.report;
     ctx.watched = result.report.has_tokens;
     ctx.granted = std::min(request.estimate, result.hard_left);
@@ -262,7 +259,14 @@ bool prepare(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
     return true;
 }
 
-// The key has been checked.
+bool is_about_key(verdict said, const limit_refusal& by)
+{
+    return said == verdict::no_such_file || said == verdict::unknown || said == verdict::disabled
+           || said == verdict::expired || said == verdict::network || by.kind == limit_kind::failures;
+}
+
+// The body is known. Key, model and all limits in one step: a key that was checked before may have been revoked
+// meanwhile, and one that was not is told first what is wrong with it.
 ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     if (ctx.fault != body_fault::none) {
@@ -278,33 +282,6 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
         return refuse_for(r, ctx, verdict::zone_full, {});
     }
 
-    admission_request request = describe(r, ctx, source, now_of_both_clocks());
-    if (ctx.has_body && ctx.limited) {
-        request.estimate =
-            weighted(source.zone->state->learned().estimate(view(ctx.key_name), view(ctx.model), ctx.size),
-                     request.weights);
-    }
-    admission_result result;
-    source.zone->state->prepare(request);
-    {
-        zone_session session(*source.zone);
-        result = session->admit(request);
-    }
-    return carry_out(r, ctx, source, request, result);
-}
-
-bool is_about_key(verdict said, const limit_refusal& by)
-{
-    return said == verdict::no_such_file || said == verdict::unknown || said == verdict::disabled
-           || said == verdict::expired || said == verdict::network || by.kind == limit_kind::failures;
-}
-
-// For a request that has come whole, and whose body has no fault: what is wrong with a key is said first.
-ngx_int_t decide_at_once(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
-{
-    if (!prepare(r, ctx, source)) {
-        return refuse(r, ctx, refusal::internal);
-    }
     key_names names;
     admission_request request = describe(r, ctx, source, now_of_both_clocks());
     admission_result result;
@@ -405,7 +382,7 @@ ngx_int_t access_handler(ngx_http_request_t* r)
 
     if (head == refusal::none && owner_number(*source->zone) != no_index && scan_body_ahead(r, *ctx)) {
         if (ctx->fault == body_fault::none && usage_fault(r, *ctx).empty()) {
-            return decide_at_once(r, *ctx, *source);
+            return decide(r, *ctx, *source);
         }
         forget_body(*ctx);
     }

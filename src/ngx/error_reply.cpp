@@ -4,8 +4,6 @@
 
 #include "core/api/error_body.h"
 
-#include <algorithm>
-
 namespace llm {
 
 namespace {
@@ -19,20 +17,6 @@ ngx_str_t request_id(ngx_http_request_t* r)
 }
 
 } // namespace
-
-api asked_api(ngx_http_request_t* r)
-{
-    const request_ctx* ctx = find_request(r);
-    const api by_path = ctx ? ctx->call.speaks : api_of_path(view(r->main->unparsed_uri));
-    const errors_as& errors = ctx ? ctx->errors : location_conf_of(r)->errors;
-    if (errors.is != errors_as::shape || row_of(by_path).name == errors.name) {
-        return by_path;
-    }
-    const auto rows = api_rows();
-    const auto row =
-        std::find_if(rows.begin(), rows.end(), [&](const api_row& of) { return of.name == errors.name; });
-    return static_cast<api>(row - rows.begin());
-}
 
 ngx_int_t send_error(ngx_http_request_t* r, const refusal_answer& answer, std::string_view detail)
 {

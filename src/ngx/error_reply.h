@@ -3,13 +3,7 @@
 
 #include "request.h"
 
-#include "core/api/api.h"
-
 namespace llm {
-
-// As llm_errors says, else by the path that the client asked for: wherever redirects lead, that is the API
-// that the client speaks.
-api asked_api(ngx_http_request_t* r);
 
 // Answers with this error, for a content handler or for who then finalizes the request. `detail` stands in
 // the answer's message.

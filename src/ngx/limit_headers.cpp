@@ -1,7 +1,6 @@
 #include "limit_headers.h"
 
 #include "clock.h"
-#include "error_reply.h"
 #include "headers_in.h"
 
 #include "core/base/number_text.h"

@@ -3,6 +3,8 @@
 #include "accounting.h"
 #include "clock.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -156,6 +158,20 @@ bool client_left(const ngx_http_request_t* r)
 #else
     return false;
 #endif
+}
+
+api asked_api(ngx_http_request_t* r)
+{
+    const request_ctx* ctx = find_request(r);
+    const api by_path = ctx ? ctx->call.speaks : api_of_path(view(r->main->unparsed_uri));
+    const errors_as& errors = ctx ? ctx->errors : location_conf_of(r)->errors;
+    if (errors.is != errors_as::shape || row_of(by_path).name == errors.name) {
+        return by_path;
+    }
+    const auto rows = api_rows();
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [&](const api_row& of) { return of.name == errors.name; });
+    return static_cast<api>(row - rows.begin());
 }
 
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r)

@@ -72,7 +72,6 @@ struct request_ctx {
     // What is asked.
     bool body_read = false; // `fault` is the verdict on the body, if there is one
     bool has_body = false;
-    bool limited = false; // its key or its location has limits; set where the key is checked by itself
     bool coded = false;   // the upstream's reply is compressed, so that nothing of it can be read
     bool reading_body = false;
     bool unread_form = false; // multipart/form-data: nothing of it is known, once the body is read
@@ -116,6 +115,10 @@ void settle(ngx_http_request_t* r);
 // Lets the end of the request, however it comes, settle the lease that its context then holds. False if there
 // is no memory.
 bool settle_at_end(ngx_http_request_t* r);
+
+// As llm_errors says, else by the path that the client asked for: wherever redirects lead, that is the API
+// that the client speaks.
+api asked_api(ngx_http_request_t* r);
 
 // The request has lost its client, or was taken from it: whatever it came to is not the upstream's doing.
 bool client_left(const ngx_http_request_t* r);
