@@ -2,8 +2,8 @@
 //
 // Exit codes: 0 well, 1 the key file is wrong, 2 wrong use or a failure of the system.
 
-#include "keys/digest.h"
 #include "keys/key_file.h"
+#include "keys/sha256.h"
 
 #include <cstdio>
 #include <cstring>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/shared/key_record.h"
-#include "digest.h"
+#include "sha256.h"
 
 #include <cstdint>
 #include <optional>

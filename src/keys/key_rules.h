@@ -2,10 +2,10 @@
 #pragma once
 
 #include "core/shared/key_record.h"
-#include "digest.h"
 #include "field_check.h"
 #include "index_set.h"
 #include "policy_rules.h"
+#include "sha256.h"
 
 #include <string>
 #include <string_view>

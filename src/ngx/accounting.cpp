@@ -13,7 +13,7 @@ namespace llm {
 
 namespace {
 
-learned_figures& learned_of(const request_ctx& ctx)
+token_estimator& learned_of(const request_ctx& ctx)
 {
     return ctx.zone->state->learned();
 }
@@ -124,7 +124,7 @@ void take_estimate(request_ctx& ctx, uint64_t completion)
 uint64_t usual_completion(const request_ctx& ctx)
 {
     const uint64_t own = learned_of(ctx).own_completion(view(ctx.key_name), view(ctx.model));
-    return std::max(own, learned_figures::default_completion / 2) * ctx.size.choices;
+    return std::max(own, token_estimator::default_completion / 2) * ctx.size.choices;
 }
 
 } // namespace
@@ -174,8 +174,8 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
     }
     ctx.used = {};
     if (!ctx.reading_reply) {
-        if (has_prompt(ctx) && (ctx.coded || left_unanswered(r))) {
-            take_estimate(ctx, ctx.coded ? usual_completion(ctx) : 0);
+        if (has_prompt(ctx) && (ctx.compressed || left_unanswered(r))) {
+            take_estimate(ctx, ctx.compressed ? usual_completion(ctx) : 0);
         }
         return;
     }

@@ -50,7 +50,7 @@ void* create_main_conf(ngx_conf_t* cf)
     auto* conf = make<main_conf>(cf->pool);
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
     if (conf && cleanup) {
-        cleanup->handler = spare_room::free_all;
+        cleanup->handler = free_list::free_all;
         cleanup->data = &conf->requests;
     }
     if (!conf || !cleanup || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(zone_conf*)) != NGX_OK

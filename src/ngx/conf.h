@@ -1,8 +1,8 @@
 // The directives and what they leave behind.
 #pragma once
 
+#include "free_list.h"
 #include "ngx.hpp"
-#include "spare_room.h"
 #include "zone.h"
 
 #include "core/reply/usage.h"
@@ -14,7 +14,7 @@ struct main_conf {
     ngx_array_t zones;       // zone_conf*
     ngx_array_t sources;     // key_source*
     ngx_event_t sweep;       // timer, see worker.cpp
-    spare_room requests;     // of request_ctx
+    free_list requests;      // of request_ctx
     usage_patterns patterns; // of all replies in this worker
 };
 

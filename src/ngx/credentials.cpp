@@ -5,7 +5,7 @@
 #include "headers_in.h"
 
 #include "core/base/bytes.h"
-#include "keys/digest.h"
+#include "keys/sha256.h"
 
 namespace llm {
 

@@ -44,7 +44,7 @@ void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 void start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reading_reply = false;
-    ctx.coded = false;
+    ctx.compressed = false;
     ctx.used_by = usage_source::none;
     ctx.edit = {};
     ctx.to_come = r->headers_out.content_length_n;
@@ -63,7 +63,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
                       "Accept-Encoding towards the upstream",
                       &coding->value);
-        ctx.coded = true;
+        ctx.compressed = true;
         return;
     }
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;

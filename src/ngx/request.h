@@ -72,7 +72,7 @@ struct request_ctx {
     // What is asked.
     bool body_read = false; // `fault` is the verdict on the body, if there is one
     bool has_body = false;
-    bool coded = false;   // the upstream's reply is compressed, so that nothing of it can be read
+    bool compressed = false; // the upstream's reply is compressed, so that nothing of it can be read
     bool reading_body = false;
     bool unread_form = false; // multipart/form-data: nothing of it is known, once the body is read
     body_fault fault = body_fault::none;

@@ -19,11 +19,11 @@ uint32_t bound_of(const request_bound& bound)
     case request_bound::state::absent:
         return 0;
     case request_bound::state::value:
-        return static_cast<uint32_t>(std::min<uint64_t>(bound.value, learned_figures::max_completion));
+        return static_cast<uint32_t>(std::min<uint64_t>(bound.value, token_estimator::max_completion));
     case request_bound::state::unbounded:
         break;
     }
-    return learned_figures::max_completion;
+    return token_estimator::max_completion;
 }
 
 void conclude(ngx_http_request_t* r, request_ctx& ctx)

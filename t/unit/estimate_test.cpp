@@ -15,11 +15,11 @@ public:
     {
         figures_.format(memory_.data(), capacity, {5, 6});
     }
-    learned_figures* operator->() { return &figures_; }
+    token_estimator* operator->() { return &figures_; }
 
 private:
     std::vector<uint64_t> memory_;
-    learned_figures figures_;
+    token_estimator figures_;
 };
 
 uint64_t text_tokens(figures& f, std::string_view key, std::string_view model, uint64_t bytes)

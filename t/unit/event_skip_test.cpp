@@ -10,8 +10,8 @@ namespace {
 
 using namespace llm;
 
-// What is telling or nearly so. The last one is the most frequent, so that blocks without a find are among
-// them.
+// What is significant or nearly so. The last one is the most frequent, so that blocks without a find are
+// among them.
 const std::string parts[] = {
     "\n\n",
     "data: {\"id\":\"x\"}",
@@ -72,12 +72,12 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
         for (const event_skip_way& way : ways) {
             text_size want;
             text_size got;
-            ASSERT_EQ(simplest.quiet_events(texts[0], null_tells, place, want),
-                      way.quiet_events(texts[0], null_tells, place, got))
+            ASSERT_EQ(simplest.skippable_events(texts[0], null_tells, place, want),
+                      way.skippable_events(texts[0], null_tells, place, got))
                 << way.name << ": " << texts[0];
             ASSERT_EQ(want, got) << way.name << ": " << texts[0];
-            ASSERT_EQ(simplest.quiet_pieces(pieces, null_tells, place, want),
-                      way.quiet_pieces(pieces, null_tells, place, got))
+            ASSERT_EQ(simplest.skippable_pieces(pieces, null_tells, place, want),
+                      way.skippable_pieces(pieces, null_tells, place, got))
                 << way.name;
             ASSERT_EQ(want, got) << way.name;
         }
@@ -86,7 +86,7 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
 
 TEST(event_skip, stops_at_a_piece_that_tells_or_is_not_whole)
 {
-    const std::string quiet = "data: {\"choices\":[{\"delta\":{\"content\":\"some text\"}}]}\n\n";
+    const std::string skippable = "data: {\"choices\":[{\"delta\":{\"content\":\"some text\"}}]}\n\n";
     for (const std::string& other : {
              std::string(),
              std::string("\n"),
@@ -98,16 +98,16 @@ TEST(event_skip, stops_at_a_piece_that_tells_or_is_not_whole)
              std::string("data: {}\r\n\n"),
          }) {
         const reply_piece pieces[] = {
-            {quiet.data(), quiet.size(), 0, 0},
-            {quiet.data(), quiet.size(), 0, 0},
+            {skippable.data(), skippable.size(), 0, 0},
+            {skippable.data(), skippable.size(), 0, 0},
             {other.data(), other.size(), 0, 0},
-            {quiet.data(), quiet.size(), 0, 0},
+            {skippable.data(), skippable.size(), 0, 0},
         };
         text_place place;
-        place.set(quiet.data() + head.size(), head.size());
+        place.set(skippable.data() + head.size(), head.size());
         place.set_rest(rest.size());
         text_size text;
-        EXPECT_EQ(quiet_pieces(pieces, false, place, text), 2u) << other;
+        EXPECT_EQ(skippable_pieces(pieces, false, place, text), 2u) << other;
         EXPECT_EQ(text, (text_size{18, 2})) << other;
     }
 }
@@ -118,7 +118,7 @@ TEST(event_skip, stops_where_the_text_is_elsewhere)
     text_place place;
     place.set(head.data() + head.size(), head.size());
     place.set_rest(rest.size());
-    const std::string quiet = head + "some \\u4f60\\n" + rest;
+    const std::string skippable = head + "some \\u4f60\\n" + rest;
     for (const std::string& other : {
              std::string(": a comment\n\n"),
              std::string("data: {\"choices\":[{\"delta\":{}}]}\n\n"),
@@ -132,12 +132,12 @@ TEST(event_skip, stops_where_the_text_is_elsewhere)
              head + "\\\n\n",
              head + "\\u12\n\n",
          }) {
-        const std::string events = quiet + quiet + other + quiet;
+        const std::string events = skippable + skippable + other + skippable;
         text_size text;
-        EXPECT_EQ(quiet_events(events, false, place, text), 2 * quiet.size()) << other;
+        EXPECT_EQ(skippable_events(events, false, place, text), 2 * skippable.size()) << other;
         EXPECT_EQ(text, (text_size{18, 2})) << other;
         text = {};
-        EXPECT_EQ(quiet_events(other, false, place, text), 0u) << other;
+        EXPECT_EQ(skippable_events(other, false, place, text), 0u) << other;
         EXPECT_EQ(text, text_size{}) << other;
     }
 }

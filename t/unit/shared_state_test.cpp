@@ -453,8 +453,8 @@ TEST(shared_state, owners_are_as_many_as_there_were)
     EXPECT_EQ(zone->claim_owner({3, 30}), first);
 }
 
-// Whoever has no key can make guessers as many as he has addresses.
-TEST(subject_table, guessers_leave_room_for_those_who_have_a_key)
+// Whoever has no key can make addresses with wrong keys as many as he has addresses.
+TEST(subject_table, failed_auths_leave_room_for_those_who_have_a_key)
 {
     shared_zone zone(shared_state::min_bytes);
     limits few;

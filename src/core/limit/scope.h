@@ -9,9 +9,9 @@ namespace llm {
 // No record of a table.
 inline constexpr uint32_t no_index = ~0u;
 
-// The zone has one record, without a name. A guesser is an address that wrong keys come from; addresses are
-// named by their bytes (see subject_name in admission.h).
-// The last two are for all further models or addresses of the key whose name they have, together.
+// The zone has one record, without a name. A failed_auth is an address that wrong keys come from; addresses
+// are named by their bytes (see subject_name in admission.h). The last two are for all further models or
+// addresses of the key whose name they have, together.
 enum class subject_kind : uint8_t {
     none,
     key,
@@ -19,7 +19,7 @@ enum class subject_kind : uint8_t {
     model,
     address,
     zone,
-    guesser,
+    failed_auth,
     other_models,
     other_addresses
 };
@@ -46,7 +46,7 @@ inline constexpr bool is_shared_kind(subject_kind kind)
 // Whether clients can have such records made without end, so that they may be used again.
 inline constexpr bool named_by_clients(subject_kind kind)
 {
-    return chosen_with_key(kind) || kind == subject_kind::guesser || is_shared_kind(kind);
+    return chosen_with_key(kind) || kind == subject_kind::failed_auth || is_shared_kind(kind);
 }
 
 // Whom a lease can name, each at the place `kind - key`: key, user, model, address, zone.

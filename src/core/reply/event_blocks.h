@@ -1,5 +1,5 @@
-// Finds what may be telling in the bytes of events, 64 at a time, in the way of each processor. Internal to
-// event_skip.
+// Finds what may be significant in the bytes of events, 64 at a time, in the way of each processor. Internal
+// to event_skip.
 #pragma once
 
 #include <cstddef>

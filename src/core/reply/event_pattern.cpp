@@ -14,7 +14,7 @@ constexpr std::string_view front = "data: {";
 constexpr std::string_view back = "}\n\n";
 
 // Names that say something in chunks beside usage and choices, where they are not null.
-constexpr std::string_view telling_names[] = {
+constexpr std::string_view significant_names[] = {
     "error",
     "timings",
     "details",
@@ -44,16 +44,16 @@ bool event_pattern::match(std::string_view piece, found& event)
     if (event.has_usage) {
         event.usage = like.facts.usage;
     }
-    size_t after = 0; // how far spots behind the varying one have moved
-    bool in_place = like.varying != like.spots;
-    event.size = like.match(piece, event.usage, [&](size_t spot, size_t moved) {
-        if (spot == like.spots_before_cut) {
+    size_t after = 0; // how far slots behind the varying one have moved
+    bool in_place = like.varying != like.slots;
+    event.size = like.match(piece, event.usage, [&](size_t slot, size_t moved) {
+        if (slot == like.slots_before_cut) {
             event.cut_begin = like.cut_begin + moved;
         }
-        if (spot == like.spots_before_cut_end) {
+        if (slot == like.slots_before_cut_end) {
             event.cut_end = like.cut_end + moved;
         }
-        if (spot == like.varying + 1u) {
+        if (slot == like.varying + 1u) {
             after = moved;
         }
         in_place = in_place && moved == after;
@@ -67,13 +67,13 @@ bool event_pattern::match(std::string_view piece, found& event)
 size_t event_pattern::match_nulls(std::span<reply_piece> pieces) const
 {
     const pattern& like = patterns_[current_];
-    if (like.size == 0 || like.varying == like.spots) {
+    if (like.size == 0 || like.varying == like.slots) {
         return 0;
     }
     const size_t front_size = like.at[like.varying].begin;
     const char* const rest = like.text + like.at[like.varying].end;
     const size_t rest_size = static_cast<size_t>(like.text + like.size - rest);
-    const bool cut_moves = like.spots_before_cut > like.varying;
+    const bool cut_moves = like.slots_before_cut > like.varying;
     size_t n = 0;
     for (reply_piece& piece : pieces) {
         if (piece.size <= front_size + rest_size || !same_bytes(piece.data, like.text, front_size)) {
@@ -117,7 +117,7 @@ bool event_pattern::draft(std::string_view piece)
 void event_pattern::learn(const chunk_facts& facts)
 {
     pattern& from = patterns_[1 - current_];
-    if (from.size == 0 || facts.choices == 0 || !from.find_spots()) {
+    if (from.size == 0 || facts.choices == 0 || !from.find_slots()) {
         forget();
         return;
     }
@@ -126,7 +126,7 @@ void event_pattern::learn(const chunk_facts& facts)
     if (from.usage_is_null) {
         from.facts.usage = {};
     }
-    for (size_t i = 0; i < from.spots; ++i) {
+    for (size_t i = 0; i < from.slots; ++i) {
         if (from.at[i].is_text && !from.at[i].lasts) {
             std::memset(from.text + from.at[i].begin, 0,
                         static_cast<size_t>(from.at[i].end - from.at[i].begin));
@@ -138,10 +138,10 @@ void event_pattern::learn(const chunk_facts& facts)
 // False if the event has not the usual form: one member `usage`, at the top and not its first, and nothing
 // beside that and the choices that says something. Nor if it has text at a place that is not known: that
 // would be kept.
-bool event_pattern::pattern::find_spots()
+bool event_pattern::pattern::find_slots()
 {
     const char* const end = text + size - 2;
-    spots = 0;
+    slots = 0;
     cut_begin = 0;
     cut_end = 0;
     fields = 0;
@@ -157,7 +157,7 @@ bool event_pattern::pattern::find_spots()
             --depth;
             if (depth == 1 && has_usage && cut_end == 0) {
                 cut_end = static_cast<uint16_t>(p + 1 - text);
-                spots_before_cut_end = spots;
+                slots_before_cut_end = slots;
             }
         } else if (c == ',' && depth == 1) {
             comma = static_cast<size_t>(p - text);
@@ -191,7 +191,7 @@ bool event_pattern::pattern::find_spots()
         pass_space();
         const size_t value = static_cast<size_t>(p - text);
         const bool is_null = std::string_view(p, static_cast<size_t>(end - p)).starts_with("null");
-        if (name.find('\\') != std::string_view::npos || (is_one_of(name, telling_names) && !is_null)
+        if (name.find('\\') != std::string_view::npos || (is_one_of(name, significant_names) && !is_null)
             || (name == "type" && depth == 1)
             || ((*p == '{' || *p == '[')
                 && !is_servers_own(name, std::string_view(p, static_cast<size_t>(end - p))))) {
@@ -205,7 +205,7 @@ bool event_pattern::pattern::find_spots()
             cut_begin = static_cast<uint16_t>(comma);
             cut_end = static_cast<uint16_t>(is_null ? value + 4 : 0);
             usage_is_null = is_null;
-            spots_before_cut = spots_before_cut_end = spots;
+            slots_before_cut = slots_before_cut_end = slots;
         } else if (depth == 2 && has_usage && cut_end == 0 && field_of(name) != usage_field::count) {
             if (!add_count(field_of(name), value)) {
                 return false;
@@ -215,9 +215,9 @@ bool event_pattern::pattern::find_spots()
             if (text_end == nullptr) {
                 return false;
             }
-            const spot inside{static_cast<uint16_t>(value + 1), static_cast<uint16_t>(text_end - text), true,
+            const slot inside{static_cast<uint16_t>(value + 1), static_cast<uint16_t>(text_end - text), true,
                               usage_field::count, lasts(name)};
-            if (inside.begin != inside.end && !(may_differ(name) ? add_spot(inside) : is_api_word(name))) {
+            if (inside.begin != inside.end && !(may_differ(name) ? add_slot(inside) : is_api_word(name))) {
                 return false;
             }
             p = text_end + 1;
@@ -230,21 +230,21 @@ bool event_pattern::pattern::find_spots()
 
 void event_pattern::pattern::find_varying()
 {
-    varying = spots;
-    for (uint8_t i = 0; i != spots; ++i) {
-        if (!at[i].lasts && (varying != spots || !at[i].is_text || !usage_is_null)) {
-            varying = spots;
+    varying = slots;
+    for (uint8_t i = 0; i != slots; ++i) {
+        if (!at[i].lasts && (varying != slots || !at[i].is_text || !usage_is_null)) {
+            varying = slots;
             return;
         }
         varying = at[i].lasts ? varying : i;
     }
 }
 
-// An event that is like the pattern, and all of whose spots but the varying one have the pattern's size.
+// An event that is like the pattern, and all of whose slots but the varying one have the pattern's size.
 void event_pattern::pattern::see(std::string_view event)
 {
     const size_t longer = event.size() - size; // modulo 2^64
-    for (uint8_t i = 0; i != spots; ++i) {
+    for (uint8_t i = 0; i != slots; ++i) {
         if (i != varying) {
             const char* const from = event.data() + at[i].begin + (i > varying ? longer : 0);
             std::memcpy(text + at[i].begin, from, static_cast<size_t>(at[i].end - at[i].begin));
@@ -270,7 +270,7 @@ bool event_pattern::pattern::add_number(usage_field field, size_t value)
     if (digits == 0) {
         return true;
     }
-    return add_spot({static_cast<uint16_t>(value), static_cast<uint16_t>(value + digits), false, field,
+    return add_slot({static_cast<uint16_t>(value), static_cast<uint16_t>(value + digits), false, field,
                      field == usage_field::count});
 }
 

@@ -60,12 +60,12 @@ private:
         uint16_t cut_end = 0;
         uint16_t fields = 0; // of usage, a bit each
         bool usage_is_null = false;
-        uint8_t spots_before_cut = 0;
-        uint8_t spots_before_cut_end = 0;
-        uint8_t varying = 0; // where usage is null, the only spot that does not last; or else `spots`
+        uint8_t slots_before_cut = 0;
+        uint8_t slots_before_cut_end = 0;
+        uint8_t varying = 0; // where usage is null, the only slot that does not last; or else `slots`
         chunk_facts facts;
 
-        bool find_spots();
+        bool find_slots();
         void find_varying();
         void see(std::string_view event);
         bool add_count(usage_field field, size_t value);

@@ -19,7 +19,7 @@ bool is_null_member(const char* p, const char* end)
 }
 
 // Whether the line at p is the field `error`, names the event so, or has [DONE] as its data.
-bool is_telling_line(const char* p, const char* end)
+bool is_significant_line(const char* p, const char* end)
 {
     constexpr std::string_view name = "error";
     if (starts(p, end, name)) {
@@ -31,7 +31,7 @@ bool is_telling_line(const char* p, const char* end)
 }
 
 // Whether the quote at p begins a name that has to be read.
-bool is_telling_name(const char* p, const char* end, bool null_tells)
+bool is_significant_name(const char* p, const char* end, bool null_tells)
 {
     if (starts(p, end, "\"usage\"")) {
         return null_tells || !is_null_member(p + 7, end);
@@ -41,17 +41,17 @@ bool is_telling_name(const char* p, const char* end, bool null_tells)
 
 // Whether the byte at p begins something that has to be read. Names can be spelled with \u00XX for their
 // letters, which are all from \u0061 on.
-bool is_telling(const char* p, const char* end, bool null_tells)
+bool is_significant(const char* p, const char* end, bool null_tells)
 {
     switch (*p) {
     case '\r':
         return true;
     case '"':
-        return is_telling_name(p, end, null_tells);
+        return is_significant_name(p, end, null_tells);
     case '\\':
         return starts(p, end, "\\u006") || starts(p, end, "\\u007");
     case '\n':
-        return is_telling_line(p + 1, end);
+        return is_significant_line(p + 1, end);
     default:
         return false;
     }
@@ -76,7 +76,7 @@ public:
             }
             return told_;
         }
-        told_ = told_ || is_telling(p, end_, null_tells_);
+        told_ = told_ || is_significant(p, end_, null_tells_);
         return told_;
     }
     bool told() const { return told_; }
@@ -122,11 +122,14 @@ struct event_search {
     const char* end;
     bool null_tells;
 
-    bool look(const char* p) const { return (*p == '\n' && p[1] == '\n') || is_telling(p, end, null_tells); }
+    bool look(const char* p) const
+    {
+        return (*p == '\n' && p[1] == '\n') || is_significant(p, end, null_tells);
+    }
 };
 
-// Searches events up to the first byte that is telling. Of the last event its two line feeds are left out.
-// Returns whether there is none.
+// Searches events up to the first byte that is significant. Of the last event its two line feeds are left
+// out. Returns whether there is none.
 template <typename Search>
 bool search_bytes(Search& found, const char* p, const char* end)
 {
@@ -175,13 +178,13 @@ struct by_blocks {
 #endif
 
 template <typename Way>
-[[gnu::always_inline]] inline size_t quiet_in_events(std::string_view events, bool null_tells,
-                                                     const text_place& place, text_size& text)
+[[gnu::always_inline]] inline size_t skippable_in_events(std::string_view events, bool null_tells,
+                                                         const text_place& place, text_size& text)
 {
     const char* const begin = events.data();
     const char* const end = begin + events.size();
     // One byte alone is left where an event ends with more than one empty line.
-    if (events.size() < 2 || is_telling_line(begin, end)) {
+    if (events.size() < 2 || is_significant_line(begin, end)) {
         return 0;
     }
     events_search found(events, null_tells, place, text);
@@ -192,15 +195,16 @@ template <typename Way>
 }
 
 template <typename Way>
-[[gnu::always_inline]] inline size_t quiet_in_pieces(std::span<const reply_piece> pieces, bool null_tells,
-                                                     const text_place& place, text_size& text)
+[[gnu::always_inline]] inline size_t skippable_in_pieces(std::span<const reply_piece> pieces, bool null_tells,
+                                                         const text_place& place, text_size& text)
 {
     size_t n = 0;
+    uint64_t bytes = 0;
     for (const reply_piece& piece : pieces) {
         const char* const begin = piece.data;
         const char* const end = begin + piece.size;
         const bool is_whole = piece.size > 2 && end[-1] == '\n' && end[-2] == '\n';
-        if (!is_whole || (!starts(begin, end, "data: {") && is_telling_line(begin, end))) {
+        if (!is_whole || (!starts(begin, end, "data: {") && is_significant_line(begin, end))) {
             break;
         }
         const text_place::found shown = place.measure(begin, end);
@@ -208,68 +212,71 @@ template <typename Way>
         if (!place.has_all(shown, end) || !Way::search(found, begin, end)) {
             break;
         }
-        text.add({shown.size, 1});
+        bytes += shown.size;
         ++n;
     }
+    text.add({bytes, n});
     return n;
 }
 
-size_t quiet_events_bytes(std::string_view events, bool null_tells, const text_place& place, text_size& text)
+size_t skippable_events_bytes(std::string_view events, bool null_tells, const text_place& place,
+                              text_size& text)
 {
-    return quiet_in_events<by_bytes>(events, null_tells, place, text);
+    return skippable_in_events<by_bytes>(events, null_tells, place, text);
 }
 
-size_t quiet_pieces_bytes(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                          text_size& text)
+size_t skippable_pieces_bytes(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                              text_size& text)
 {
-    return quiet_in_pieces<by_bytes>(pieces, null_tells, place, text);
+    return skippable_in_pieces<by_bytes>(pieces, null_tells, place, text);
 }
 
 #if defined(__SSE2__)
-size_t quiet_events_sse2(std::string_view events, bool null_tells, const text_place& place, text_size& text)
+size_t skippable_events_sse2(std::string_view events, bool null_tells, const text_place& place,
+                             text_size& text)
 {
-    return quiet_in_events<by_blocks<detail::block_mask_sse2>>(events, null_tells, place, text);
+    return skippable_in_events<by_blocks<detail::block_mask_sse2>>(events, null_tells, place, text);
 }
 
-size_t quiet_pieces_sse2(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                         text_size& text)
+size_t skippable_pieces_sse2(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                             text_size& text)
 {
-    return quiet_in_pieces<by_blocks<detail::block_mask_sse2>>(pieces, null_tells, place, text);
+    return skippable_in_pieces<by_blocks<detail::block_mask_sse2>>(pieces, null_tells, place, text);
 }
 
-[[gnu::target("avx2")]] size_t quiet_events_avx2(std::string_view events, bool null_tells,
-                                                 const text_place& place, text_size& text)
+[[gnu::target("avx2")]] size_t skippable_events_avx2(std::string_view events, bool null_tells,
+                                                     const text_place& place, text_size& text)
 {
-    return quiet_in_events<by_blocks<detail::block_mask_avx2>>(events, null_tells, place, text);
+    return skippable_in_events<by_blocks<detail::block_mask_avx2>>(events, null_tells, place, text);
 }
 
-[[gnu::target("avx2")]] size_t quiet_pieces_avx2(std::span<const reply_piece> pieces, bool null_tells,
-                                                 const text_place& place, text_size& text)
+[[gnu::target("avx2")]] size_t skippable_pieces_avx2(std::span<const reply_piece> pieces, bool null_tells,
+                                                     const text_place& place, text_size& text)
 {
-    return quiet_in_pieces<by_blocks<detail::block_mask_avx2>>(pieces, null_tells, place, text);
+    return skippable_in_pieces<by_blocks<detail::block_mask_avx2>>(pieces, null_tells, place, text);
 }
 
-[[gnu::target("avx512f,avx512bw")]] size_t quiet_events_avx512(std::string_view events, bool null_tells,
-                                                               const text_place& place, text_size& text)
+[[gnu::target("avx512f,avx512bw")]] size_t skippable_events_avx512(std::string_view events, bool null_tells,
+                                                                   const text_place& place, text_size& text)
 {
-    return quiet_in_events<by_blocks<detail::block_mask_avx512>>(events, null_tells, place, text);
+    return skippable_in_events<by_blocks<detail::block_mask_avx512>>(events, null_tells, place, text);
 }
 
-[[gnu::target("avx512f,avx512bw")]] size_t quiet_pieces_avx512(std::span<const reply_piece> pieces,
-                                                               bool null_tells, const text_place& place,
-                                                               text_size& text)
+[[gnu::target("avx512f,avx512bw")]] size_t skippable_pieces_avx512(std::span<const reply_piece> pieces,
+                                                                   bool null_tells, const text_place& place,
+                                                                   text_size& text)
 {
-    return quiet_in_pieces<by_blocks<detail::block_mask_avx512>>(pieces, null_tells, place, text);
+    return skippable_in_pieces<by_blocks<detail::block_mask_avx512>>(pieces, null_tells, place, text);
 }
 #endif
 
 constexpr event_skip_way ways[] = {
 #if defined(__SSE2__)
-    {"avx512", quiet_events_avx512, quiet_pieces_avx512},
-    {"avx2", quiet_events_avx2, quiet_pieces_avx2},
-    {"sse2", quiet_events_sse2, quiet_pieces_sse2},
+    {"avx512", skippable_events_avx512, skippable_pieces_avx512},
+    {"avx2", skippable_events_avx2, skippable_pieces_avx2},
+    {"sse2", skippable_events_sse2, skippable_pieces_sse2},
 #endif
-    {"bytes", quiet_events_bytes, quiet_pieces_bytes},
+    {"bytes", skippable_events_bytes, skippable_pieces_bytes},
 };
 
 const event_skip_way& fastest = event_skip_ways().front();
@@ -304,15 +311,15 @@ const char* last_event_end(std::string_view piece)
     return piece.data();
 }
 
-size_t quiet_events(std::string_view events, bool null_tells, const text_place& place, text_size& text)
+size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text)
 {
-    return fastest.quiet_events(events, null_tells, place, text);
+    return fastest.skippable_events(events, null_tells, place, text);
 }
 
-size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                    text_size& text)
+size_t skippable_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                        text_size& text)
 {
-    return fastest.quiet_pieces(pieces, null_tells, place, text);
+    return fastest.skippable_pieces(pieces, null_tells, place, text);
 }
 
 } // namespace llm

@@ -18,19 +18,19 @@ const char* last_event_end(std::string_view piece);
 // without a name "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) at any
 // depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR; and
 // whose text stands at its place. That text is added to `text`.
-size_t quiet_events(std::string_view events, bool null_tells, const text_place& place, text_size& text);
+size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text);
 
 // How many pieces from the front are one such event each.
-size_t quiet_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                    text_size& text);
+size_t skippable_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                        text_size& text);
 
 // Internal: all of this in the way of each kind of processor.
 struct event_skip_way {
     const char* name;
-    size_t (*quiet_events)(std::string_view events, bool null_tells, const text_place& place,
-                           text_size& text);
-    size_t (*quiet_pieces)(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                           text_size& text);
+    size_t (*skippable_events)(std::string_view events, bool null_tells, const text_place& place,
+                               text_size& text);
+    size_t (*skippable_pieces)(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
+                               text_size& text);
 };
 // Those that this processor can go, the fastest first.
 std::span<const event_skip_way> event_skip_ways();

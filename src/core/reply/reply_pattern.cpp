@@ -69,11 +69,11 @@ bool reply_patterns::pattern::take(std::string_view reply, std::span<const reply
         return true;
     };
     // From p on.
-    const auto pass_spot = [&](const char* spot_end, bool is_text, usage_field field) {
-        if (!keep_up_to(p) || !add_spot({size, size, is_text, field})) {
+    const auto pass_slot = [&](const char* slot_end, bool is_text, usage_field field) {
+        if (!keep_up_to(p) || !add_slot({size, size, is_text, field})) {
             return false;
         }
-        p = kept = spot_end;
+        p = kept = slot_end;
         return true;
     };
     const auto pass_space = [&] {
@@ -83,12 +83,12 @@ bool reply_patterns::pattern::take(std::string_view reply, std::span<const reply
     };
 
     size = 0;
-    spots = 0;
+    slots = 0;
     while (p != end) {
         if (!counts.empty() && p == begin + counts.front().begin) {
             const char* const number_end = begin + counts.front().end;
             if (p + plain_number_size(p, end, counts.front().field) != number_end
-                || !pass_spot(number_end, false, counts.front().field)) {
+                || !pass_slot(number_end, false, counts.front().field)) {
                 return false;
             }
             counts = counts.subspan(1);
@@ -116,14 +116,14 @@ bool reply_patterns::pattern::take(std::string_view reply, std::span<const reply
         pass_space();
         if (name == "created") {
             const size_t digits = plain_number_size(p, end, usage_field::count);
-            if (digits != 0 && !pass_spot(p + digits, false, usage_field::count)) {
+            if (digits != 0 && !pass_slot(p + digits, false, usage_field::count)) {
                 return false;
             }
         } else if (p != end && *p == '"') {
             const char* const text_end = string_end(++p, end);
             if (text_end == nullptr
                 || (text_end != p
-                    && !(may_differ(name) ? pass_spot(text_end, true, usage_field::count)
+                    && !(may_differ(name) ? pass_slot(text_end, true, usage_field::count)
                                           : is_api_word(name)))) {
                 return false;
             }

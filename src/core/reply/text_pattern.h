@@ -18,7 +18,7 @@ class text_pattern {
 public:
     // What differs: the inside of a string, which is not empty, or a whole number. `begin` and `end` are
     // places in the pattern's text.
-    struct spot {
+    struct slot {
         uint16_t begin;
         uint16_t end;
         bool is_text;
@@ -27,21 +27,21 @@ public:
     };
 
     static constexpr size_t max_size = 2048;
-    static constexpr size_t max_spots = 12;
+    static constexpr size_t max_slots = 12;
     // A count is to fit into 32 bits; other numbers mean nothing.
     static constexpr size_t max_digits(usage_field field) { return field == usage_field::count ? 18 : 9; }
 
     char text[max_size];
     uint16_t size = 0; // 0: there is none
-    uint8_t spots = 0;
-    spot at[max_spots];
+    uint8_t slots = 0;
+    slot at[max_slots];
 
-    bool add_spot(const spot& s)
+    bool add_slot(const slot& s)
     {
-        if (spots == max_spots) {
+        if (slots == max_slots) {
             return false;
         }
-        at[spots++] = s;
+        at[slots++] = s;
         return true;
     }
 
@@ -50,14 +50,14 @@ public:
     {
         std::memset(text, 0, size);
         size = 0;
-        spots = 0;
+        slots = 0;
     }
 
     // How many bytes of the front of `piece` are like the pattern; 0 if it is not. The numbers found are put
-    // into `counts`. `on_spot` is called with each index, from 0 to `spots`, before what stands in front of
-    // that spot is compared, and by how much `piece` is longer than the pattern there (modulo 2^64).
-    template <typename OnSpot>
-    size_t match(std::string_view piece, usage_fields& counts, OnSpot on_spot) const;
+    // into `counts`. `on_slot` is called with each index, from 0 to `slots`, before what stands in front of
+    // that slot is compared, and by how much `piece` is longer than the pattern there (modulo 2^64).
+    template <typename OnSlot>
+    size_t match(std::string_view piece, usage_fields& counts, OnSlot on_slot) const;
 };
 
 inline bool is_one_of(std::string_view name, const auto& names)
@@ -79,12 +79,12 @@ bool is_servers_own(std::string_view name, std::string_view value);
 const char* string_end(const char* p, const char* end);
 
 // The digits of the whole number that starts at p and that a comma, a brace or a blank follows. 0 where
-// another value stands, or a larger one than a spot of this field may hold. p[0, the number's size] can be
+// another value stands, or a larger one than a slot of this field may hold. p[0, the number's size] can be
 // read.
 size_t plain_number_size(const char* p, const char* end, usage_field field);
 
-template <typename OnSpot>
-size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot on_spot) const
+template <typename OnSlot>
+size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSlot on_slot) const
 {
     const char* const begin = piece.data();
     const char* const end = begin + piece.size();
@@ -95,12 +95,12 @@ size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSpot 
     }
     for (size_t i = 0;; ++i) {
         const size_t moved = static_cast<size_t>(p - begin) - static_cast<size_t>(t - text);
-        on_spot(i, moved);
-        const size_t fixed = static_cast<size_t>(text + (i == spots ? size : at[i].begin) - t);
+        on_slot(i, moved);
+        const size_t fixed = static_cast<size_t>(text + (i == slots ? size : at[i].begin) - t);
         if (static_cast<size_t>(end - p) < fixed || !same_bytes(p, t, fixed)) {
             return 0;
         }
-        if (i == spots) {
+        if (i == slots) {
             return size + moved;
         }
         p += fixed;

@@ -16,7 +16,7 @@ constexpr uint8_t tries_in_vain = 2;
 constexpr uint8_t events_without_try = 14;
 
 // Where events are not like those before them, no more patterns are made.
-constexpr uint8_t max_unlike = 8;
+constexpr uint8_t max_other_shapes = 8;
 
 size_t size_of(std::span<const reply_piece> pieces)
 {
@@ -66,13 +66,13 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
         return 0;
     }
     size_t n = 0;
-    if (alike_) {
-        n = pass_alike(pieces);
+    if (same_shape_) {
+        n = pass_same_shape(pieces);
     } else {
         text_size text;
-        n = quiet_pieces(pieces, null_tells_, place_, text);
+        n = skippable_pieces(pieces, null_tells_, place_, text);
         if (n != 0) {
-            pass_quiet(size_of(pieces.first(n)), text);
+            pass_skippable(size_of(pieces.first(n)), text);
         }
     }
     settled_ = n != 0 ? stream_.offset() : settled_;
@@ -126,13 +126,13 @@ void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
     const bool is_first = !content_seen_ && !piece.empty();
     content_seen_ = content_seen_ || is_first;
     json_bytes_ += piece.size();
-    if (alike_) {
+    if (same_shape_) {
         return;
     }
     const bool may_be_whole = is_first && patterns_ != nullptr && piece.front() == '{'
                               && (piece.back() == '}' || piece.back() == '\n');
-    if (may_be_whole && read_alike(piece)) {
-        alike_ = true;
+    if (may_be_whole && read_same_shape(piece)) {
+        same_shape_ = true;
         return;
     }
 
@@ -146,7 +146,7 @@ void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
 }
 
 // The first piece of a JSON reply, if it is like one that was read.
-bool usage_reader::read_alike(std::string_view piece)
+bool usage_reader::read_same_shape(std::string_view piece)
 {
     reply_patterns::found reply;
     if (!patterns_->replies.match(piece, reply)) {
@@ -170,8 +170,8 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
             }
         }
         if (may_skip() && stream_.at_border()) {
-            if (alike_) {
-                const size_t size = read_alike(piece, cuts);
+            if (same_shape_) {
+                const size_t size = read_same_shape(piece, cuts);
                 piece.remove_prefix(size);
                 if (size != 0) {
                     continue;
@@ -181,7 +181,8 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
             if (piece.empty()) {
                 break;
             }
-            drafted_ = patterns_ != nullptr && unlike_ != max_unlike && patterns_->events.draft(piece);
+            drafted_ =
+                patterns_ != nullptr && other_shapes_ != max_other_shapes && patterns_->events.draft(piece);
         }
         sse_item item;
         do {
@@ -193,10 +194,10 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
 }
 
 // Events of which nothing is to be read.
-void usage_reader::pass_quiet(size_t bytes, const text_size& text)
+void usage_reader::pass_skippable(size_t bytes, const text_size& text)
 {
     told_in_a_row_ = 0;
-    alike_ = false;
+    same_shape_ = false;
     stream_.skip(bytes);
     uncounted_.add(text);
 }
@@ -216,19 +217,19 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
         return 0;
     }
     text_size text;
-    const size_t quiet =
-        quiet_events(piece.substr(0, static_cast<size_t>(last - piece.data())), null_tells_, place_, text);
-    if (quiet != 0) {
-        pass_quiet(quiet, text);
+    const size_t skippable = skippable_events(piece.substr(0, static_cast<size_t>(last - piece.data())),
+                                              null_tells_, place_, text);
+    if (skippable != 0) {
+        pass_skippable(skippable, text);
     } else if (++told_in_a_row_ == tries_in_vain) {
         told_in_a_row_ = 0;
         tries_off_ = events_without_try;
     }
-    return quiet;
+    return skippable;
 }
 
 // At a border of events: reads the next one if it is like the pattern. Returns its size, or 0.
-size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
+size_t usage_reader::read_same_shape(std::string_view piece, const cut_sink& cuts)
 {
     event_pattern::found event;
     text_size text;
@@ -237,15 +238,16 @@ size_t usage_reader::read_alike(std::string_view piece, const cut_sink& cuts)
         like[0].size = event.size;
     }
     if (like[0].size == 0 || measure(like, text) == 0) {
-        unlike_ = static_cast<uint8_t>(unlike_ < max_unlike ? unlike_ + 1 : unlike_);
-        alike_ = unlike_ < max_unlike;
+        other_shapes_ =
+            static_cast<uint8_t>(other_shapes_ < max_other_shapes ? other_shapes_ + 1 : other_shapes_);
+        same_shape_ = other_shapes_ < max_other_shapes;
         return 0;
     }
     if (strip_.takes_running()) {
         const uint64_t begin = stream_.offset();
         cuts(begin + event.cut_begin, begin + event.cut_end);
     }
-    count_alike(event, text);
+    count_same_shape(event, text);
     return event.size;
 }
 
@@ -270,7 +272,7 @@ size_t usage_reader::measure(std::span<reply_piece> pieces, text_size& text) con
 }
 
 // Pieces from the front that are one event each like the pattern.
-size_t usage_reader::pass_alike(std::span<reply_piece> pieces)
+size_t usage_reader::pass_same_shape(std::span<reply_piece> pieces)
 {
     event_pattern& events = patterns_->events;
     auto rest = pieces;
@@ -292,7 +294,7 @@ size_t usage_reader::pass_alike(std::span<reply_piece> pieces)
         } else {
             break;
         }
-        count_alike(event, text);
+        count_same_shape(event, text);
         rest = rest.subspan(n);
     }
     const size_t n = pieces.size() - rest.size();
@@ -305,9 +307,9 @@ size_t usage_reader::pass_alike(std::span<reply_piece> pieces)
 }
 
 // Events like the pattern: one, or several without usage.
-void usage_reader::count_alike(const event_pattern::found& event, const text_size& text)
+void usage_reader::count_same_shape(const event_pattern::found& event, const text_size& text)
 {
-    unlike_ = 0;
+    other_shapes_ = 0;
     if (event.has_usage) {
         event_usage_ = event.usage.counts();
         has_choices_ = true;
@@ -395,7 +397,7 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     }
     if (drafted_ && whole && has_choices_) {
         patterns_->events.learn({reading_, event_choices_, choice_index_, event_content_});
-        alike_ = true;
+        same_shape_ = true;
     } else if (drafted_) {
         patterns_->events.forget();
     }

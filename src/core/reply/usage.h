@@ -123,17 +123,17 @@ private:
     void on_timing(usage_field field, const json_event& event);
     void on_json_end(const json_event& event);
     void feed_json(std::string_view piece, const cut_sink& cuts);
-    bool read_alike(std::string_view piece);
+    bool read_same_shape(std::string_view piece);
     void feed_events(std::string_view piece, const cut_sink& cuts);
     void feed_lines(std::string_view piece);
     size_t pass_over(std::string_view piece, const char*& last);
-    void pass_quiet(size_t bytes, const text_size& text);
+    void pass_skippable(size_t bytes, const text_size& text);
     void on_item(const sse_item& item, const cut_sink& cuts);
     void on_data(std::string_view bytes, const cut_sink& cuts);
     void on_event_end(const cut_sink& cuts);
-    size_t read_alike(std::string_view piece, const cut_sink& cuts);
-    size_t pass_alike(std::span<reply_piece> pieces);
-    void count_alike(const event_pattern::found& event, const text_size& text);
+    size_t read_same_shape(std::string_view piece, const cut_sink& cuts);
+    size_t pass_same_shape(std::span<reply_piece> pieces);
+    void count_same_shape(const event_pattern::found& event, const text_size& text);
     size_t measure(std::span<reply_piece> pieces, text_size& text) const;
     void count_event();
     void note_text(bool counted, const text_size& text);
@@ -159,9 +159,9 @@ private:
     uint8_t told_in_a_row_ = 0; // events that were tried to be passed over and could not be
     uint8_t tries_off_ = 0;     // events to be read before that is tried again
     bool at_line_ = true;       // of lines: between two of them
-    bool alike_ = false;   // the last event had usage: the next may be like the pattern. JSON: all is read
-    bool drafted_ = false; // the event that is being read may become the pattern
-    uint8_t unlike_ = 0;   // events that were not like it, one after the other
+    bool same_shape_ = false; // the last event had usage: the next may be like the pattern. JSON: all is read
+    bool drafted_ = false;    // the event that is being read may become the pattern
+    uint8_t other_shapes_ = 0; // events that were not like it, one after the other
     uint32_t prompts_ = 1;
     uint64_t settled_ = 0;
     text_size uncounted_;

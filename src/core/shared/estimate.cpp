@@ -6,7 +6,7 @@
 namespace llm {
 
 // Two words are a figure: one of completions, and one of ratios. Each has a tag of 16 bits.
-struct learned_figures::completion_figure {
+struct token_estimator::completion_figure {
     // The completion of one choice, in 1/16 and 1; 0 = not known, 1 = known to be none.
     uint64_t value = 0;
 
@@ -14,7 +14,7 @@ struct learned_figures::completion_figure {
     uint64_t tokens() const { return (value + 14) / 16; }
 };
 
-struct learned_figures::ratio_figure {
+struct token_estimator::ratio_figure {
     // A ratio, as token_ratios has it, and from how many tokens it was learned lately.
     struct average {
         static constexpr uint64_t weight_unit = 16; // tokens
@@ -89,13 +89,13 @@ constexpr uint64_t most_sane = one * 64;
 
 uint64_t value_of_completion(uint64_t tokens)
 {
-    return std::min<uint64_t>(tokens, learned_figures::max_completion - 1) * 16 + 1;
+    return std::min<uint64_t>(tokens, token_estimator::max_completion - 1) * 16 + 1;
 }
 
 } // namespace
 
 // A lesson counts by its tokens.
-void learned_figures::ratio_figure::average::take(uint64_t bytes, uint64_t tokens)
+void token_estimator::ratio_figure::average::take(uint64_t bytes, uint64_t tokens)
 {
     if (bytes == 0 || tokens == 0) {
         return;
@@ -130,7 +130,7 @@ uint64_t token_ratios::text_tokens(const text_size& shown) const
     return std::max({by_bytes, (shown.pieces + 1) / 2, uint64_t{1}});
 }
 
-void learned_figures::format(void* memory, uint32_t capacity, const hash_key& key)
+void token_estimator::format(void* memory, uint32_t capacity, const hash_key& key)
 {
     figures_ = static_cast<std::atomic<uint64_t>*>(memory);
     half_ = capacity / 2;
@@ -140,28 +140,28 @@ void learned_figures::format(void* memory, uint32_t capacity, const hash_key& ke
 
 // A key has one cache line of four figures: the names that it thinks up push out no other key's, but for
 // those that share its line.
-learned_figures::place learned_figures::own_place(std::string_view key, std::string_view model) const
+token_estimator::place token_estimator::own_place(std::string_view key, std::string_view model) const
 {
     const uint64_t of_key = hash_of(key_, key);
     const uint64_t hash = hash_of({key_[0], key_[1] ^ of_key}, model);
     return {((of_key << 3) & (half_ - 1)) | ((hash & 3) << 1), hash >> 48};
 }
 
-learned_figures::place learned_figures::shared_place(std::string_view model) const
+token_estimator::place token_estimator::shared_place(std::string_view model) const
 {
     const uint64_t hash = hash_of(models_key_, model);
     return {half_ + ((hash << 1) & (half_ - 1)), hash >> 48};
 }
 
 // A word of completions: tag 16 bits, value 48.
-learned_figures::completion_figure learned_figures::completion_at(const place& at) const
+token_estimator::completion_figure token_estimator::completion_at(const place& at) const
 {
     const uint64_t w = word(at.index);
     return {w >> 48 == at.tag ? w & max_completion_value : 0};
 }
 
 // A word of ratios: tag 16 bits, then 16 and 8 of the prompt's, and of the text's.
-learned_figures::ratio_figure learned_figures::ratios_at(const place& at) const
+token_estimator::ratio_figure token_estimator::ratios_at(const place& at) const
 {
     const uint64_t w = word(at.index + 1);
     if (w >> 48 != at.tag) {
@@ -171,7 +171,7 @@ learned_figures::ratio_figure learned_figures::ratios_at(const place& at) const
             {static_cast<uint32_t>(w >> 8 & 0xffff), static_cast<uint32_t>(w & 0xff)}};
 }
 
-token_estimate learned_figures::estimate(std::string_view key, std::string_view model,
+token_estimate token_estimator::estimate(std::string_view key, std::string_view model,
                                          const request_size& size) const
 {
     const place own = own_place(key, model);
@@ -191,7 +191,7 @@ token_estimate learned_figures::estimate(std::string_view key, std::string_view 
             each * std::clamp<uint64_t>(size.choices, 1, request_size::max_choices)};
 }
 
-token_ratios learned_figures::ratios(std::string_view key, std::string_view model) const
+token_ratios token_estimator::ratios(std::string_view key, std::string_view model) const
 {
     const ratio_figure own = ratios_at(own_place(key, model));
     token_ratios by;
@@ -200,20 +200,20 @@ token_ratios learned_figures::ratios(std::string_view key, std::string_view mode
     return by;
 }
 
-uint64_t learned_figures::own_completion(std::string_view key, std::string_view model) const
+uint64_t token_estimator::own_completion(std::string_view key, std::string_view model) const
 {
     const completion_figure own = completion_at(own_place(key, model));
     return own.known() ? own.tokens() : default_completion;
 }
 
-void learned_figures::learn(std::string_view key, std::string_view model, const request_size& size,
+void token_estimator::learn(std::string_view key, std::string_view model, const request_size& size,
                             const usage_lesson& lesson)
 {
     learn_at(own_place(key, model), size, lesson, true);
     learn_at(shared_place(model), size, {lesson.prompt_tokens, lesson.completion_tokens, 0}, false);
 }
 
-void learned_figures::learn_at(const place& at, const request_size& size, const usage_lesson& lesson,
+void token_estimator::learn_at(const place& at, const request_size& size, const usage_lesson& lesson,
                                bool is_own)
 {
     if ((lesson.prompt_tokens | lesson.completion_tokens) == 0) {

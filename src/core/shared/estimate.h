@@ -72,7 +72,7 @@ struct token_ratios {
     uint64_t text_tokens(const text_size& text) const;
 };
 
-class learned_figures {
+class token_estimator {
 public:
     static constexpr uint64_t default_completion = 256; // of one choice
     static constexpr uint64_t max_completion = 1 << 20; // likewise: no model says more

@@ -7,7 +7,7 @@ admission_result count_failed_auth(subject_table& subjects, undo_journal& journa
 {
     admission_result result{verdict::unknown};
     std::string_view name = address_name(request.address);
-    uint32_t number = subjects.find(subject_kind::guesser, name);
+    uint32_t number = subjects.find(subject_kind::failed_auth, name);
     uint8_t states_taken = 0;
 
     for (const limit_rule& rule : request.rules) {
@@ -39,7 +39,7 @@ admission_result count_failed_auth(subject_table& subjects, undo_journal& journa
             continue;
         }
         if (number == no_index) {
-            number = subjects.find_or_make(subject_kind::guesser, name, request.now());
+            number = subjects.find_or_make(subject_kind::failed_auth, name, request.now());
         }
         if (number == no_index) {
             // It is refused in any case, only not counted.

@@ -35,7 +35,7 @@ shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& k
     size_t subject_bytes = cache_line_down(subject_table::bytes(n_subjects) + 63);
 
     auto n_figures = std::bit_floor(static_cast<uint32_t>(std::min<size_t>(room / 64 / 8, 1u << 31)));
-    size_t figure_bytes = cache_line_down(learned_figures::bytes(n_figures) + 63);
+    size_t figure_bytes = cache_line_down(token_estimator::bytes(n_figures) + 63);
 
     at += head;
     state->leases_.format(at, n_leases);

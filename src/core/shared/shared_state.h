@@ -169,7 +169,7 @@ public:
     void settle(lease& l, const token_counts& used, const moment& now) { settling().settle(l, used, now); }
 
     // Needs no lock.
-    learned_figures& learned() { return learned_; }
+    token_estimator& learned() { return learned_; }
 
     // --- the lock's session
 
@@ -221,7 +221,7 @@ private:
     undo_journal journal_;
     subject_table subjects_;
     lease_table leases_;
-    learned_figures learned_;
+    token_estimator learned_;
     key_hints hints_;
     uint64_t silent_until_ns_; // that names share counters
     uint32_t owners_end_;

@@ -53,12 +53,12 @@ uint32_t subject_table::find_or_make(subject_kind kind, std::string_view name, c
         return index;
     }
 
-    const bool guesses = kind == subject_kind::guesser;
-    const bool has_room = !guesses || (guessers_ < capacity_ / 8 && names_ < name_room());
+    const bool guesses = kind == subject_kind::failed_auth;
+    const bool has_room = !guesses || (failed_auths_ < capacity_ / 8 && names_ < name_room());
     if ((!has_room || !has_free())
-        && !reuse_one(now, guesses && guessers_ >= capacity_ / 8 ? whose::guesser
-                           : has_room                            ? whose::any
-                                                                 : whose::name)) {
+        && !reuse_one(now, guesses && failed_auths_ >= capacity_ / 8 ? whose::failed_auth
+                           : has_room                                ? whose::any
+                                                                     : whose::name)) {
         return no_index;
     }
     return make(take_free(), kind, name, no_index);
@@ -249,14 +249,14 @@ uint32_t subject_table::own_at_rest(uint32_t key, const moment& now)
 void subject_table::count_made(subject_kind kind, uint32_t n)
 {
     (is_shared_kind(kind) ? shared_ : names_) += n;
-    guessers_ += kind == subject_kind::guesser ? n : 0;
+    failed_auths_ += kind == subject_kind::failed_auth ? n : 0;
 }
 
 bool subject_table::reuse_one(const moment& now, whose of)
 {
     auto fits = [of](subject_kind kind) {
         return of == whose::any || (of == whose::name && !is_shared_kind(kind))
-               || kind == subject_kind::guesser;
+               || kind == subject_kind::failed_auth;
     };
     for (bool proved : {false, true}) {
         uint32_t& hand = hand_[proved];
@@ -327,7 +327,7 @@ void subject_table::rebuild()
     used_ = 0;
     names_ = 0;
     shared_ = 0;
-    guessers_ = 0;
+    failed_auths_ = 0;
     zone_ = no_index;
     hand_[0] = hand_[1] = no_index;
     for (uint32_t i = capacity_; i < capacity_ + shared_by_all_records; i++) {

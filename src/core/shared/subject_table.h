@@ -42,8 +42,8 @@ public:
     void format(void* memory, uint32_t capacity, const hash_key& key);
 
     // The record of this kind and name, made if there is none. no_index if there is no room: those that
-    // clients name get half of the table at most, and of these guessers, which need no good key, a quarter.
-    // `name` is at most max_name.
+    // clients name get half of the table at most, and of these addresses with wrong keys, which need no good
+    // key, a quarter. `name` is at most max_name.
     uint32_t find_or_make(subject_kind kind, std::string_view name, const moment& now);
     // The same for a model or an address that came with a key, whose record is `key`: where that has no room
     // (any more), one that it shares with others, see is_shared().
@@ -139,7 +139,7 @@ private:
     uint32_t take_free();
     uint32_t make(uint32_t index, subject_kind kind, std::string_view name, uint32_t owner);
     // Which records are to be used again.
-    enum class whose { any, name, guesser };
+    enum class whose { any, name, failed_auth };
     bool reuse_one(const moment& now, whose of);
     // Adds n to what is counted of this kind; ~0 takes one away.
     void count_made(subject_kind kind, uint32_t n);
@@ -166,9 +166,9 @@ private:
     uint32_t high_water_;
     uint32_t free_;
     uint32_t used_;
-    uint32_t names_; // of models, addresses and guessers
+    uint32_t names_; // of models, addresses and addresses with wrong keys
     uint32_t shared_;
-    uint32_t guessers_;
+    uint32_t failed_auths_;
     uint32_t zone_; // the zone's record
     uint32_t needed_;
     // In the rings of those that clients name; the one after it is looked at next. The second is of proved

@@ -8,7 +8,7 @@ namespace {
 
 uint64_t of_all_choices(uint64_t each, const request_size& size)
 {
-    return std::min(each, learned_figures::max_completion)
+    return std::min(each, token_estimator::max_completion)
            * std::clamp<uint64_t>(size.choices, 1, request_size::max_choices);
 }
 
@@ -16,12 +16,12 @@ uint64_t of_all_choices(uint64_t each, const request_size& size)
 
 uint64_t max_estimated_completion(const request_size& size)
 {
-    return of_all_choices(size.max_tokens != 0 ? size.max_tokens : learned_figures::max_completion, size);
+    return of_all_choices(size.max_tokens != 0 ? size.max_tokens : token_estimator::max_completion, size);
 }
 
 usage_bounds::usage_bounds(const request_size& size)
     : prompt(std::max(size.prompt_bytes, max_prompt)),
-      completion(of_all_choices(learned_figures::max_completion, size))
+      completion(of_all_choices(token_estimator::max_completion, size))
 {
 }
 

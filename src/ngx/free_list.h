@@ -8,7 +8,7 @@
 namespace llm {
 
 // All pieces have one size. All zero bytes are a valid initial state.
-class spare_room {
+class free_list {
 public:
     // nullptr if there is no memory. The caller owns it until give().
     void* take(size_t size, ngx_log_t* log)
@@ -35,7 +35,7 @@ public:
     // Gives all of it back; a pool's cleanup handler.
     static void free_all(void* data)
     {
-        auto& spare = *static_cast<spare_room*>(data);
+        auto& spare = *static_cast<free_list*>(data);
         while (spare.first_) {
             piece* next = spare.first_->next;
             ngx_free(spare.first_);

@@ -1,4 +1,4 @@
-#include "keys/digest.h"
+#include "keys/sha256.h"
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
