@@ -77,10 +77,9 @@ public:
     static constexpr uint64_t default_completion = 256; // of one choice
     static constexpr uint64_t max_completion = 1 << 20; // likewise: no model says more
 
-    // A power of two of them at least this many.
-    static constexpr uint32_t min_capacity = 16;
     static size_t bytes(uint32_t capacity) { return size_t{capacity} * sizeof(std::atomic<uint64_t>); }
-    // `memory` is zeroed, 64-byte aligned and bytes(capacity) long.
+    // `memory` is zeroed, 64-byte aligned and bytes(capacity) long; the capacity is a power of two from 16
+    // up.
     void format(void* memory, uint32_t capacity, const hash_key& key);
 
     // What is to be reserved. `key` is the key's name. What it has not taught is taken for as others have
