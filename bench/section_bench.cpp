@@ -4,9 +4,9 @@
 // usage: section_bench time KEYS    name and median nanoseconds, one line for each part
 //        section_bench count KEYS   for callgrind with --instr-atstart=no: a dump for each part, named by it
 //
-// The parts: `check` looks the key up, before the body is read; `admit` looks it up again, decides and takes
-// the lease; `decide` is both in one, for a request that has come whole; `settle` ends it. The lock itself is
-// nginx's and not in it, nor is what is prepared before it is taken; what reading the clock takes is.
+// The parts: `check` looks the key up, for a request whose body is still to come; `decide` looks it up
+// (again), decides and takes the lease; `settle` ends it. The lock itself is nginx's and not in it, nor is
+// what is prepared before it is taken; what reading the clock takes is.
 #include "core/base/hash.h"
 #include "core/shared/shared_state.h"
 
@@ -161,20 +161,12 @@ public:
 
     void prepare(admission_request& r) { state_->prepare(r); }
 
-    lease* admit(const admission_request& r)
-    {
-        state_->enter();
-        const admission_result result = state_->admit(r);
-        state_->leave();
-        good_ &= result.said == verdict::ok;
-        return result.taken;
-    }
-
     lease* decide(admission_request& r)
     {
         state_->enter();
         shared_key* key = nullptr;
-        const admission_result result = state_->check_and_admit(r, {.prompt_bytes = 400}, key);
+        const request_size size{.prompt_bytes = 400};
+        const admission_result result = state_->check_and_admit(r, &size, key);
         state_->leave();
         good_ &= result.said == verdict::ok;
         return result.taken;
@@ -194,8 +186,8 @@ public:
     {
         for (size_t n = 0; n < keys_; n++) {
             const asked a = ask(n, n | n << 32);
-            const admission_request r = request(a);
-            if (lease* l = admit(r)) {
+            admission_request r = request(a);
+            if (lease* l = decide(r)) {
                 settle(*l, r.now());
             }
         }
@@ -247,7 +239,7 @@ void measure_time(zone& z)
 {
     constexpr size_t requests = 200000;
     std::mt19937_64 random(7);
-    std::vector<uint64_t> check, admit, decide, settle;
+    std::vector<uint64_t> check, decide, settle;
     std::vector<lease*> running(in_flight);
     for (size_t n = 0; n < requests && z.good(); n++) {
         const zone::asked a = z.ask(random() % z.keys(), random());
@@ -259,15 +251,11 @@ void measure_time(zone& z)
         }
         if (n % 2 == 0) {
             check.push_back(timed([&] { z.check(r); }));
-            z.prepare(r);
-            admit.push_back(timed([&] { l = z.admit(r); }));
-        } else {
-            z.prepare(r);
-            decide.push_back(timed([&] { l = z.decide(r); }));
         }
+        z.prepare(r);
+        decide.push_back(timed([&] { l = z.decide(r); }));
     }
-    std::printf("check %.0f\nadmit %.0f\ndecide %.0f\nsettle %.0f\n", median(check), median(admit),
-                median(decide), median(settle));
+    std::printf("check %.0f\ndecide %.0f\nsettle %.0f\n", median(check), median(decide), median(settle));
 }
 
 void count_instructions(zone& z)
@@ -294,19 +282,14 @@ void count_instructions(zone& z)
     CALLGRIND_DUMP_STATS_AT("check");
     CALLGRIND_ZERO_STATS;
     for (size_t n = 0; n < in_flight; n++) {
-        leases[n] = z.admit(requests[n]);
+        leases[n] = z.decide(requests[n]);
     }
-    CALLGRIND_DUMP_STATS_AT("admit");
+    CALLGRIND_DUMP_STATS_AT("decide");
     CALLGRIND_ZERO_STATS;
     for (size_t n = 0; n < in_flight && leases[n]; n++) {
         z.settle(*leases[n], requests[n].now());
     }
     CALLGRIND_DUMP_STATS_AT("settle");
-    CALLGRIND_ZERO_STATS;
-    for (size_t n = 0; n < in_flight; n++) {
-        leases[n] = z.decide(requests[n]);
-    }
-    CALLGRIND_DUMP_STATS_AT("decide");
     CALLGRIND_STOP_INSTRUMENTATION;
 }
 

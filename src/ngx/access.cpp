@@ -289,7 +289,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;
-        result = session->check_and_admit(request, ctx.size, key);
+        result = session->check_and_admit(request, &ctx.size, key);
         if (key) {
             names.copy(*key);
         }

@@ -237,7 +237,7 @@ private:
         if (one_in(2)) {
             zone_->prepare(r.real);
         }
-        admission_result real = zone_->admit(r.real);
+        admission_result real = zone_.admit(r.real);
         reference::gate::answer simple = gate_.admit(r.simple);
 
         ASSERT_EQ(real.said == verdict::ok, simple.lease != nullptr);

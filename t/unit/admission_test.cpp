@@ -1,3 +1,5 @@
+#include "core/shared/subject_names.h"
+
 #include "shared_zone.h"
 
 #include <random>
@@ -56,7 +58,7 @@ protected:
     }
     admission_result admit(uint64_t key = 0, uint64_t estimate = 0)
     {
-        return zone->admit(request(key, estimate));
+        return zone.admit(request(key, estimate));
     }
     admission_result check(uint64_t key)
     {
@@ -245,7 +247,7 @@ TEST_F(gate, weights)
     rules = {{subject_kind::key, quota(1000, quota_window::total)}};
     admission_request r = request(0, 10);
     r.weights = {1000, 100, 4000};
-    zone->settle(*zone->admit(r).taken, {200, 100, 50, 0}, now);
+    zone->settle(*zone.admit(r).taken, {200, 100, 50, 0}, now);
     EXPECT_EQ(zone.key("key0").counts.used[index_of(quota_window::total)], 100u + 10 + 200);
     EXPECT_EQ(weighted({1, 0, 0, 0}, {1, 1, 1}), 1u);
     EXPECT_EQ(weighted({1, 5, 0, 0}, {1000, 0, 0}), 0u);
@@ -594,9 +596,9 @@ TEST_F(gate, what_asks_no_model_is_under_no_models_limit)
 {
     rules = {{subject_kind::model, concurrency(0)}};
     admission_request r = request();
-    EXPECT_EQ(zone->admit(r).said, verdict::limited);
+    EXPECT_EQ(zone.admit(r).said, verdict::limited);
     r.asks_model = false;
-    EXPECT_EQ(zone->admit(r).said, verdict::ok);
+    EXPECT_EQ(zone.admit(r).said, verdict::ok);
 }
 
 TEST_F(gate, long_model_names_are_told_apart)
@@ -626,7 +628,7 @@ TEST(admission, addresses_that_say_nothing_any_more_make_room)
     r.now_ns = 1000 * second;
     auto try_next = [&] {
         address++;
-        lease* taken = zone->admit(r).taken;
+        lease* taken = zone.admit(r).taken;
         if (taken) {
             zone->settle(*taken, {}, r.now());
         }
@@ -644,10 +646,10 @@ TEST(admission, addresses_that_say_nothing_any_more_make_room)
         }
     };
     one_second();
-    EXPECT_EQ(zone->admit(r).said, verdict::limited);
+    EXPECT_EQ(zone.admit(r).said, verdict::limited);
     r.rules = {};
     r.key = digest_of_number(1);
-    EXPECT_EQ(zone->admit(r).said, verdict::ok);
+    EXPECT_EQ(zone.admit(r).said, verdict::ok);
     r.key = digest_of_number(0);
     r.rules = rules;
     r.now_ns += second;

@@ -54,14 +54,14 @@ protected:
         r.rules = rules;
         return r;
     }
-    admission_result admit(uint64_t key, std::string_view model) { return zone->admit(request(key, model)); }
+    admission_result admit(uint64_t key, std::string_view model) { return zone.admit(request(key, model)); }
     admission_result admit_from(uint64_t key, uint64_t network)
     {
         admission_request r = request(key, "m");
         std::array<uint8_t, 16> address{0x20, 1};
         memcpy(address.data() + 2, &network, 6);
         r.address = address;
-        return zone->admit(r);
+        return zone.admit(r);
     }
     void settle(lease* l, uint64_t completion = 10, bool answered = true)
     {
@@ -414,7 +414,7 @@ TEST_F(names, are_whole_after_a_kill_in_the_middle_of_a_flood)
                 r.address = {reinterpret_cast<const uint8_t*>(&address), 4};
                 zone->enter();
                 if (held.size() < 20 && i % 3 != 0) {
-                    if (lease* taken = zone->admit(r).taken) {
+                    if (lease* taken = zone.admit(r).taken) {
                         held.push_back(taken);
                     }
                 } else if (!held.empty()) {

@@ -60,7 +60,7 @@ TEST(shared_state, a_subject_that_a_lease_names_is_not_dropped)
 {
     shared_zone zone;
     zone.publish(file_of("keys.json", 1));
-    lease* l = zone->admit(zone.request(0)).taken;
+    lease* l = zone.admit(zone.request(0)).taken;
     EXPECT_FALSE(zone->drop_subject(l->key(), subject_kind::key, "key0"));
     EXPECT_EQ(zone->subjects().used(), 2u);
     uint32_t number = l->key();
@@ -75,7 +75,7 @@ TEST(shared_state, a_subject_is_not_dropped_for_another_that_had_its_number)
     shared_zone zone;
     zone.publish(file_of("keys.json", 4));
     const auto settled = [&](uint64_t key) {
-        lease* l = zone->admit(zone.request(key)).taken;
+        lease* l = zone.admit(zone.request(key)).taken;
         const uint32_t number = l->key();
         zone->settle(*l, {}, {});
         return number;
@@ -95,8 +95,8 @@ TEST(shared_state, a_request_is_charged_to_its_key_and_its_user)
     shared_zone zone;
     zone.publish(file_of("keys.json", 4));
 
-    admission_result a = zone->admit(zone.request(0));
-    admission_result b = zone->admit(zone.request(1));
+    admission_result a = zone.admit(zone.request(0));
+    admission_result b = zone.admit(zone.request(1));
     ASSERT_EQ(a.said, verdict::ok);
     ASSERT_EQ(b.said, verdict::ok);
     EXPECT_EQ(zone.user("user0").in_flight, 2u);
@@ -118,37 +118,37 @@ TEST(shared_state, a_request_is_charged_to_its_key_and_its_user)
 TEST(shared_state, what_is_refused_leaves_no_trace)
 {
     shared_zone zone;
-    EXPECT_EQ(zone->admit(zone.request(0)).said, verdict::no_such_file);
+    EXPECT_EQ(zone.admit(zone.request(0)).said, verdict::no_such_file);
     key_file file = file_of("keys.json", 2);
     file.keys[0].enabled = false;
     file.policies.push_back({{}, {"good"}, {}});
     file.keys[1].policy = 1;
     zone.publish(file);
 
-    EXPECT_EQ(zone->admit(zone.request(0)).said, verdict::disabled);
-    EXPECT_EQ(zone->admit(zone.request(1, "bad")).said, verdict::model);
-    EXPECT_EQ(zone->admit(zone.request(9)).said, verdict::unknown);
+    EXPECT_EQ(zone.admit(zone.request(0)).said, verdict::disabled);
+    EXPECT_EQ(zone.admit(zone.request(1, "bad")).said, verdict::model);
+    EXPECT_EQ(zone.admit(zone.request(9)).said, verdict::unknown);
     EXPECT_EQ(zone->leases().running(), 0u);
     EXPECT_EQ(zone->subjects().used(), 0u);
-    EXPECT_EQ(zone->admit(zone.request(1, "good")).said, verdict::ok);
+    EXPECT_EQ(zone.admit(zone.request(1, "good")).said, verdict::ok);
 }
 
 TEST(shared_state, counters_outlive_a_new_key_file_and_a_removed_key_is_refused)
 {
     shared_zone zone;
     zone.publish(file_of("keys.json", 3));
-    admission_result running = zone->admit(zone.request(2));
-    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0}, {});
+    admission_result running = zone.admit(zone.request(2));
+    zone->settle(*zone.admit(zone.request(0)).taken, {5, 0, 5, 0}, {});
 
     zone.publish(file_of("keys.json", 2));
-    EXPECT_EQ(zone->admit(zone.request(2)).said, verdict::unknown);
+    EXPECT_EQ(zone.admit(zone.request(2)).said, verdict::unknown);
     zone->settle(*running.taken, {1, 0, 1, 0}, {});
     EXPECT_EQ(zone.key("key2").counts.totals.prompt, 1u);
-    zone->settle(*zone->admit(zone.request(0)).taken, {5, 0, 5, 0}, {});
+    zone->settle(*zone.admit(zone.request(0)).taken, {5, 0, 5, 0}, {});
     EXPECT_EQ(zone.key("key0").counts.totals.prompt, 10u);
 
     zone.publish(file_of("keys.json", 3));
-    zone->settle(*zone->admit(zone.request(2)).taken, {1, 0, 1, 0}, {});
+    zone->settle(*zone.admit(zone.request(2)).taken, {1, 0, 1, 0}, {});
     EXPECT_EQ(zone.key("key2").counts.totals.prompt, 2u);
 }
 
@@ -158,13 +158,13 @@ TEST(shared_state, a_full_zone_refuses_and_recovers)
     zone.publish(file_of("keys.json", 1));
     std::vector<lease*> taken;
     admission_result result;
-    while ((result = zone->admit(zone.request(0))).said == verdict::ok) {
+    while ((result = zone.admit(zone.request(0))).said == verdict::ok) {
         taken.push_back(result.taken);
     }
     EXPECT_EQ(result.said, verdict::zone_full);
     EXPECT_EQ(taken.size(), zone->leases().capacity());
     zone->settle(*taken.back(), {}, {});
-    EXPECT_EQ(zone->admit(zone.request(0)).said, verdict::ok);
+    EXPECT_EQ(zone.admit(zone.request(0)).said, verdict::ok);
 }
 
 TEST(shared_state, the_bytes_of_all_parts_are_those_of_the_zone)
@@ -185,8 +185,8 @@ TEST(shared_state, the_bytes_of_all_parts_are_those_of_the_zone)
         EXPECT_EQ(empty.free(), empty.requests.free + empty.counters.free + empty.keys.free);
 
         zone.publish(file_of("keys.json", 3));
-        lease* l = zone->admit(zone.request(0)).taken;
-        zone->admit(zone.request(1));
+        lease* l = zone.admit(zone.request(0)).taken;
+        zone.admit(zone.request(1));
         zone_bytes busy = zone->bytes_of(size + outside);
         EXPECT_EQ(sum_of(busy), size + outside);
         EXPECT_EQ(busy.requests.used, 2 * sizeof(lease));
@@ -217,7 +217,7 @@ TEST(shared_state, a_full_part_has_nothing_free)
         some.keys.assign(file.keys.begin() + first, file.keys.begin() + std::min(first + 100, n + 1));
         zone.publish(some);
         for (uint32_t i = first; i < std::min(first + 100, n + 1); i++) {
-            admission_result result = zone->admit(zone.request(i));
+            admission_result result = zone.admit(zone.request(i));
             ASSERT_EQ(result.said, i < n ? verdict::ok : verdict::zone_full);
             if (result.taken) {
                 zone->settle(*result.taken, {}, {});
@@ -229,7 +229,7 @@ TEST(shared_state, a_full_part_has_nothing_free)
 
     file.keys.resize(1);
     zone.publish(file);
-    while (zone->admit(zone.request(0)).taken) {
+    while (zone.admit(zone.request(0)).taken) {
     }
     EXPECT_EQ(zone->bytes_of(shared_state::min_bytes).requests.free, 0u);
 }
@@ -253,9 +253,9 @@ TEST(shared_state, a_dead_owner_is_settled_from_its_progress_and_others_are_left
     uint32_t dead = zone->claim_owner({1, 1});
     uint32_t alive = zone->claim_owner({2, 2});
     for (uint64_t i = 0; i < 10; i++) {
-        zone->admit(zone.request(0, "m", dead)).taken->set_progress({7, 2, i, 1, 3});
+        zone.admit(zone.request(0, "m", dead)).taken->set_progress({7, 2, i, 1, 3});
     }
-    lease* other = zone->admit(zone.request(1, "m", alive)).taken;
+    lease* other = zone.admit(zone.request(1, "m", alive)).taken;
 
     zone->take_back(dead, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     EXPECT_EQ(zone.key("key0").counts.totals.prompt, 70u);
@@ -277,7 +277,7 @@ TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
     zone.publish(file_of("keys.json", 1));
     uint32_t dead = zone->claim_owner({1, 1});
     for (int i = 0; i < 4; i++) {
-        zone->admit(zone.request(0, "m", dead)).taken->set_progress({1, 0, 1, 0});
+        zone.admit(zone.request(0, "m", dead)).taken->set_progress({1, 0, 1, 0});
     }
     // The second comes in while the first waits for the lock for its first lease, and by then a new process
     // has the number and a lease.
@@ -287,7 +287,7 @@ TEST(shared_state, two_that_take_back_the_same_owner_charge_once)
             nested = true;
             zone->take_back(dead, {1, 1}, {}, [&](auto&& inner) { locked(zone, inner); });
             EXPECT_EQ(zone->claim_owner({3, 3}), dead);
-            EXPECT_EQ(zone->admit(zone.request(0, "m", dead)).said, verdict::ok);
+            EXPECT_EQ(zone.admit(zone.request(0, "m", dead)).said, verdict::ok);
         }
         locked(zone, change);
     });
@@ -303,7 +303,7 @@ TEST(shared_state, who_was_found_dead_before_another_took_it_back_is_not_mistake
     uint32_t number = zone->claim_owner({1, 1});
     zone->take_back(number, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     ASSERT_EQ(zone->claim_owner({2, 2}), number);
-    lease* l = zone->admit(zone.request(0, "m", number)).taken;
+    lease* l = zone.admit(zone.request(0, "m", number)).taken;
 
     zone->take_back(number, {1, 1}, {}, [&](auto&& change) { locked(zone, change); });
     EXPECT_EQ(zone->leases().running(), 1u);
@@ -354,7 +354,7 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
                 }
                 zone->enter();
                 if (held.size() < 20 && i % 3 != 0) {
-                    held.push_back(zone->admit(request).taken);
+                    held.push_back(zone.admit(request).taken);
                 } else if (!held.empty()) {
                     size_t at = i % held.size();
                     zone->extend(*held[at], request, i % 3);
@@ -405,7 +405,7 @@ TEST(shared_state, a_process_killed_anywhere_leaves_nothing_behind)
     EXPECT_GT(total, 1000u);
 }
 
-TEST(shared_state, check_and_admit_is_both_in_one)
+TEST(shared_state, check_and_admit_estimates_where_there_are_limits)
 {
     shared_zone zone;
     limits few;
@@ -415,17 +415,18 @@ TEST(shared_state, check_and_admit_is_both_in_one)
     zone.publish(file_of("keys.json", 2));
     zone->learned().learn("key0", "m", {400, 0, 1}, {100, 50, 0});
     shared_key* key = nullptr;
+    const request_size size{400, 0, 1};
 
     auto request = zone.request(0);
     request.now_ns = 1000000000;
-    admission_result r = zone->check_and_admit(request, {400, 0, 1}, key);
+    admission_result r = zone->check_and_admit(request, &size, key);
     ASSERT_EQ(r.said, verdict::ok);
     EXPECT_EQ(key->name.view(), "key0");
     EXPECT_EQ(request.estimate, 0u) << "without limits";
     zone->settle(*r.taken, {}, {});
 
     request.rules = rules;
-    r = zone->check_and_admit(request, {400, 0, 1}, key);
+    r = zone->check_and_admit(request, &size, key);
     ASSERT_EQ(r.said, verdict::ok);
     EXPECT_EQ(request.estimate, 150u);
     EXPECT_EQ(r.report.tokens_remaining, 1000000 - 150u);
@@ -434,7 +435,7 @@ TEST(shared_state, check_and_admit_is_both_in_one)
     // A wrong key is a failure, each time once.
     request.key = digest_of_number(9);
     for (verdict said : {verdict::unknown, verdict::unknown, verdict::limited}) {
-        EXPECT_EQ(zone->check_and_admit(request, {400, 0, 1}, key).said, said);
+        EXPECT_EQ(zone->check_and_admit(request, &size, key).said, said);
         EXPECT_EQ(key, nullptr);
     }
     EXPECT_EQ(zone->leases().running(), 0u);
@@ -478,7 +479,7 @@ TEST(subject_table, failed_auths_leave_room_for_those_who_have_a_key)
     request = zone.request(0, "a model");
     request.rules = rules;
     request.now_ns = 1000000000;
-    EXPECT_EQ(zone->admit(request).said, verdict::ok);
+    EXPECT_EQ(zone.admit(request).said, verdict::ok);
 }
 
 TEST(subject_table, names_of_every_length_are_found_again)
@@ -500,7 +501,7 @@ TEST(subject_table, names_of_every_length_are_found_again)
             names.push_back(name);
             admission_request r = zone.request(0, names.back());
             r.rules = rules;
-            lease* l = zone->admit(r).taken;
+            lease* l = zone.admit(r).taken;
             ASSERT_NE(l, nullptr);
             numbers.push_back(l->holds[place_of(subject_kind::model)].who);
             EXPECT_EQ(zone->subjects().at(numbers.back()).name(), names.back());

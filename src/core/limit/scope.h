@@ -10,7 +10,7 @@ namespace llm {
 inline constexpr uint32_t no_index = ~0u;
 
 // The zone has one record, without a name. A failed_auth is an address that wrong keys come from; addresses
-// are named by their bytes (see address_name in admission.h). The last two are for all further models or
+// are named by their bytes (see address_name in subject_names.h). The last two are for all further models or
 // addresses of the key whose name they have, together.
 enum class subject_kind : uint8_t {
     none,

@@ -1,91 +1,14 @@
 // The one decision: whether a request may go on under every limit of its key, user, model, address and zone,
-// all taken or none; and what its end, or its growing, changes.
+// all taken or none.
 //
 // Every function needs the zone's lock.
 #pragma once
 
-#include "core/base/digest.h"
-#include "core/limit/limit_refusal.h"
-#include "core/limit/limit_rules.h"
-#include "key_table.h"
-#include "lease_table.h"
-#include "subject_table.h"
+#include "admission_request.h"
+#include "decision.h"
 #include "undo_journal.h"
 
-#include <cstdint>
-#include <span>
-#include <string_view>
-
 namespace llm {
-
-// What a request brings to be let in.
-struct admission_request {
-    uint64_t file; // name_hash() of its key file's path
-    digest key;
-    std::span<const uint8_t> address; // 4 or 16 bytes, or none
-    bool asks_model;                  // it has a body, and so is for a model, named or not
-    bool named_model;
-    std::string_view model;
-    bool stream;
-    uint32_t owner;
-    int64_t now_ms;      // wall clock, since 1970
-    uint64_t now_ns = 0; // monotonic clock
-    std::span<const limit_rule> rules = {};
-    uint64_t estimate = 0; // tokens that it will likely use, weighted
-    usage_weights weights = {};
-
-    // What admission::prepare() adds.
-    bool prepared = false;
-    uint8_t scopes = 0;      // of `rules`: bits
-    uint64_t model_hash = 0; // of the names of these subjects, where there are such rules
-    uint64_t address_hash = 0;
-
-    moment now() const { return {now_ns, now_ms}; }
-};
-
-// The tightest of the rates in force (dry runs apart) with the decision carried out: for requests, and for
-// tokens, where quotas count too. A limit is what can be had at once.
-struct limit_report {
-    bool has_requests = false;
-    bool has_tokens = false;
-    uint64_t requests_limit = 0;
-    uint64_t requests_remaining = 0;
-    uint64_t requests_reset_ms = 0; // until all of the limit is there again; UINT64_MAX = never
-    uint64_t tokens_limit = 0;
-    uint64_t tokens_remaining = 0;
-    uint64_t tokens_reset_ms = 0;
-};
-
-// A bit of admission_result::dry_run_refusals.
-inline constexpr uint64_t dry_run_bit(limit_kind kind, subject_kind scope)
-{
-    return uint64_t{1} << (static_cast<unsigned>(kind) * 8 + static_cast<unsigned>(scope));
-}
-
-struct admission_result {
-    verdict said;
-    lease* taken = nullptr; // where it is ok
-    limit_refusal refused_by = {};
-    uint64_t dry_run_refusals = 0;
-    limit_report report = {}; // where it is ok or limited by other than failures
-    // Tokens that hard quotas left it, however much was reserved: when it has used these it is to be
-    // extended.
-    uint64_t hard_left = UINT64_MAX;
-    // Its model or its address has no record of its own: the key has too many of them, or there is no room.
-    bool shares = false;
-    bool tell_shares = false; // and it is time to log that
-};
-
-struct extension_result {
-    bool exceeded = false; // any limit, dry runs apart
-    bool cut = false;      // a hard quota is used up: the stream is to end
-    limit_refusal refused_by = {};
-    uint64_t dry_run_refusals = 0;
-};
-
-// The name of an address's subject: an IPv4 address, also if it is mapped into IPv6, or the /64 of an IPv6
-// address. A host has a whole /64 to choose from.
-std::string_view address_name(std::span<const uint8_t> address);
 
 class admission {
 public:
@@ -107,23 +30,12 @@ public:
         }
         return admit(request, key, nullptr);
     }
-    // A stream has used what it holds (only then): takes more from all rates and quotas of its lease,
-    // whether they have it or not, and says whether they had. `key` may be nullptr: its limits are then the
-    // location's.
-    extension_result extend(lease& l, const admission_request& request, const shared_key* key, uint64_t more);
 
 private:
-    struct decision;
-
     admission_result admit(const admission_request& request, shared_key& key, own_limits* own);
-    extension_result extend(lease& l, const admission_request& request, own_limits* own, uint64_t more);
 
-    void judge(decision& d) const;
     void take(decision& d);
     bool make_missing(decision& d);
-    void judge_again(decision& d) const;
-    admission_result refused(decision& d) const;
-    void keep_rates(subject& s) { journal_.keep(&s.rates, sizeof s.rates); }
 
     subject_table& subjects_;
     lease_table& leases_;

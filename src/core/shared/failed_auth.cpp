@@ -1,5 +1,7 @@
 #include "failed_auth.h"
 
+#include "subject_names.h"
+
 namespace llm {
 
 admission_result count_failed_auth(subject_table& subjects, undo_journal& journal,

@@ -1,7 +1,8 @@
 // Wrong keys, counted against the address that they come from.
 #pragma once
 
-#include "admission.h"
+#include "admission_request.h"
+#include "undo_journal.h"
 
 namespace llm {
 

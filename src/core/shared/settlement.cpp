@@ -4,6 +4,9 @@
 
 namespace llm {
 
+static_assert(undo_journal::max_blocks >= 1 + max_scopes);
+static_assert(undo_journal::max_bytes >= sizeof(subject_rates) + sizeof(subject_counts));
+
 namespace {
 
 // Replaces what was taken from a rate by what was used.

@@ -132,17 +132,6 @@ admission_result shared_state::check_key(const admission_request& request, share
                                     : admission_result{said};
 }
 
-admission_result shared_state::admit(const admission_request& request)
-{
-    shared_key* key = nullptr;
-    verdict said = check(request, key);
-    if (said != verdict::ok) {
-        return admission_result{said};
-    }
-    deciding().prefetch(*key);
-    return admit(request, *key);
-}
-
 admission_result shared_state::admit(const admission_request& request, shared_key& key)
 {
     admission_result result = deciding().admit(request, key);
@@ -153,7 +142,7 @@ admission_result shared_state::admit(const admission_request& request, shared_ke
     return result;
 }
 
-admission_result shared_state::check_and_admit(admission_request& request, const request_size& size,
+admission_result shared_state::check_and_admit(admission_request& request, const request_size* size,
                                                shared_key*& key)
 {
     verdict said = check(request, key);
@@ -164,9 +153,9 @@ admission_result shared_state::check_and_admit(admission_request& request, const
         return admission_result{said};
     }
     deciding().prefetch(*key);
-    if (request.asks_model && (!request.rules.empty() || key->policy->limited)) {
+    if (size && request.asks_model && (!request.rules.empty() || key->policy->limited)) {
         request.estimate =
-            weighted(learned_.estimate(key->name.view(), request.model, size), request.weights);
+            weighted(learned_.estimate(key->name.view(), request.model, *size), request.weights);
     }
     return admit(request, *key);
 }
@@ -175,7 +164,7 @@ extension_result shared_state::extend(lease& l, const admission_request& request
 {
     shared_key* key = nullptr;
     check(request, key);
-    return deciding().extend(l, request, key, more);
+    return extension(subjects_, journal_).extend(l, request, key, more);
 }
 
 void shared_state::enter()

@@ -10,6 +10,7 @@
 
 #include "admission.h"
 #include "estimate.h"
+#include "extension.h"
 #include "key_hints.h"
 #include "key_table.h"
 #include "lease_table.h"
@@ -158,12 +159,10 @@ public:
     // many. A good key passes whatever others behind its address do. `key` is set where it exists, whatever
     // is said of it.
     admission_result check_key(const admission_request& request, shared_key*& key);
-    // Finds the key and takes a lease for its request: all or nothing.
-    admission_result admit(const admission_request& request);
-    // check_key() and admit() in one, for a request of which all is known when its key is first looked at.
-    // Its estimate is made here, of `size`, where there are limits.
-    admission_result check_and_admit(admission_request& request, const request_size& size, shared_key*& key);
-    // See admission.h. A key that is gone meanwhile does not end its streams.
+    // Finds the key and takes a lease for its request: all or nothing. An unknown key counts as above. The
+    // request's estimate is made here, of `size`, where there are limits; without a size it is as given.
+    admission_result check_and_admit(admission_request& request, const request_size* size, shared_key*& key);
+    // See extension.h. A key that is gone meanwhile does not end its streams.
     extension_result extend(lease& l, const admission_request& request, uint64_t more);
     // Ends a lease: whoever it names is charged, and it is free again.
     void settle(lease& l, const token_counts& used, const moment& now) { settling().settle(l, used, now); }
