@@ -118,7 +118,7 @@ size_t copy_leases(const zone_conf& zone, uint32_t& at, lease_copy* to)
     size_t n = 0;
     for (uint32_t looked = 0; looked < 8 * part && n < part && at < leases.high_water(); looked++, at++) {
         const lease& l = leases.at(at);
-        if (l.is != lease::state::running) {
+        if (!lease::is_counted(l.is)) {
             continue;
         }
         lease_copy& c = to[n++];

@@ -232,7 +232,9 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     journal_.keep(&l.is, sizeof l.is);
     l.owner.store(request.owner, std::memory_order_relaxed);
     l.stream = request.stream;
+    l.flags.store(0, std::memory_order_relaxed);
     l.answered.store(false, std::memory_order_relaxed);
+    l.peer.store(lease::no_peer, std::memory_order_relaxed);
     l.started_ms = request.now_ms;
     l.weights = request.weights;
     std::string_view model = utf8_cut(request.model, lease::max_model);
@@ -260,7 +262,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         }
     }
     take(d);
-    l.is.store(lease::state::running, std::memory_order_release);
+    leases_.become(l, lease::state::running);
     journal_.commit();
     return {verdict::ok, &l, {}, d.dry_run_refusals, d.whole_report(), d.hard_left, d.shares};
 }

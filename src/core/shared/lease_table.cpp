@@ -23,6 +23,7 @@ void lease_table::format(void* memory, uint32_t capacity)
     records_ = static_cast<lease*>(memory);
     capacity_ = capacity;
     high_water_.store(0, std::memory_order_relaxed);
+    last_serial_ = 0;
     rebuild();
 }
 
@@ -37,29 +38,29 @@ lease* lease_table::take()
             return nullptr;
         }
         high_water_.store(index + 1, std::memory_order_release);
+        count(lease::state::free)++;
     }
-    running_++;
+    records_[index].serial = ++last_serial_;
     return &records_[index];
 }
 
 void lease_table::give(lease& l)
 {
-    l.is.store(lease::state::free, std::memory_order_release);
+    become(l, lease::state::free);
     l.next_free = free_;
     free_ = index_of(l);
-    running_--;
 }
 
 void lease_table::rebuild()
 {
     free_ = no_index;
-    running_ = 0;
+    std::fill(std::begin(counts_), std::end(counts_), 0);
     for (uint32_t i = high_water(); i-- > 0;) {
-        if (records_[i].is.load(std::memory_order_relaxed) == lease::state::free) {
+        const lease::state is = records_[i].is.load(std::memory_order_relaxed);
+        count(is)++;
+        if (!lease::is_taken(is)) {
             records_[i].next_free = free_;
             free_ = i;
-        } else {
-            running_++;
         }
     }
 }

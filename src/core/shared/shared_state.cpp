@@ -75,7 +75,7 @@ void shared_state::publish(key_table* table)
 zone_bytes shared_state::bytes_of(size_t zone_size) const
 {
     auto divide = [](size_t all, size_t free) { return zone_bytes::part{all - free, free}; };
-    const uint32_t free_leases = leases_.capacity() - leases_.running();
+    const uint32_t free_leases = leases_.capacity() - leases_.taken();
     const uint32_t free_subjects = subjects_.capacity() - subjects_.used();
     const size_t lease_bytes = lease_table::bytes(leases_.capacity());
     const size_t subject_bytes = subject_table::bytes(subjects_.capacity());
@@ -183,7 +183,7 @@ void shared_state::repair()
     leases_.rebuild();
     for (uint32_t i = 0; i < leases_.high_water(); i++) {
         const lease& l = leases_.at(i);
-        if (l.is.load(std::memory_order_relaxed) == lease::state::running) {
+        if (lease::is_counted(l.is.load(std::memory_order_relaxed))) {
             settling().count_holds(l);
         }
     }

@@ -110,11 +110,11 @@ public:
     {
         for (uint32_t i = 0; i < leases_.high_water(); i++) {
             lease& l = leases_.at(i);
-            if (l.is.load(std::memory_order_acquire) != lease::state::running || l.owner != number) {
+            if (!lease::is_taken(l.is.load(std::memory_order_acquire)) || l.owner != number) {
                 continue;
             }
             locked([&] {
-                if (owners_[number] == who && l.is == lease::state::running && l.owner == number) {
+                if (owners_[number] == who && lease::is_taken(l.is) && l.owner == number) {
                     settle(l, l.progress(), now);
                 }
             });
@@ -167,6 +167,17 @@ public:
     // Ends a lease: whoever it names is charged, and it is free again.
     void settle(lease& l, const token_counts& used, const moment& now) { settling().settle(l, used, now); }
 
+    // Asks whoever owns a request to end it; the request is named by its lease's place and serial. False if
+    // it has ended.
+    bool stop(uint32_t index, uint64_t serial, stop_reason why)
+    {
+        lease* l = leases_.find(index, serial);
+        if (l) {
+            l->stop(why);
+        }
+        return l != nullptr;
+    }
+
     // Needs no lock.
     token_estimator& learned() { return learned_; }
 
@@ -202,7 +213,7 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x37006d6c6c78676e; // "ngxllm", layout 7
+    static constexpr uint64_t magic = 0x38006d6c6c78676e; // "ngxllm", layout 8
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
