@@ -22,19 +22,15 @@ void put_build(metrics& out)
 // All bytes of a zone, each in one series.
 void put_bytes(metrics& out, const zone_conf& zone)
 {
-    const zone_bytes bytes = bytes_of(zone);
     auto put = [&](std::string_view part, std::string_view state, size_t n) {
         out.sample({{"zone", view(zone.name)}, {"part", part}, {"state", state}}, n);
     };
-    auto put_both = [&](std::string_view part, const zone_bytes::part& n) {
-        put(part, "used", n.used);
-        put(part, "free", n.free);
-    };
-    put_both("requests", bytes.requests);
-    put_both("counters", bytes.counters);
-    put_both("keys", bytes.keys);
-    put("reserved", "used", bytes.reserved);
-    put("fixed", "used", bytes.fixed);
+    for (const area_bytes& part : parts_of(zone)) {
+        put(part.name, "used", part.used);
+        if (part.fills) {
+            put(part.name, "free", part.free);
+        }
+    }
 }
 
 void put_keys(metrics& out, const zone_conf& zone, std::span<const file_entry> files)

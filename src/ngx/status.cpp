@@ -177,7 +177,10 @@ void put_zone(chain_writer& out, const zone_conf& zone, std::span<const file_ent
     out.put(",");
     put_field(out, "size", zone.shm->shm.size);
     out.put(",\"bytes\":{");
-    const size_t free_bytes = bytes_of(zone).free();
+    size_t free_bytes = 0;
+    for (const area_bytes& part : parts_of(zone)) {
+        free_bytes += part.free;
+    }
     put_field(out, "used", zone.shm->shm.size - free_bytes);
     out.put(",");
     put_field(out, "free", free_bytes);

@@ -66,11 +66,11 @@ private:
     shared_state& state_;
 };
 
-// Takes the lock.
-inline zone_bytes bytes_of(const zone_conf& zone)
+// What its bytes are for. Takes the lock.
+inline shared_state::part_list parts_of(const zone_conf& zone)
 {
     zone_session session(zone);
-    return session->bytes_of(zone.shm->shm.size);
+    return session->parts(zone.shm->shm.size);
 }
 
 // The key files in force, copied into the pool: nothing is allocated while the zone is locked. Nothing if

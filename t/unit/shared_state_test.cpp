@@ -12,15 +12,6 @@ using namespace llm;
 
 namespace {
 
-size_t sum_of(const zone_bytes& b)
-{
-    size_t sum = b.reserved + b.fixed;
-    for (const zone_bytes::part& p : {b.requests, b.counters, b.keys}) {
-        sum += p.used + p.free;
-    }
-    return sum;
-}
-
 // Without other processes the lock is only its bookkeeping.
 template <class F>
 void locked(shared_zone& zone, F&& f)
@@ -167,42 +158,6 @@ TEST(shared_state, a_full_zone_refuses_and_recovers)
     EXPECT_EQ(zone.admit(zone.request(0)).said, verdict::ok);
 }
 
-TEST(shared_state, the_bytes_of_all_parts_are_those_of_the_zone)
-{
-    for (size_t size : {shared_state::min_bytes, size_t{1000} << 10, size_t{32} << 20}) {
-        shared_zone zone(size);
-        const size_t outside = 5000;
-        zone_bytes empty = zone->bytes_of(size + outside);
-        EXPECT_EQ(sum_of(empty), size + outside);
-        EXPECT_EQ(empty.requests.used, 0u);
-        EXPECT_EQ(empty.requests.free, zone->leases().capacity() * sizeof(lease));
-        EXPECT_EQ(empty.counters.free, zone->subjects().capacity() * sizeof(subject));
-        EXPECT_EQ(empty.keys.used, 0u);
-        EXPECT_EQ(empty.keys.free, zone->key_area_bytes());
-        EXPECT_EQ(empty.reserved, zone->key_area_bytes());
-        EXPECT_GE(empty.fixed, sizeof(shared_state) + outside);
-        EXPECT_LT(empty.fixed, sizeof(shared_state) + outside + size / 64 + 1024);
-        EXPECT_EQ(empty.free(), empty.requests.free + empty.counters.free + empty.keys.free);
-
-        zone.publish(file_of("keys.json", 3));
-        lease* l = zone.admit(zone.request(0)).taken;
-        zone.admit(zone.request(1));
-        zone_bytes busy = zone->bytes_of(size + outside);
-        EXPECT_EQ(sum_of(busy), size + outside);
-        EXPECT_EQ(busy.requests.used, 2 * sizeof(lease));
-        // Two keys of one user.
-        EXPECT_EQ(busy.counters.used, empty.counters.used + 3 * sizeof(subject));
-        EXPECT_EQ(busy.keys.used, zone->keys()->size());
-        EXPECT_EQ(busy.reserved, empty.reserved);
-        EXPECT_EQ(busy.fixed, empty.fixed);
-
-        zone->settle(*l, {}, {});
-        zone_bytes later = zone->bytes_of(size + outside);
-        EXPECT_EQ(later.requests.used, sizeof(lease));
-        EXPECT_EQ(later.counters.used, busy.counters.used);
-    }
-}
-
 TEST(shared_state, a_full_part_has_nothing_free)
 {
     shared_zone zone(shared_state::min_bytes);
@@ -224,14 +179,14 @@ TEST(shared_state, a_full_part_has_nothing_free)
             }
         }
     }
-    EXPECT_EQ(zone->bytes_of(shared_state::min_bytes).counters.free, 0u);
-    EXPECT_EQ(zone->bytes_of(shared_state::min_bytes).requests.used, 0u);
+    EXPECT_EQ(zone.part("counters").free, 0u);
+    EXPECT_EQ(zone.part("requests").used, 0u);
 
     file.keys.resize(1);
     zone.publish(file);
     while (zone.admit(zone.request(0)).taken) {
     }
-    EXPECT_EQ(zone->bytes_of(shared_state::min_bytes).requests.free, 0u);
+    EXPECT_EQ(zone.part("requests").free, 0u);
 }
 
 TEST(shared_state, owners_are_claimed_once_and_run_out)

@@ -74,6 +74,18 @@ public:
         return state_->subjects().at(state_->subjects().find(subject_kind::user, name));
     }
 
+    // Of this name, of the whole memory.
+    area_bytes part(std::string_view name) const
+    {
+        for (const area_bytes& part : state_->parts(bytes_)) {
+            if (part.name == name) {
+                return part;
+            }
+        }
+        ADD_FAILURE() << "no part " << name;
+        return {};
+    }
+
     shared_state* operator->() const { return state_; }
 
 private:

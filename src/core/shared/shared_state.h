@@ -13,42 +13,19 @@
 #include "extension.h"
 #include "key_hints.h"
 #include "key_table.h"
+#include "lease_owner.h"
 #include "lease_table.h"
 #include "settlement.h"
 #include "undo_journal.h"
+#include "zone_areas.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
 namespace llm {
-
-// A process that may hold leases. `started` tells a process from a later one of the same pid (see
-// src/ngx/process.h).
-struct lease_owner {
-    uint32_t pid; // 0 = free
-    uint64_t started;
-
-    bool operator==(const lease_owner&) const = default;
-};
-
-// What the bytes of a zone are for, and which of them are in use.
-struct zone_bytes {
-    struct part {
-        size_t used;
-        size_t free;
-    };
-
-    part requests;   // leases
-    part counters;   // subjects and their index
-    part keys;       // the key table in force
-    size_t reserved; // set aside for the next key table
-    size_t fixed;    // all else
-
-    // What requests, counters and keys may still take.
-    size_t free() const { return requests.free + counters.free + keys.free; }
-};
 
 class shared_state {
 public:
@@ -57,9 +34,8 @@ public:
     // How often it is said that names share counters.
     static constexpr uint64_t tell_shares_every_ns = 60'000'000'000;
 
-    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes): an eighth for leases, half for
-    // subjects, at most a 64th for what is learned, and two halves of the rest for the key table in force and
-    // the next one. `key` is random and secret: clients choose some of the names that are looked up.
+    // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes) as zone_areas has it. `key` is random
+    // and secret: clients choose some of the names that are looked up.
     static shared_state* format(void* memory, size_t bytes, const hash_key& key);
 
     // About the smallest memory whose division holds a key table of this size and this many subjects.
@@ -188,8 +164,10 @@ public:
     void enter();
     void leave() { busy_.store(0, std::memory_order_release); }
 
-    // Of a zone of this size, of which this state is a part: they add up to it. Needs the lock.
-    zone_bytes bytes_of(size_t zone_size) const;
+    // What the bytes of a zone of this size are for, of which this state is a part: an entry for each area,
+    // and one for all else. They add up to its size. Needs the lock.
+    using part_list = std::array<area_bytes, zone_areas::count + 1>;
+    part_list parts(size_t zone_size) const;
 
     const subject_table& subjects() const { return subjects_; }
     const lease_table& leases() const { return leases_; }
@@ -206,6 +184,9 @@ public:
     }
 
 private:
+    friend struct area_rows;
+    friend struct zone_areas;
+
     void prefetch(uint32_t subject) const
     {
         if (subject < subjects_.capacity()) {
@@ -218,8 +199,8 @@ private:
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
     admission_result admit(const admission_request& request, shared_key& key);
-    admission deciding() { return {subjects_, leases_, journal_}; }
-    settlement settling() { return {subjects_, leases_, journal_}; }
+    admission deciding() { return {subjects_, leases_, *journal_}; }
+    settlement settling() { return {subjects_, leases_, *journal_}; }
 
     uint64_t magic_;
     std::atomic<uint32_t> busy_;
@@ -228,14 +209,15 @@ private:
     key_table* keys_;
     void* key_areas_[2];
     size_t key_area_bytes_;
-    undo_journal journal_;
+    undo_journal* journal_;
     subject_table subjects_;
     lease_table leases_;
     token_estimator learned_;
     key_hints hints_;
     uint64_t silent_until_ns_; // that names share counters
     uint32_t owners_end_;
-    lease_owner owners_[max_owners];
+    lease_owner* owners_;
+    size_t area_bytes_[zone_areas::count];
 };
 
 } // namespace llm
