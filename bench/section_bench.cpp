@@ -112,7 +112,10 @@ public:
             std::fputs("the key table does not fit\n", stderr);
             std::exit(1);
         }
-        state_->publish(key_table::write(state_->next_key_area(), files));
+        const publisher::ticket ticket = state_->begin_staging(
+            {1, 1}, [](auto&& change) { change(); }, [](const lease_owner&) { return false; });
+        state_->publish(ticket, key_table::write(state_->next_key_area(), files));
+        state_->end_staging(ticket);
     }
 
     struct asked {

@@ -114,9 +114,13 @@ char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
     }
 
     auto* zone = make<zone_conf>(cf->pool);
-    if (!zone || ngx_array_init(&zone->sources, cf->pool, 2, sizeof(key_source*)) != NGX_OK) {
+    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
+    if (!zone || !cleanup || ngx_array_init(&zone->sources, cf->pool, 2, sizeof(key_source*)) != NGX_OK) {
         return conf_error();
     }
+    // The pool ends early if the configuration does not come into force.
+    cleanup->handler = [](void* data) { zone_abandon(*static_cast<zone_conf*>(data)); };
+    cleanup->data = zone;
     zone->name = name;
     zone->owner = no_index;
     zone->shm = ngx_shared_memory_add(cf, &name, static_cast<size_t>(size), &ngx_http_llm_module);

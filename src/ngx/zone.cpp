@@ -1,5 +1,8 @@
 #include "zone.h"
 
+#include "owner.h"
+#include "process.h"
+
 #include <algorithm>
 #include <span>
 #include <sys/random.h>
@@ -14,9 +17,14 @@ namespace llm {
 
 namespace {
 
+// How long a reload waits for another process that is writing keys. For a million of them that takes seconds.
+constexpr ngx_msec_t max_wait_ms = 30'000;
+constexpr ngx_msec_t wait_step_ms = 10;
+
 ngx_int_t attach(ngx_shm_zone_t* shm, zone_conf& zone, const zone_conf* old)
 {
     zone.pool = reinterpret_cast<ngx_slab_pool_t*>(shm->shm.addr);
+    zone.inherited = old != nullptr;
     if (old) {
         zone.state = old->state;
         return NGX_OK;
@@ -81,6 +89,28 @@ ngx_int_t check_room(ngx_shm_zone_t* shm, zone_conf& zone, std::span<const key_f
     return NGX_ERROR;
 }
 
+// The right to write the next key table.
+ngx_int_t begin_staging(ngx_shm_zone_t* shm, zone_conf& zone)
+{
+    const lease_owner self = this_process();
+    for (ngx_msec_t waited = 0; waited <= max_wait_ms; waited += wait_step_ms) {
+        zone.ticket = zone.state->begin_staging(
+            self,
+            [&](auto&& change) {
+                zone_session session(zone);
+                change();
+            },
+            [](const lease_owner& holder) { return is_gone(holder.pid, holder.started); });
+        if (zone.ticket != 0) {
+            return NGX_OK;
+        }
+        ngx_msleep(wait_step_ms);
+    }
+    ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
+                  "llm_zone \"%V\": another process is still writing keys: try again", &zone.name);
+    return NGX_ERROR;
+}
+
 // The next key table, beside the one in force.
 ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
 {
@@ -89,7 +119,7 @@ ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
     for (key_source* source : sources) {
         files.push_back(source->parsed);
     }
-    if (check_room(shm, zone, files) != NGX_OK) {
+    if (check_room(shm, zone, files) != NGX_OK || begin_staging(shm, zone) != NGX_OK) {
         return NGX_ERROR;
     }
     zone.staged = key_table::write(zone.state->next_key_area(), files);
@@ -105,8 +135,8 @@ ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
     return NGX_OK;
 }
 
-// Names in the table that is in force. Only the master changes that table, so that the master needs no lock
-// to read it.
+// Names in the table that is in force. Who has the publisher's ticket needs no lock to read it: nobody else
+// changes it.
 std::unordered_set<std::string_view> names_in_force(const shared_state& state, subject_kind kind)
 {
     std::unordered_set<std::string_view> names;
@@ -188,15 +218,34 @@ ngx_int_t zone_init(ngx_shm_zone_t* shm, void* old)
     return stage(shm, zone);
 }
 
+void zone_abandon(zone_conf& zone)
+{
+    // A zone of this configuration alone is gone by now.
+    if (zone.ticket != 0 && zone.inherited) {
+        zone_session session(zone);
+        session->end_staging(zone.ticket);
+    }
+    zone.ticket = 0;
+}
+
 void zone_publish(zone_conf& zone)
 {
+    bool done = false;
     {
         zone_session session(zone);
-        session->publish(zone.staged);
+        done = session->publish(zone.ticket, zone.staged);
+    }
+    if (!done) {
+        // Cannot be: this process has the ticket for as long as it lives.
+        ngx_log_error(NGX_LOG_ALERT, zone.shm->shm.log, 0, "llm_zone \"%V\": the new keys are lost",
+                      &zone.name);
+        return;
     }
     const size_t needed = drop_orphans(zone);
     zone_session session(zone);
     session->set_needed(needed);
+    session->end_staging(zone.ticket);
+    zone.ticket = 0;
 }
 
 } // namespace llm

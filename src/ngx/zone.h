@@ -29,8 +29,10 @@ struct zone_conf {
     // Set when the zone is attached, the same in every process.
     shared_state* state;
     ngx_slab_pool_t* pool;
-    // The table that init_module will put in force.
+    // The table that init_module will put in force, and the right to do so; no ticket afterwards.
     key_table* staged;
+    publisher::ticket ticket;
+    bool inherited;         // the zone was there before this configuration
     size_t staged_subjects; // that its keys and users need
     // Of this process; no_index before it has one.
     uint32_t owner;
@@ -80,6 +82,8 @@ std::optional<std::span<const file_entry>> files_of(const zone_conf& zone, ngx_p
 // ngx_shm_zone_t's init. Runs before a new configuration is sure to come into force, hence only attaches the
 // zone and writes the new keys beside the old ones.
 ngx_int_t zone_init(ngx_shm_zone_t* shm, void* old);
+// Gives back what zone_init took, where the configuration does not come into force after all.
+void zone_abandon(zone_conf& zone);
 // Puts the staged keys in force, for the workers of the old and the new configuration at once.
 void zone_publish(zone_conf& zone);
 

@@ -49,7 +49,10 @@ public:
     {
         const key_file* files[] = {&file};
         ASSERT_LE(key_table::bytes(files), state_->key_area_bytes());
-        state_->publish(key_table::write(state_->next_key_area(), files));
+        const publisher::ticket ticket = state_->begin_staging(
+            {1, 1}, [](auto&& change) { change(); }, [](const lease_owner&) { return false; });
+        ASSERT_TRUE(state_->publish(ticket, key_table::write(state_->next_key_area(), files)));
+        state_->end_staging(ticket);
     }
 
     admission_request request(uint64_t key, std::string_view model = "m", uint32_t owner = 0) const

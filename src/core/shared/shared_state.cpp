@@ -18,7 +18,6 @@ shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& k
     auto* state = new (memory) shared_state;
     zone_areas::make(*state, static_cast<uint8_t*>(memory) + head_bytes,
                      zone_areas::divide(bytes - head_bytes), key);
-    state->active_ = 0;
     state->generation_ = 0;
     state->keys_ = nullptr;
     state->busy_.store(0, std::memory_order_relaxed);
@@ -44,12 +43,18 @@ shared_state::part_list shared_state::parts(size_t zone_size) const
     return list;
 }
 
-void shared_state::publish(key_table* table)
+bool shared_state::publish(publisher::ticket ticket, key_table* table)
 {
-    active_ ^= 1;
+    if (!publisher_.holds(ticket)) {
+        return false;
+    }
+    // Of a process killed on the way, the one store of the pointer says which table is in force.
     generation_++;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     keys_ = table;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     hints_.set(*table);
+    return true;
 }
 
 uint32_t shared_state::claim_owner(const lease_owner& self)

@@ -15,6 +15,7 @@
 #include "key_table.h"
 #include "lease_owner.h"
 #include "lease_table.h"
+#include "publisher.h"
 #include "settlement.h"
 #include "undo_journal.h"
 #include "zone_areas.h"
@@ -48,9 +49,33 @@ public:
 
     // Bytes that a key table may take.
     size_t key_area_bytes() const { return key_area_bytes_; }
-    // Memory for the next key table: the half that is not in force. Needs no lock: nobody reads it. One
-    // process at a time may use it (the master).
-    void* next_key_area() { return key_areas_[active_ ^ 1]; }
+    // Begins to stage the next key table, for which there is one ticket at a time: 0 if another process has
+    // it. One that died with it has lost it, whatever it had written; the table in force stays as it is.
+    // Takes the lock: `locked(f)` calls f with the zone locked, `is_gone(owner)` is asked without it.
+    template <class Locked, class Gone>
+    publisher::ticket begin_staging(const lease_owner& self, Locked&& locked, Gone&& is_gone)
+    {
+        publisher::ticket ticket = 0;
+        lease_owner holder{};
+        locked([&] {
+            ticket = publisher_.take(self, {}, *journal_);
+            holder = publisher_.holder();
+        });
+        if (ticket == 0 && is_gone(holder)) {
+            // Another may be faster.
+            locked([&] { ticket = publisher_.take(self, holder, *journal_); });
+        }
+        return ticket;
+    }
+    // Memory for the next key table: the half that is not in force. Needs no lock, but a ticket: nobody reads
+    // it, and who has the ticket alone writes it.
+    void* next_key_area() { return key_areas_[keys_ == key_areas_[0] ? 1 : 0]; }
+    // Puts the table that was written into next_key_area() in force; false if the ticket is lost. Subjects of
+    // keys and users that are in no file any more are kept: their counters are still there if they come back.
+    // As long as the ticket is kept, the table in force stays the same. Needs the lock.
+    bool publish(publisher::ticket ticket, key_table* table);
+    // Gives the ticket back. Needs the lock.
+    void end_staging(publisher::ticket ticket) { publisher_.give(ticket); }
 
     const key_table* keys() const { return keys_; }
     key_table* keys() { return keys_; }
@@ -172,9 +197,6 @@ public:
     const subject_table& subjects() const { return subjects_; }
     const lease_table& leases() const { return leases_; }
 
-    // Puts the table that was written into next_key_area() in force. Subjects of keys and users that are in
-    // no file any more are kept: their counters are still there if they come back. Needs the lock.
-    void publish(key_table* table);
     // How many subjects keys and users need, those that are kept included: their room is not to be taken by
     // names that clients choose. Needs the lock.
     void set_needed(size_t subjects)
@@ -204,9 +226,9 @@ private:
 
     uint64_t magic_;
     std::atomic<uint32_t> busy_;
-    uint32_t active_;
+    publisher publisher_;
     uint64_t generation_;
-    key_table* keys_;
+    key_table* keys_; // at the beginning of one of the areas
     void* key_areas_[2];
     size_t key_area_bytes_;
     undo_journal* journal_;
