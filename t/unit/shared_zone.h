@@ -37,10 +37,10 @@ inline key_file file_of(std::string path, size_t keys)
 
 class shared_zone {
 public:
-    explicit shared_zone(size_t bytes = 1 << 20)
+    explicit shared_zone(size_t bytes = 1 << 20, const hash_key& key = {1, 2})
         : bytes_(bytes),
           memory_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)),
-          state_(shared_state::format(memory_, bytes, {1, 2}))
+          state_(shared_state::format(memory_, bytes, key))
     {
     }
     ~shared_zone() { munmap(memory_, bytes_); }

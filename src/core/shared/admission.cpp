@@ -257,6 +257,7 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         }
         subject& s = subjects_.at(hold.who);
         s.in_flight++;
+        subjects_.touch(s);
         if (d.rated >> place & 1) {
             journal_.keep(&s.rates, sizeof s.rates);
         }

@@ -229,10 +229,43 @@ void token_estimator::learn_at(const place& at, const request_size& size, const 
     ratio_figure known = ratios_at(at);
     known.prompt.take(size.prompt_bytes, lesson.prompt_tokens);
     known.text.take(lesson.text_bytes, lesson.completion_tokens);
+    put_ratios(at, known);
+}
+
+void token_estimator::put_ratios(const place& at, const ratio_figure& known)
+{
     const uint64_t word_of_ratios = at.tag << 48 | uint64_t{known.prompt.ratio} << 32
                                     | uint64_t{known.prompt.weight} << 24 | uint64_t{known.text.ratio} << 8
                                     | known.text.weight;
     figures_[at.index + 1].store(word_of_ratios, std::memory_order_relaxed);
+}
+
+learned_figures token_estimator::figures_at(const place& at) const
+{
+    const ratio_figure ratios = ratios_at(at);
+    return {.completion = static_cast<uint32_t>(completion_at(at).value),
+            .prompt_ratio = static_cast<uint16_t>(ratios.prompt.ratio),
+            .text_ratio = static_cast<uint16_t>(ratios.text.ratio),
+            .prompt_weight = static_cast<uint8_t>(ratios.prompt.weight),
+            .text_weight = static_cast<uint8_t>(ratios.text.weight)};
+}
+
+void token_estimator::restore_at(const place& at, const learned_figures& known)
+{
+    const auto is_ratio = [](uint32_t ratio) {
+        return ratio >= token_ratios::least && ratio <= token_ratios::most;
+    };
+    if (!completion_at(at).known() && known.completion != 0 && known.completion <= max_completion_value) {
+        figures_[at.index].store(at.tag << 48 | known.completion, std::memory_order_relaxed);
+    }
+    ratio_figure ratios = ratios_at(at);
+    if (ratios.prompt.ratio == 0 && is_ratio(known.prompt_ratio)) {
+        ratios.prompt = {known.prompt_ratio, known.prompt_weight};
+    }
+    if (ratios.text.ratio == 0 && is_ratio(known.text_ratio)) {
+        ratios.text = {known.text_ratio, known.text_weight};
+    }
+    put_ratios(at, ratios);
 }
 
 } // namespace llm

@@ -72,6 +72,18 @@ struct token_ratios {
     uint64_t text_tokens(const text_size& text) const;
 };
 
+// What was learned of a key's requests to a model, or of a model, as it can be kept outside of a zone. 0 =
+// not known.
+struct learned_figures {
+    uint32_t completion = 0;   // of one choice: tokens in 1/16, and 1
+    uint16_t prompt_ratio = 0; // as token_ratios has it
+    uint16_t text_ratio = 0;
+    uint8_t prompt_weight = 0; // from how many tokens, in 16
+    uint8_t text_weight = 0;
+
+    bool operator==(const learned_figures&) const = default;
+};
+
 class token_estimator {
 public:
     static constexpr uint64_t default_completion = 256; // of one choice
@@ -93,6 +105,23 @@ public:
     void learn(std::string_view key, std::string_view model, const request_size& size,
                const usage_lesson& lesson);
 
+    // What is known of a key's requests to a model, and of a model by all.
+    learned_figures figures(std::string_view key, std::string_view model) const
+    {
+        return figures_at(own_place(key, model));
+    }
+    learned_figures figures(std::string_view model) const { return figures_at(shared_place(model)); }
+    // Puts them back where nothing has been learned since. Figures that could not have been learned are left
+    // out.
+    void restore(std::string_view key, std::string_view model, const learned_figures& known)
+    {
+        restore_at(own_place(key, model), known);
+    }
+    void restore(std::string_view model, const learned_figures& known)
+    {
+        restore_at(shared_place(model), known);
+    }
+
 private:
     struct completion_figure;
     struct ratio_figure;
@@ -106,6 +135,9 @@ private:
     completion_figure completion_at(const place& at) const;
     ratio_figure ratios_at(const place& at) const;
     uint64_t word(size_t index) const { return figures_[index].load(std::memory_order_relaxed); }
+    learned_figures figures_at(const place& at) const;
+    void restore_at(const place& at, const learned_figures& known);
+    void put_ratios(const place& at, const ratio_figure& known);
     void learn_at(const place& at, const request_size& size, const usage_lesson& lesson, bool is_own);
 
     std::atomic<uint64_t>* figures_;

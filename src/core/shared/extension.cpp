@@ -36,6 +36,7 @@ extension_result extension::extend(lease& l, const admission_request& request, o
             continue;
         }
         subject& s = subjects_.at(hold.who);
+        subjects_.touch(s);
         if (hold.rates[0].interval_ns != 0) {
             journal_.keep(&s.rates, sizeof s.rates);
         }

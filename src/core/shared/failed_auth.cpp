@@ -48,6 +48,7 @@ admission_result count_failed_auth(subject_table& subjects, undo_journal& journa
             return result;
         }
         subject& s = subjects.at(number);
+        subjects.touch(s);
         if (states_taken == 0) {
             journal.keep(&s.rates, sizeof s.rates);
         }

@@ -37,6 +37,7 @@ void settlement::settle(lease& l, const token_counts& used, const moment& now)
             continue;
         }
         subject& s = subjects_.at(hold.who);
+        subjects_.touch(s);
         // Those in use come first.
         if (hold.rates[0].interval_ns != 0) {
             journal_.keep(&s.rates.tat[rate_of_tokens], sizeof s.rates.tat[rate_of_tokens] + sizeof s.counts);

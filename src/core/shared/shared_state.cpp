@@ -21,6 +21,7 @@ shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& k
     state->generation_ = 0;
     state->keys_ = nullptr;
     state->busy_.store(0, std::memory_order_relaxed);
+    state->imported_ = 0;
     state->silent_until_ns_ = 0;
     state->magic_ = magic;
     return state;

@@ -17,6 +17,8 @@
 #include "lease_table.h"
 #include "publisher.h"
 #include "settlement.h"
+#include "subject_export.h"
+#include "subject_import.h"
 #include "undo_journal.h"
 #include "zone_areas.h"
 
@@ -182,6 +184,20 @@ public:
     // Needs no lock.
     token_estimator& learned() { return learned_; }
 
+    // --- what is kept outside of the zone
+
+    // A pass over what has changed since an earlier one, or over all. Needs the lock.
+    subject_export begin_export(uint64_t since) { return {subjects_, learned_, since}; }
+    // Puts a subject's state back. To be done before the first request, once keys are in force and
+    // set_needed() has kept their room. Needs the lock.
+    bool import(const subject_state& from, const moment& now)
+    {
+        return subject_import(subjects_, learned_, *journal_).add(from, now, imported_);
+    }
+    // How many states were put back, those without room included: who goes on where another was killed begins
+    // after these. Needs the lock.
+    uint64_t imported() const { return imported_; }
+
     // --- the lock's session
 
     // To be called after the lock is taken and before it is given back. If the last one to hold it was
@@ -236,6 +252,7 @@ private:
     lease_table leases_;
     token_estimator learned_;
     key_hints hints_;
+    uint64_t imported_;
     uint64_t silent_until_ns_; // that names share counters
     uint32_t owners_end_;
     lease_owner* owners_;

@@ -19,6 +19,25 @@ unsigned subject_rates::claim_new_state(rate_kind kind, interval_label wanted, u
     return own_states;
 }
 
+void subject_rates::owe(rate_kind kind, interval_label wanted, uint64_t now_ns, uint64_t ns)
+{
+    const unsigned state = wanted == interval_label::none ? own_states : claim_state(kind, wanted, now_ns);
+    take(kind, state, ns, now_ns, 1);
+}
+
+// A clock that has stepped back meanwhile is treated as in counts_at().
+void subject_counts::count_again(quota_window w, uint32_t of, uint32_t at, uint64_t tokens)
+{
+    const uint32_t its = quota_period(w, of);
+    const uint32_t now = quota_period(w, at);
+    const bool is_ahead = its == now + 1 && of - at <= quota_hours(w);
+    if (its != now && !is_ahead) {
+        return;
+    }
+    count(bit_of(w), at, tokens);
+    ahead |= is_ahead ? bit_of(w) & 31 : 0;
+}
+
 // Drops what does not count in the windows of this hour.
 void subject_counts::begin_hour(uint32_t at)
 {

@@ -61,6 +61,8 @@ struct subject_rates {
         }
         t = gcra_take(t, now_ns, interval_ns, units);
     }
+    // Adds what is still to flow off of what was taken elsewhere, `ns` of it.
+    void owe(rate_kind kind, interval_label label, uint64_t now_ns, uint64_t ns);
 
 private:
     unsigned claim_new_state(rate_kind kind, interval_label wanted, uint64_t now_ns);
@@ -106,6 +108,9 @@ struct subject_counts {
             u = add_up(u, tokens);
         }
     }
+    // Counts tokens that were counted elsewhere, in the window that the hour `of` lies in; not if that is
+    // over.
+    void count_again(quota_window w, uint32_t of, uint32_t at, uint64_t tokens);
 
 private:
     uint32_t period_of_use(quota_window w) const
@@ -130,10 +135,11 @@ struct alignas(64) subject {
     uint32_t hash;
     uint32_t ring;                  // the next of those that clients name
     std::atomic<subject_kind> kind; // none = free; stored last when a record is made
-    uint8_t name_len;
+    uint8_t name_len : 7;
+    bool proved : 1;               // of names that came with a key: an upstream has answered 200 for it
+    std::atomic<uint16_t> changed; // the end of the table's mark when it last changed, see subject_table
     char name_bytes[max_name];
-    bool proved;       // of names that came with a key: an upstream has answered 200 for it
-    uint32_t owner;    // of these: the key's record, or no_index if that is gone
+    uint32_t owner;    // of names that came with a key: the key's record, or no_index if that is gone
     uint64_t reserved; // tokens that its leases hold against quotas: derived, as in_flight
     subject_rates rates;
     subject_counts counts;
@@ -153,6 +159,7 @@ struct alignas(64) subject {
 };
 
 static_assert(sizeof(subject) == 320);
+static_assert(max_name < 128);
 // What the end of a request changes is one piece: settle() keeps it in the journal at once.
 static_assert(offsetof(subject, counts) == offsetof(subject, rates) + sizeof(subject_rates));
 static_assert(offsetof(subject_rates, tat) + sizeof(subject_rates::tat) == sizeof(subject_rates));

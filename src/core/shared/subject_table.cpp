@@ -22,6 +22,7 @@ void subject_table::format(void* memory, uint32_t capacity, const hash_key& key)
     capacity_ = capacity;
     high_water_ = 0;
     needed_ = 0;
+    mark_ = 1;
     for (subject_kind kind : {subject_kind::model, subject_kind::address}) {
         records_[shared_by_all(kind)].kind.store(shared_kind(kind), std::memory_order_relaxed);
     }
@@ -99,6 +100,28 @@ uint32_t subject_table::find_or_make_for(uint32_t key, subject_kind kind, std::s
     return index != no_index ? index : shared_by_all(kind);
 }
 
+uint32_t subject_table::find_or_make_again(subject_kind kind, std::string_view name, std::string_view owner,
+                                           const moment& now)
+{
+    if (is_shared_kind(kind) && name.empty()) {
+        return shared_by_all(kind == subject_kind::other_models ? subject_kind::model
+                                                                : subject_kind::address);
+    }
+    const uint32_t index = find(kind, name);
+    if (index != no_index || name.size() > max_name) {
+        return index;
+    }
+    if (chosen_with_key(kind) && !owner.empty()) {
+        const uint32_t key = find_or_make(subject_kind::key, owner, now);
+        return key != no_index ? find_or_make_for(key, kind, name, now) : no_index;
+    }
+    if (chosen_with_key(kind) || is_shared_kind(kind)) {
+        const bool has_room = chosen_with_key(kind) ? names_ < name_room() : names_ + shared_ < shared_room();
+        return has_room && has_free() ? make(take_free(), kind, name, no_index) : no_index;
+    }
+    return find_or_make(kind, name, now);
+}
+
 uint32_t subject_table::take_free()
 {
     uint32_t index = free_;
@@ -118,9 +141,10 @@ uint32_t subject_table::make(uint32_t index, subject_kind kind, std::string_view
     s.kind.store(subject_kind::none, std::memory_order_release);
     memset(static_cast<void*>(&s), 0, sizeof s);
     s.hash = mixed(kind, keyed_hash(name));
-    s.name_len = static_cast<uint8_t>(name.size());
+    s.name_len = name.size() & 127;
     name.copy(s.name_bytes, max_name);
     s.owner = owner;
+    touch(s);
     if (kind == subject_kind::key) {
         s.names() = 0;
         s.names_of_key(false) = s.names_of_key(true) = no_index;
@@ -316,6 +340,7 @@ void subject_table::disown_names(subject& key)
         for (uint32_t first; (first = key.names_of_key(proved)) != no_index;) {
             unlink_name(first);
             records_[first].owner = no_index;
+            touch(records_[first]);
         }
     }
 }
@@ -354,6 +379,7 @@ void subject_table::rebuild()
         // The key may be gone: its names lose it one by one.
         if (chosen_with_key(s.kind.load(std::memory_order_relaxed)) && !is_key(s.owner)) {
             s.owner = no_index;
+            touch(s);
         }
         link(i, false);
     }

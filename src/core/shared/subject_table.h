@@ -48,6 +48,10 @@ public:
     // The same for a model or an address that came with a key, whose record is `key`: where that has no room
     // (any more), one that it shares with others, see is_shared().
     uint32_t find_or_make_for(uint32_t key, subject_kind kind, std::string_view name, const moment& now);
+    // For what was counted elsewhere, of a record of any kind that such a table had: `owner` is the name of
+    // the key of a model or an address, or empty if that was gone.
+    uint32_t find_or_make_again(subject_kind kind, std::string_view name, std::string_view owner,
+                                const moment& now);
     // Where a name of this kind that has no record is counted in any case, or no_index.
     uint32_t sharing(uint32_t key, subject_kind kind, const moment& now) const
     {
@@ -103,6 +107,39 @@ public:
     {
         return index < high_water_
                && records_[index].kind.load(std::memory_order_relaxed) != subject_kind::none;
+    }
+
+    // --- what has changed
+
+    // To be called for each change of what is kept of a record.
+    void touch(subject& s) const { s.changed.store(static_cast<uint16_t>(mark_), std::memory_order_relaxed); }
+    // What changes from now on has this mark or a later one. There were none before 1.
+    uint64_t next_mark()
+    {
+        __atomic_store_n(&mark_, mark_ + 1, __ATOMIC_RELEASE);
+        return mark_;
+    }
+    // Whether a record may have changed since this mark; true now and then where it has not. Needs no lock:
+    // what changes meanwhile has a later mark.
+    bool changed_since(uint32_t index, uint64_t mark) const
+    {
+        const subject& s = records_[index];
+        if (s.kind.load(std::memory_order_relaxed) == subject_kind::none) {
+            return false;
+        }
+        const uint16_t changed = s.changed.load(std::memory_order_acquire);
+        const uint64_t last = __atomic_load_n(&mark_, __ATOMIC_ACQUIRE);
+        const uint64_t marks = last - mark;
+        // Only the end of a mark is kept.
+        return marks >= UINT16_MAX || static_cast<uint16_t>(last - changed) <= marks;
+    }
+    // The first record from `index` on that was ever used, what all share included, or no_index. Needs no
+    // lock.
+    uint32_t used_from(uint32_t index) const
+    {
+        const uint32_t end = __atomic_load_n(&high_water_, __ATOMIC_RELAXED);
+        index = index >= end ? std::max(index, capacity_) : index;
+        return index < capacity_ + shared_by_all_records ? index : no_index;
     }
 
     uint64_t keyed_hash(std::string_view name) const { return siphash13(key_, name); }
@@ -171,6 +208,7 @@ private:
     uint32_t failed_auths_;
     uint32_t zone_; // the zone's record
     uint32_t needed_;
+    uint64_t mark_;
     // In the rings of those that clients name; the one after it is looked at next. The second is of proved
     // ones: those whose place is in the other ring are put there when they are looked at.
     uint32_t hand_[2];
