@@ -3,6 +3,7 @@
 // Exit codes: 0 well, 1 the key file is wrong, 2 wrong use or a failure of the system.
 
 #include "keys/key_file.h"
+#include "keys/secret_text.h"
 #include "keys/sha256.h"
 
 #include <cstdio>
@@ -150,10 +151,7 @@ int hash_key()
         }
     }
     const std::string_view key(line, strcspn(line, "\r\n"));
-    bool valid = !key.empty() && key.size() <= 512;
-    for (const char c : key) {
-        valid = valid && c > 0x20 && c < 0x7f;
-    }
+    const bool valid = llm::is_secret(key);
     llm::digest digest;
     const bool hashed = valid && llm::sha256(key, digest);
     OPENSSL_cleanse(line, sizeof line);

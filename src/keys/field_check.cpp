@@ -1,5 +1,6 @@
 #include "field_check.h"
 
+#include "core/base/chars.h"
 #include "core/shared/key_record.h"
 
 #include <algorithm>
@@ -35,7 +36,7 @@ bool is_plain(std::string_view text, size_t max)
     for (const char c : text) {
         const auto byte = static_cast<uint8_t>(c);
         // U+0080..U+009F are control characters too.
-        if (byte < 0x20 || byte == 0x7f || (before == 0xc2 && byte < 0xa0)) {
+        if (is_control(c) || (before == 0xc2 && byte < 0xa0)) {
             return false;
         }
         before = byte;
@@ -50,7 +51,6 @@ bool is_name(std::string_view text)
 
 std::string quoted(std::string_view text, size_t max)
 {
-    static constexpr char digits[] = "0123456789abcdef";
     std::string result = "\"";
     for (const char c : text) {
         const auto byte = static_cast<uint8_t>(c);
@@ -61,12 +61,13 @@ std::string quoted(std::string_view text, size_t max)
         if (c == '"' || c == '\\') {
             result += '\\';
             result += c;
-        } else if (byte >= 0x20 && byte < 0x7f) {
+        } else if (byte < 0x80 && !is_control(c)) {
             result += c;
         } else {
+            char digits[2];
+            put_hex(digits, byte);
             result += "\\x";
-            result += digits[byte >> 4];
-            result += digits[byte & 15];
+            result.append(digits, sizeof digits);
         }
     }
     result += '"';

@@ -1,5 +1,8 @@
 #include "json_locate.h"
 
+#include "core/base/chars.h"
+#include "core/base/utf8.h"
+
 #include <algorithm>
 #include <string>
 
@@ -65,36 +68,12 @@ std::optional<uint32_t> four_hex(std::string_view text, size_t at)
     }
     uint32_t value = 0;
     for (const char c : text.substr(at, 4)) {
-        const char low = static_cast<char>(c | 0x20);
-        if (c >= '0' && c <= '9') {
-            value = value << 4 | static_cast<uint32_t>(c - '0');
-        } else if (low >= 'a' && low <= 'f') {
-            value = value << 4 | static_cast<uint32_t>(low - 'a' + 10);
-        } else {
+        if (!is_hex(c)) {
             return std::nullopt;
         }
+        value = value << 4 | static_cast<uint32_t>(hex_value(c));
     }
     return value;
-}
-
-void append_utf8(std::string& to, uint32_t code)
-{
-    const auto byte = [&to](uint32_t value) { to += static_cast<char>(value); };
-    if (code < 0x80) {
-        byte(code);
-    } else if (code < 0x800) {
-        byte(0xc0 | code >> 6);
-        byte(0x80 | (code & 0x3f));
-    } else if (code < 0x10000) {
-        byte(0xe0 | code >> 12);
-        byte(0x80 | (code >> 6 & 0x3f));
-        byte(0x80 | (code & 0x3f));
-    } else {
-        byte(0xf0 | code >> 18);
-        byte(0x80 | (code >> 12 & 0x3f));
-        byte(0x80 | (code >> 6 & 0x3f));
-        byte(0x80 | (code & 0x3f));
-    }
 }
 
 // What the string between the quotes `raw` stands for.
@@ -120,7 +99,8 @@ std::string unescape(std::string_view raw)
                     i += 6;
                 }
             }
-            append_utf8(result, *code);
+            char bytes[4];
+            result.append(bytes, put_utf8(bytes, *code));
         } else {
             static constexpr std::string_view from = "bfnrt", to = "\b\f\n\r\t";
             const size_t known = from.find(c);

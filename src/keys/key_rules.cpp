@@ -1,5 +1,6 @@
 #include "key_rules.h"
 
+#include "secret_text.h"
 #include "time_text.h"
 
 #include <algorithm>
@@ -9,8 +10,6 @@
 namespace llm {
 
 namespace {
-
-constexpr size_t max_secret = 512; // bytes
 
 void append_number(std::string& to, uint64_t value)
 {
@@ -66,12 +65,6 @@ void overlay(limits& to, const limits& over)
         to.quota = over.quota;
         to.window = over.window;
     }
-}
-
-bool is_secret(std::string_view text)
-{
-    return !text.empty() && text.size() <= max_secret
-           && std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
 } // namespace

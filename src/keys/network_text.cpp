@@ -1,5 +1,7 @@
 #include "network_text.h"
 
+#include "core/base/chars.h"
+
 #include <algorithm>
 #include <arpa/inet.h>
 
@@ -17,7 +19,7 @@ std::optional<uint8_t> parse_prefix(std::string_view text, unsigned max)
     }
     unsigned value = 0;
     for (const char c : text) {
-        if (c < '0' || c > '9') {
+        if (!is_digit(c)) {
             return std::nullopt;
         }
         value = value * 10 + static_cast<unsigned>(c - '0');

@@ -1,5 +1,7 @@
 #include "rate_text.h"
 
+#include "core/base/chars.h"
+
 #include <limits>
 
 namespace llm {
@@ -20,7 +22,7 @@ std::optional<uint64_t> parse_count(std::string_view text)
     constexpr uint64_t max = std::numeric_limits<int64_t>::max();
     uint64_t value = 0;
     for (const char c : text) {
-        if (c < '0' || c > '9') {
+        if (!is_digit(c)) {
             return std::nullopt;
         }
         const auto digit = static_cast<uint64_t>(c - '0');

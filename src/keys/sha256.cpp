@@ -1,5 +1,7 @@
 #include "sha256.h"
 
+#include "core/base/chars.h"
+
 #include <bit>
 #include <cstring>
 
@@ -64,12 +66,8 @@ bool sha256(std::string_view text, digest& out)
 // be mispredicted, and files have millions of them.
 static constexpr auto hex_values = [] {
     std::array<int8_t, 256> values{};
-    values.fill(-1);
-    for (int8_t i = 0; i < 10; i++) {
-        values['0' + i] = i;
-    }
-    for (int8_t i = 0; i < 6; i++) {
-        values['a' + i] = values['A' + i] = static_cast<int8_t>(10 + i);
+    for (size_t i = 0; i < values.size(); i++) {
+        values[i] = static_cast<int8_t>(hex_value(static_cast<char>(i)));
     }
     return values;
 }();
@@ -94,12 +92,10 @@ bool parse_hex(std::string_view text, digest& out)
 
 std::string to_hex(const digest& value)
 {
-    static constexpr char digits[] = "0123456789abcdef";
-    std::string text;
-    text.reserve(2 * value.size());
+    std::string text(2 * value.size(), '\0');
+    char* end = text.data();
     for (const uint8_t byte : value) {
-        text += digits[byte >> 4];
-        text += digits[byte & 15];
+        end = put_hex(end, byte);
     }
     return text;
 }

@@ -1,5 +1,7 @@
 #include "time_text.h"
 
+#include "core/base/chars.h"
+
 #include <chrono>
 
 namespace llm {
@@ -14,7 +16,7 @@ std::optional<unsigned> take_digits(std::string_view& text, size_t count)
     }
     unsigned value = 0;
     for (const char c : text.substr(0, count)) {
-        if (c < '0' || c > '9') {
+        if (!is_digit(c)) {
             return std::nullopt;
         }
         value = value * 10 + static_cast<unsigned>(c - '0');

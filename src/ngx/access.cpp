@@ -21,6 +21,7 @@
 #include "request_edit.h"
 #include "scope_names.h"
 
+#include "core/base/chars.h"
 #include "core/base/hash.h"
 
 #include <algorithm>
@@ -182,12 +183,7 @@ std::string_view text_of(body_fault fault)
     case body_fault::bad_model:
         return "\"model\" is not a string, or is too long";
     }
-    return "it can not be read";
-}
-
-bool is_control(char c)
-{
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+    return "it cannot be read";
 }
 
 // Whether a server that is sent the path as it came may read another model in it than nginx has: an escaped
@@ -265,8 +261,8 @@ bool is_about_key(verdict said, const limit_refusal& by)
            || said == verdict::expired || said == verdict::network || by.kind == limit_kind::failures;
 }
 
-// The body is known. Key, model and all limits in one step: a key that was checked before may have been revoked
-// meanwhile, and one that was not is told first what is wrong with it.
+// The body is known. Key, model and all limits in one step: a key that was checked before may have been
+// revoked meanwhile, and one that was not is told first what is wrong with it.
 ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     if (ctx.fault != body_fault::none) {

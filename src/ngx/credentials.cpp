@@ -4,7 +4,7 @@
 
 #include "headers_in.h"
 
-#include "core/base/bytes.h"
+#include "core/base/chars.h"
 #include "keys/sha256.h"
 
 namespace llm {
@@ -29,11 +29,6 @@ source source_of(const ngx_table_elt_t& header)
     default:
         return none;
     }
-}
-
-bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
 }
 
 std::string_view trim(std::string_view s)
@@ -88,7 +83,7 @@ constexpr ngx_uint_t hash_of(std::string_view lowcase)
     return hash;
 }
 
-// A header can not be taken out of nginx's list, into which others point. It is made one that proxy_pass and
+// A header cannot be taken out of nginx's list, into which others point. It is made one that proxy_pass and
 // its like never pass on, and it loses its value.
 void hide(ngx_table_elt_t& header)
 {

@@ -13,7 +13,7 @@
 namespace llm {
 
 // Other bytes than ASCII capitals stay as they are.
-inline char ascii_lower(char c)
+constexpr char ascii_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }

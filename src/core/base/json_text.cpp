@@ -1,16 +1,15 @@
 #include "json_text.h"
 
+#include "chars.h"
 #include "utf8.h"
 
 namespace llm {
 
 size_t write_json_text(std::string_view text, char* out)
 {
-    static constexpr char hex[] = "0123456789abcdef";
     char* p = out;
     for (size_t i = 0; i < text.size();) {
         char c = text[i];
-        auto byte = static_cast<uint8_t>(c);
         size_t length = utf8_length(text.substr(i));
         if (length != 1) {
             const std::string_view whole = length ? text.substr(i, length) : std::string_view("?");
@@ -21,10 +20,9 @@ size_t write_json_text(std::string_view text, char* out)
         if (c == '"' || c == '\\') {
             *p++ = '\\';
             *p++ = c;
-        } else if (byte < 0x20 || byte == 0x7f) {
+        } else if (is_control(c)) {
             p += std::string_view("\\u00").copy(p, 4);
-            *p++ = hex[byte >> 4];
-            *p++ = hex[byte & 15];
+            p = put_hex(p, static_cast<uint8_t>(c));
         } else {
             *p++ = c;
         }

@@ -1,6 +1,7 @@
 // Metrics as Prometheus reads them: the text format, version 0.0.4.
 #pragma once
 
+#include "chars.h"
 #include "utf8.h"
 
 #include <cstdint>
@@ -85,9 +86,9 @@ private:
             out_.put("\\n");
             break;
         default: {
-            constexpr std::string_view hex = "0123456789abcdef";
-            const auto byte = static_cast<uint8_t>(c);
-            put_all({"\\\\x", hex.substr(byte >> 4, 1), hex.substr(byte & 15, 1)});
+            char digits[2];
+            put_hex(digits, static_cast<uint8_t>(c));
+            put_all({"\\\\x", {digits, sizeof digits}});
         }
         }
     }

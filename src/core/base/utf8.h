@@ -51,6 +51,30 @@ inline std::string_view utf8_cut(std::string_view text, size_t max)
     return text.substr(0, end);
 }
 
+// Writes a character of at most four bytes and returns how many they are.
+inline size_t put_utf8(char* out, uint32_t code)
+{
+    size_t n = 0;
+    const auto put = [&](uint32_t byte) { out[n++] = static_cast<char>(byte); };
+    if (code < 0x80) {
+        put(code);
+        return n;
+    }
+    if (code < 0x800) {
+        put(0xc0 | code >> 6);
+    } else {
+        if (code < 0x10000) {
+            put(0xe0 | code >> 12);
+        } else {
+            put(0xf0 | code >> 18);
+            put(0x80 | (code >> 12 & 0x3f));
+        }
+        put(0x80 | (code >> 6 & 0x3f));
+    }
+    put(0x80 | (code & 0x3f));
+    return n;
+}
+
 // Bytes of UTF-8 that the code of a \uXXXX makes; each half of a surrogate pair half of its four.
 constexpr size_t utf8_size_of_escape(uint32_t code)
 {

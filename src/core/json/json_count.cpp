@@ -1,13 +1,10 @@
 #include "json_count.h"
 
+#include "core/base/chars.h"
+
 namespace llm {
 
 namespace {
-
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 // Apart from the usual case, which is then as short as it can be.
 [[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, uint64_t& count)
@@ -102,7 +99,7 @@ bool is_digit(char c)
 bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
 {
     // Most counts are a few digits.
-    constexpr size_t sure = 18; // digits that can not overflow
+    constexpr size_t sure = 18; // digits that cannot overflow
     uint64_t plain = 0;
     size_t i = 0;
     while (i < number.size() && is_digit(number[i]) && i < sure) {

@@ -1,6 +1,7 @@
 #include "json_scan.h"
 
 #include "core/base/bytes.h"
+#include "core/base/chars.h"
 #include "json_bytes.h"
 #include "json_scan_run.h"
 
@@ -21,11 +22,6 @@ constexpr word words[] = {
 };
 constexpr uint8_t minus_infinity = 5;
 
-bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 [[gnu::noinline]] const char* past_some_space(const char* p, const char* end)
 {
     while (p != end && is_space(*p)) {
@@ -38,11 +34,6 @@ bool is_space(char c)
 inline const char* past_space(const char* p, const char* end)
 {
     return p != end && *p > ' ' ? p : past_some_space(p, end);
-}
-
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
 }
 
 bool is_null(const char* p, const char* end)

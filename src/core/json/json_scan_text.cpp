@@ -2,6 +2,7 @@
 // skips.
 
 #include "core/base/bytes.h"
+#include "core/base/chars.h"
 #include "core/base/utf8.h"
 #include "json_bytes.h"
 #include "json_scan_run.h"
@@ -65,15 +66,6 @@ bool equal_folded(std::string_view a, std::string_view b)
         }
     }
     return true;
-}
-
-int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char l = ascii_lower(c);
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
 }
 
 } // namespace
@@ -230,24 +222,7 @@ void json_scanner::put(const run& r, const char* p, size_t n)
 void json_scanner::put_code(const run& r, uint32_t code)
 {
     char bytes[4];
-    size_t n = 0;
-    if (code < 0x80) {
-        bytes[n++] = static_cast<char>(code);
-    } else {
-        if (code < 0x800) {
-            bytes[n++] = static_cast<char>(0xc0 | code >> 6);
-        } else {
-            if (code < 0x10000) {
-                bytes[n++] = static_cast<char>(0xe0 | code >> 12);
-            } else {
-                bytes[n++] = static_cast<char>(0xf0 | code >> 18);
-                bytes[n++] = static_cast<char>(0x80 | (code >> 12 & 0x3f));
-            }
-            bytes[n++] = static_cast<char>(0x80 | (code >> 6 & 0x3f));
-        }
-        bytes[n++] = static_cast<char>(0x80 | (code & 0x3f));
-    }
-    put(r, bytes, n);
+    put(r, bytes, put_utf8(bytes, code));
 }
 
 // A high surrogate that no low one followed has no UTF-8: it becomes U+FFFD.

@@ -1,5 +1,7 @@
 #include "reply_pattern.h"
 
+#include "core/base/chars.h"
+
 namespace llm {
 
 namespace {
@@ -9,12 +11,6 @@ namespace {
 constexpr uint8_t misses_to_learn_less = 16;
 constexpr uint8_t misses_to_look_less = 64;
 constexpr uint8_t most_misses = 80;
-
-bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 } // namespace
 
 bool reply_patterns::match(std::string_view piece, found& reply)

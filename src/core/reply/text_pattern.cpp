@@ -1,5 +1,7 @@
 #include "text_pattern.h"
 
+#include "core/base/chars.h"
+
 namespace llm {
 
 namespace {
@@ -36,17 +38,6 @@ constexpr std::string_view servers_own[] = {
     "sexual",
     "violence",
 };
-
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-bool is_hex(char c)
-{
-    const char l = ascii_lower(c);
-    return is_digit(c) || (l >= 'a' && l <= 'f');
-}
 
 // SGLang's. Elsewhere it is the user's who asked.
 bool is_servers_metadata(std::string_view value)

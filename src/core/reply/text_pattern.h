@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/base/bytes.h"
+#include "core/base/chars.h"
 #include "core/json/json_bytes.h"
 #include "usage_counts.h"
 
@@ -117,7 +118,7 @@ size_t text_pattern::match(std::string_view piece, usage_fields& counts, OnSlot 
             if (field == usage_field::count) {
                 p = find_digits_end(p, end);
             } else {
-                for (; p != end && *p >= '0' && *p <= '9'; ++p) {
+                for (; p != end && is_digit(*p); ++p) {
                     value = value * 10 + static_cast<uint32_t>(*p - '0');
                 }
             }

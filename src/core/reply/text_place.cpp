@@ -1,20 +1,10 @@
 #include "text_place.h"
 
-#include "core/base/bytes.h"
+#include "core/base/chars.h"
 
 #include <algorithm>
 
 namespace llm {
-
-namespace {
-
-bool is_hex_digit(char c)
-{
-    const char lower = ascii_lower(c);
-    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'f');
-}
-
-} // namespace
 
 text_place::found text_place::measure_escaped(const char* p, const char* end)
 {
@@ -30,7 +20,7 @@ text_place::found text_place::measure_escaped(const char* p, const char* end)
         }
         const size_t escape_size = end - stop > 1 && stop[1] == 'u' ? 6 : 2;
         if (static_cast<size_t>(end - stop) < escape_size
-            || (escape_size == 6 && !std::all_of(stop + 2, stop + 6, is_hex_digit))) {
+            || (escape_size == 6 && !std::all_of(stop + 2, stop + 6, is_hex))) {
             return {};
         }
         if (escape_size == 2) {

@@ -1,6 +1,7 @@
 #include "request_facts.h"
 
 #include "core/base/bytes.h"
+#include "core/base/chars.h"
 #include "core/json/json_count.h"
 
 #include <algorithm>
@@ -91,11 +92,6 @@ static_assert(path::count <= 64, "request_facts::seen_ has a bit per path");
 
 // Far above any real bound, and sums and products of it with other counts stay far below UINT64_MAX.
 constexpr uint64_t max_bound = uint64_t{1} << 40;
-
-bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
 
 std::string_view trimmed(std::string_view text)
 {

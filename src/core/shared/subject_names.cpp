@@ -1,6 +1,7 @@
 #include "subject_names.h"
 
 #include "core/base/address.h"
+#include "core/base/chars.h"
 #include "core/base/utf8.h"
 
 #include <algorithm>
@@ -23,7 +24,7 @@ std::string_view model_name(const subject_table& subjects, std::string_view mode
     longer[size++] = '~';
     uint64_t hash = subjects.keyed_hash(model);
     for (int shift = 60; shift >= 0; shift -= 4) {
-        longer[size++] = "0123456789abcdef"[hash >> shift & 15];
+        longer[size++] = hex_digits[hash >> shift & 15];
     }
     return {longer, size};
 }
