@@ -115,8 +115,8 @@ my @bad = (
     [ 'metrics in server',        qr/not allowed here/,              $zone, 'llm_metrics;' ],
     [ 'metrics with arguments',   qr/invalid number of arguments/,   $zone, '', 'llm_metrics on;' ],
     [ 'metrics twice',            qr/is duplicate/,                  $zone, '', 'llm_metrics; llm_metrics;' ],
-    [ 'metrics beside status',    qr/"llm_metrics" can not stand beside "llm_status"/, $zone, '', 'llm_status; llm_metrics;' ],
-    [ 'status beside metrics',    qr/"llm_status" can not stand beside "llm_metrics"/, $zone, '', 'llm_metrics; llm_status;' ],
+    [ 'metrics beside status',    qr/"llm_metrics" cannot stand beside "llm_status"/, $zone, '', 'llm_status; llm_metrics;' ],
+    [ 'status beside metrics',    qr/"llm_status" cannot stand beside "llm_metrics"/, $zone, '', 'llm_metrics; llm_status;' ],
     [ 'unknown errors',           qr/"azure" in "llm_errors": expected openai, anthropic, ollama, gemini, auto or nginx/, 'llm_errors azure;' ],
     [ 'errors in upper case',     qr/"OpenAI" in "llm_errors"/,      'llm_errors OpenAI;' ],
     [ 'errors without a value',   qr/invalid number of arguments/,   'llm_errors;' ],
@@ -127,11 +127,11 @@ my @bad = (
     [ 'an error page in server',  qr/not allowed here/,              '', 'llm_error;' ],
     [ 'an error page with a value', qr/invalid number of arguments/, '', '', 'llm_error on;' ],
     [ 'an error page twice',      qr/is duplicate/,                  '', '', 'llm_error; llm_error;' ],
-    [ 'an error page beside status', qr/"llm_error" can not stand beside "llm_status"/, $zone, '', 'llm_status; llm_error;' ],
-    [ 'status beside an error page', qr/"llm_status" can not stand beside "llm_error"/, $zone, '', 'llm_error; llm_status;' ],
+    [ 'an error page beside status', qr/"llm_error" cannot stand beside "llm_status"/, $zone, '', 'llm_status; llm_error;' ],
+    [ 'status beside an error page', qr/"llm_status" cannot stand beside "llm_error"/, $zone, '', 'llm_error; llm_status;' ],
     (map {
         my $d = $_;
-        my $why = qr/"$d" can not stand beside another directive that answers/;
+        my $why = qr/"$d" cannot stand beside another directive that answers/;
         map { [ "$d: $_", $why, $zone, '', $_ ] } "$d; proxy_pass http://127.0.0.1:1;", "proxy_pass http://127.0.0.1:1; $d;", "$d; stub_status;",
             "location /nosuch/ { $d; fastcgi_pass 127.0.0.1:1; }"
     } qw(llm_error llm_status llm_metrics)),

@@ -42,7 +42,7 @@ my $t = LLM::Test->new(
         client_max_body_size 1000;
         error_page 401 403 404 405 413 494 500 502 503 504 @llm_error;
         location @llm_error { llm_error; }
-        # nginx can not go to a named location without a path, and answers 500.
+        # nginx cannot go to a named location without a path, and answers 500.
         error_page 400 414 /llm_error;
         location = /llm_error { internal; llm_error; }
 
@@ -322,7 +322,7 @@ case 'the method is not allowed' => sub {
     error_of($t->fetch(POST => '/file', body => '{}'), 'openai', 405);
 };
 
-case 'what nginx can not read' => sub {
+case 'what nginx cannot read' => sub {
     error_of($t->fetch(GET => '/v1/messages', headers => [ 'X-Large' => 'x' x 40_000 ]), 'anthropic', 400);
     error_of($t->fetch(GET => '/v1/messages?' . 'x' x 40_000), 'openai', 414);
     for ("nonsense\r\n\r\n", "GET /v1/models HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET /v1/models HTTP/1.1\r\n\r\n") {

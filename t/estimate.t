@@ -127,7 +127,7 @@ is_charged('a list of models', '-/- none', method => 'GET', body => undef, uri =
     reply => '{"object":"list","data":[{"id":"m"}]}');
 is_charged('a stream that nothing was asked for with', '-/- none', method => 'GET', body => undef, reply => $word . done());
 is_charged("the upstream says $_", '-/- none', status => $_, reply => $word . done(), outcome => 'upstream_error') for 400, 429, 500, 503;
-is_charged('an upstream that can not be reached', '-/- none', uri => '/down/', outcome => 'upstream_error');
+is_charged('an upstream that cannot be reached', '-/- none', uri => '/down/', outcome => 'upstream_error');
 is_charged('an upstream that does not answer in time', '-/- none', uri => '/slow/', outcome => 'upstream_error', reply => sub { $_[1]->wait_head });
 is_charged('a form', '-/- none', send => [ 'Content-Type' => 'multipart/form-data; boundary=b' ],
     body => "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nxxx\r\n--b--\r\n", type => 'application/json', reply => '{"text":"hi"}');
@@ -202,7 +202,7 @@ case 'a client that leaves before the answer' => sub {
 
 # --- compressed replies
 
-case 'a reply that can not be read' => sub {
+case 'a reply that cannot be read' => sub {
     my $plain = chat_reply(7, 1234);
     my $path  = $t->write_file('plain', $plain);
     my $gzip  = `gzip -nc $path`;
@@ -288,7 +288,7 @@ case 'never more than the request wanted at most' => sub {
     is(said($log), '100/20', 'of a reply that is not streamed');
     my $zipped = { headers => [ 'Content-Encoding' => 'gzip' ], type => 'application/json' };
     ($log) = ask(%short, %$zipped, reply => 'x');
-    is(said($log), '100/20', 'of a reply that can not be read');
+    is(said($log), '100/20', 'of a reply that cannot be read');
     my %many = (body => chat_request_of(400, model => fresh_model(), stream => \1, max_tokens => 20, n => 2, prompt => [ 'a', 'b', 'c' ]));
     ($log) = ask(%many, reply => $word x 500, cut => 1);
     is(said($log), '100/120', 'for each choice of each prompt');
@@ -302,7 +302,7 @@ case 'counts that no request can have used' => sub {
         ($log) = ask(reply => $word . event('{"choices":[],' . $usage =~ s/P/$absurd/r =~ s/C/7/r . '}') . done());
         is(said($log) . " $log->{usage_source}", '2097152/7 estimated', "prompt $absurd");
     }
-    $t->wait_error_log(qr/\[warn\].*the upstream told \d+ prompt and \d+ completion tokens, which the request can not have used/);
+    $t->wait_error_log(qr/\[warn\].*the upstream told \d+ prompt and \d+ completion tokens, which the request cannot have used/);
 };
 
 case 'a prompt that is told larger than it was sent, once' => sub {

@@ -177,7 +177,7 @@ case 'a client leaves a stream that says nothing more' => sub {
     }
 };
 
-# Two streams of one connection (over HTTP/1 two connections). The client can not write what comes of the one and gives it up, and goes
+# Two streams of one connection (over HTTP/1 two connections). The client cannot write what comes of the one and gives it up, and goes
 # on with the other. Until $seen says that nginx has noticed, more comes of both: nginx notices it when it writes, and curl may tell it
 # only with something else that it has to send. $then is called with the upstream of the one that is given up.
 sub give_up_one {

@@ -456,7 +456,7 @@ case 'a form that is none' => sub {
             for my $space ('', "\r\n ") {
                 try_one("$type, $way", \&send_h1, "$space$body", "$space$want", @as);
             }
-            refused_ok("$type, $way: $_", \&send_h1, $_, @as, why => qr/can not be accepted/) for '[]', "\xef\xbb\xbf$body", 'model=m', "\0";
+            refused_ok("$type, $way: $_", \&send_h1, $_, @as, why => qr/cannot be accepted/) for '[]', "\xef\xbb\xbf$body", 'model=m', "\0";
             my $form = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--x--\r\n";
             try_one("$type, $way: a form", \&send_h1, $form, $form, @as);
         }

@@ -51,7 +51,7 @@ sub totals {
 }
 
 # Waits until exactly these many leases run, then compares the charges. No hurry is asserted, so that a noisy machine
-# can not fail the test.
+# cannot fail the test.
 sub settled {
     my ($running, $name) = @_;
 

@@ -205,7 +205,7 @@ for my $case (sort keys %{ $before // {} }) {
 
 for my $name (sort keys %apis) {
     my $api = $apis{$name};
-    case "a key can not make itself cheap or dear: $name" => sub {
+    case "a key cannot make itself cheap or dear: $name" => sub {
         for (1 .. 5) {
             lesson($api, 'cheap', $name) for 1 .. 6;
             my $tokens = 100 + int rand 400;

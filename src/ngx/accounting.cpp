@@ -104,11 +104,10 @@ void warn_of_counts(ngx_http_request_t* r, const request_ctx& ctx)
     }
     const token_counts told = ctx.usage.counts();
     if (told.prompt > ctx.used.prompt || told.completion > ctx.used.completion) {
-        ngx_log_error(
-            NGX_LOG_WARN, r->connection->log, 0,
-            "llm: the upstream told %uL prompt and %uL completion tokens, which the request can not "
-            "have used: %uL and %uL are charged",
-            told.prompt, told.completion, ctx.used.prompt, ctx.used.completion);
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "llm: the upstream told %uL prompt and %uL completion tokens, which the request cannot "
+                      "have used: %uL and %uL are charged",
+                      told.prompt, told.completion, ctx.used.prompt, ctx.used.completion);
     }
 }
 

@@ -16,7 +16,7 @@ ngx_http_core_loc_conf_t* core_conf_of(ngx_conf_t* cf)
 char* refuse_second_answer(ngx_conf_t* cf, const location_conf& conf)
 {
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "\"%V\" can not stand beside another directive that answers, such as \"proxy_pass\", "
+                       "\"%V\" cannot stand beside another directive that answers, such as \"proxy_pass\", "
                        "in one location",
                        &conf.content->name);
     return conf_error();
@@ -31,7 +31,7 @@ char* set_content(ngx_conf_t* cf, const ngx_command_t* directive, location_conf&
         return const_cast<char*>("is duplicate");
     }
     if (conf.content) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" can not stand beside \"%V\" in one location",
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" cannot stand beside \"%V\" in one location",
                            &directive->name, &conf.content->name);
         return conf_error();
     }

@@ -16,7 +16,7 @@ namespace {
 // far beyond a hard quota.
 constexpr uint64_t extension_step = 64;
 
-// What is buffered is already promised to the client in another form, and a length can not be taken back.
+// What is buffered is already promised to the client in another form, and a length cannot be taken back.
 bool can_be_cut(ngx_http_request_t* r)
 {
     return r->upstream && !r->upstream->buffering && r->headers_out.content_length_n < 0;

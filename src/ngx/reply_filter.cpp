@@ -60,7 +60,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
     ngx_table_elt_t* coding = r->headers_out.content_encoding;
     if (coding && coding->value.len && !same_without_case(view(coding->value), "identity")) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "llm: the upstream's reply is coded as \"%V\", its usage can not be read: clear "
+                      "llm: the upstream's reply is coded as \"%V\", its usage cannot be read: clear "
                       "Accept-Encoding towards the upstream",
                       &coding->value);
         ctx.compressed = true;

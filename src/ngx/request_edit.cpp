@@ -67,7 +67,7 @@ bool blank_in(ngx_buf_t* b, uint64_t at, const body_edit& edit)
 }
 
 // Calls `to` with the text of all pieces of the tail, in order; those of the body are read where it lies.
-// False if it can not be read, or `to` says so.
+// False if it cannot be read, or `to` says so.
 template <class F>
 bool each_text_of_tail(ngx_http_request_t* r, const body_edit& edit, F&& to)
 {
@@ -264,7 +264,7 @@ bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx)
     }
     if (!may_write(ctx, r->request_body->bufs)) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "llm: another module keeps the request's body where it can not be edited");
+                      "llm: another module keeps the request's body where it cannot be edited");
         return false;
     }
     ctx.strip = asked.to_strip;

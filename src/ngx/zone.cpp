@@ -129,7 +129,7 @@ ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
     }
 #ifdef __GLIBC__
     // A million keys leave hundreds of megabytes of freed records, which every worker would inherit. Other
-    // C libraries give them back by themselves, or can not be asked to.
+    // C libraries give them back by themselves, or cannot be asked to.
     malloc_trim(0);
 #endif
     return NGX_OK;

@@ -112,7 +112,7 @@ const refusals = [{
     what: 'no upstream', prefix: '/down', status: 502, repeated: true,
     openai: ['InternalServerError', null],
     anthropic: ['InternalServerError', 'api_error'],
-    ollama: ['ResponseError', 'The model server can not be reached, or gave no valid answer.'],
+    ollama: ['ResponseError', 'The model server cannot be reached, or gave no valid answer.'],
 }];
 
 const libraries = { openai, anthropic, ollama };

@@ -1,4 +1,4 @@
-// Admission once more, written to be seen to be right rather than to be fast: numbers that can not overflow,
+// Admission once more, written to be seen to be right rather than to be fast: numbers that cannot overflow,
 // maps, and everything that can be counted is counted anew each time.
 #pragma once
 

@@ -1,6 +1,6 @@
 // The numbers in names are those of the list of hard cases that the wire formats of the servers gave.
-#include "core/request/request_facts.h"
 #include "core/reply/usage.h"
+#include "core/request/request_facts.h"
 
 #include "pieces.h"
 
@@ -84,7 +84,7 @@ void each_way(reply_form form, std::string_view text, uint32_t prompts, Check&& 
     });
 }
 
-// Also after content, when events that can not tell anything are passed over.
+// Also after content, when events that cannot tell anything are passed over.
 void expect_stream(const std::string& text, const std::string& expected, uint32_t prompts = 1)
 {
     const auto check = [&](const usage_reader& reader) {

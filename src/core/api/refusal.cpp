@@ -27,7 +27,7 @@ constexpr refusal_answer answers[] = {
      "The model `%` does not exist or you do not have access to it.", false, 0},
     {404, "model", "invalid_request_error", "model_not_found",
      "You must name a model: your API key may use certain models only.", false, 0},
-    {400, "bad_request", "invalid_request_error", "", "The request body can not be accepted: %.", false, 0},
+    {400, "bad_request", "invalid_request_error", "", "The request body cannot be accepted: %.", false, 0},
     {400, "bad_request", "invalid_request_error", "",
      "The request's path has control characters, or can be read in more than one way.", false, 0},
     {415, "bad_request", "invalid_request_error", "",
@@ -88,7 +88,7 @@ std::string_view write_limit_detail(const limit_refusal& by, char* out)
     p = put(p, " for this ");
     p = put(p, whose[static_cast<size_t>(by.scope)]);
     if (by.wait_ms <= longest_wait_ms) {
-        // One unit only: LangChain's client can not read two.
+        // One unit only: LangChain's client cannot read two.
         p = put(p, ". Please try again in ");
         p = put_number(p, std::max<uint64_t>((by.wait_ms + 999) / 1000, 1));
         p = put(p, "s");

@@ -7,7 +7,7 @@ namespace {
 // As in refusal.cpp: OpenAI's types and codes, and no word that makes a client take an error for a spent
 // quota. Clients repeat 408, 409, 429 and all from 500 on; some repeat 413 as well, which never helps.
 constexpr refusal_answer answers[] = {
-    {400, "", "invalid_request_error", "", "The request can not be read.", false, 0},
+    {400, "", "invalid_request_error", "", "The request cannot be read.", false, 0},
     {401, "", "invalid_request_error", "", "This request needs credentials.", true, 0, true},
     {403, "", "invalid_request_error", "", "This request is not allowed.", false, 0},
     {404, "", "invalid_request_error", "", "There is no such path here.", false, 0},
@@ -19,7 +19,7 @@ constexpr refusal_answer answers[] = {
     {429, "", "requests", "rate_limit_exceeded", "Rate limit reached for requests. Please try again in 1s.",
      false, 1},
     {500, "", "server_error", "", "The gateway could not handle this request.", false, 0},
-    {502, "", "server_error", "", "The model server can not be reached, or gave no valid answer.", false, 0},
+    {502, "", "server_error", "", "The model server cannot be reached, or gave no valid answer.", false, 0},
     {503, "", "server_error", "", "The service is not available at the moment.", false, 0},
     {504, "", "server_error", "", "The model server did not answer in time.", false, 0},
 };
@@ -33,7 +33,7 @@ constexpr refusal_answer own_answers[] = {
 };
 
 constexpr refusal_answer other_400 = {
-    0, "", "invalid_request_error", "", "The request can not be accepted.", false, 0};
+    0, "", "invalid_request_error", "", "The request cannot be accepted.", false, 0};
 constexpr refusal_answer other_500 = {
     0, "", "server_error", "", "The gateway could not handle this request.", false, 0};
 

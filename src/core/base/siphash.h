@@ -1,4 +1,4 @@
-// SipHash-1-3, a keyed hash: who does not know the key can not choose names that collide.
+// SipHash-1-3, a keyed hash: who does not know the key cannot choose names that collide.
 #pragma once
 
 #include <array>

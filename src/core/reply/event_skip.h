@@ -1,4 +1,4 @@
-// Passes over events of a stream that can not say anything about usage, errors or the stream's end, faster
+// Passes over events of a stream that cannot say anything about usage, errors or the stream's end, faster
 // than reading them: what it passes over, usage_reader would read and not change by.
 #pragma once
 

@@ -10,7 +10,7 @@
 
 namespace llm {
 
-// Why a body can not be let through: what it says may be read differently by the upstream.
+// Why a body cannot be let through: what it says may be read differently by the upstream.
 enum class body_fault : uint8_t {
     none,
     not_an_object,   // the first byte that is not white space is not `{` (also: UTF-16, a BOM, an empty body)
