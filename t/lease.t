@@ -62,6 +62,8 @@ my $t = LLM::Test->new(
         location /page.html { ssi on; }
         location /ssi-part { proxy_pass http://127.0.0.1:%%PORT_4%%; }
         location /appended { add_after_body /ssi-part; addition_types *; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /tailed { post_action /tail; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location = /tail { proxy_pass http://127.0.0.1:%%PORT_4%%; }
         location /accel { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /accelerated { internal; proxy_pass http://127.0.0.1:%%PORT_2%%; }
 
@@ -480,6 +482,15 @@ ends 'SSI includes a reply with usage' => { tokens => '0/0', outcome => 'ok' }, 
     is($r->{status}, 200, 'status');
     like($r->{body}, qr/before \{"usage".*\} after/, 'the page');
     return $r->{id};
+};
+
+ends 'post_action follows' => { tokens => '7/10', outcome => 'ok' }, sub {
+    my $seen = $daemon->count;
+    my $c = start('/tailed');
+    finish_stream($c, $up->take, 7, 10);
+    wait_until('the request behind it', sub { $daemon->count == $seen + 1 });
+    $c->close;
+    return $c->{id};
 };
 
 ends 'a subrequest\'s reply is appended' => { tokens => '7/10', outcome => 'ok' }, sub {

@@ -77,16 +77,43 @@ sub faults_of {
     return @faults;
 }
 
+sub read_source {
+    my ($file) = @_;
+
+    open my $in, '<', "$src/$file" or die "$src/$file: $!\n";
+    local $/;
+    return scalar <$in>;
+}
+
 my @files;
 find({ no_chdir => 1, wanted => sub { push @files, $File::Find::name =~ s{\A\Q$src\E/}{}r if /\.(?:h|hpp|cpp|c)\z/ } }, $src);
 cmp_ok(scalar @files, '>', 100, 'files');
 my @faults;
-for my $file (sort @files) {
-    open my $in, '<', "$src/$file" or die "$src/$file: $!\n";
-    local $/;
-    push @faults, faults_of($file, <$in>);
-}
+push @faults, faults_of($_, read_source($_)) for sort @files;
 is(join("\n", @faults), '', 'every include is one that the table allows');
+
+# What is known of a request is written, group by group, by the source file that request.h names for it.
+my %writer = (
+    reply => [qw(reply_filter reply_edit)], cut => ['reply_cut'], cut_by => ['reply_cut'], account => ['accounting'], end => ['request'],
+    decided => ['access'], held => ['access'], names => ['access'], credential => ['credentials'], asked => ['request_body'],
+    strip => ['request_edit'], refused => ['refuse'], refused_detail => ['refuse'],
+);
+my $groups = join '|', keys %writer;
+
+sub writes {
+    my ($file, $text) = @_;
+
+    my ($name) = $file =~ m{([^/]+)\.\w+\z};
+    my @faults;
+    while ($text =~ /\bctx(?:\.|->)($groups)\b(?:\.\w+)*\s*(?:[-+|&]?=(?!=)|\+\+|--)/g) {
+        my $group = $1;
+        push @faults, "$file writes ctx.$group" if !grep { $_ eq $name } @{ $writer{$group} };
+    }
+    return @faults;
+}
+
+is(join("\n", map { writes($_, read_source($_)) } grep {m{\Angx/}} @files), '', 'every field of a request has one writer');
+is(scalar writes('ngx/planted.cpp', 'ctx->asked.model = name; if (ctx.held == held) { ctx.cut.granted += 3; }'), 2, 'a second one is found');
 
 # The test itself: a planted include is found in each direction that the table leaves out.
 my %header = map { my $file = $_; room_of($file) => $file } grep {/\.h\z/} @files;

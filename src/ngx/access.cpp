@@ -1,14 +1,15 @@
 // The access phase: key, body, decision, lease.
 //
-//   no context -> the key is taken out of the headers
-//      -> body here already, or none? yes, and nothing is wrong with it: key, model and lease are decided in
-//      one step, without waiting for nginx to read it
-//      -> check the key (a refusal here leaves the body unread)
-//      -> body to read? yes: nginx reads it, request_body.cpp looks on, and the phase is run again
-//      -> admit: the key again, since it may have been revoked meanwhile, the model, and the lease, all in
-//      one step
-//   an internal redirect comes back with a context: it needs no second lease, but the key file of its new
-//   location has its say
+//   arrived: the key is taken out of the headers
+//   keyed: if the body is here already, or there is none, and nothing is wrong with it, key, model and lease
+//   are
+//      decided in one step, without waiting for nginx to read it. Else the key is checked, so that a refusal
+//      leaves the body unread;
+//   reading_body: nginx reads it, request_body.cpp looks on, and the phase is run again
+//   body_read: the key again, since it may have been revoked meanwhile, the model, and the lease, in one step
+//   admitted, settled: an internal redirect needs no second lease, but the key file of its new location has
+//   its
+//      say
 
 #include "access.h"
 
@@ -17,6 +18,7 @@
 #include "error_page.h"
 #include "owner.h"
 #include "refuse.h"
+#include "reply_cut.h"
 #include "request_body.h"
 #include "request_edit.h"
 #include "scope_names.h"
@@ -80,16 +82,16 @@ ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, cons
     refusal why = refusal_of(said);
     if (why == refusal::zone_full) {
         ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0, "llm_zone \"%V\" is full: request refused",
-                      &ctx.zone->name);
+                      &ctx.decided.zone->name);
     }
-    if (why == refusal::model && ctx.unread_form) {
+    if (why == refusal::model && ctx.asked.unread_form) {
         return refuse(r, ctx, refusal::bad_request,
                       "the model of a form is not looked at, and this key may use certain models only");
     }
-    if (why == refusal::model && !ctx.named_model) {
+    if (why == refusal::model && !ctx.asked.names_model()) {
         return refuse(r, ctx, refusal::no_model);
     }
-    return refuse(r, ctx, why, view(ctx.model));
+    return refuse(r, ctx, why, view(ctx.asked.model));
 }
 
 void log_dry_run(ngx_http_request_t* r, uint64_t refusals)
@@ -123,13 +125,13 @@ public:
     bool keep(ngx_http_request_t* r, request_ctx& ctx) const
     {
         std::string_view key(key_, key_size_);
-        if (key.empty() || view(ctx.key_name) == key) {
+        if (key.empty() || view(ctx.names.key) == key) {
             return true;
         }
-        ctx.key_name = copy_text(r->pool, key);
-        ctx.user = copy_text(r->pool, {user_, user_size_});
-        ctx.plan = plan_size_ != 0 ? copy_text(r->pool, {plan_, plan_size_}) : ngx_str_t{0, nullptr};
-        return ctx.key_name.data && ctx.user.data && ctx.plan.len == plan_size_;
+        ctx.names.key = copy_text(r->pool, key);
+        ctx.names.user = copy_text(r->pool, {user_, user_size_});
+        ctx.names.plan = plan_size_ != 0 ? copy_text(r->pool, {plan_, plan_size_}) : ngx_str_t{0, nullptr};
+        return ctx.names.key.data && ctx.names.user.data && ctx.names.plan.len == plan_size_;
     }
 
 private:
@@ -215,12 +217,10 @@ refusal check_head(ngx_http_request_t* r, const request_ctx& ctx)
     return control || may_name_another_model(r, ctx) ? refusal::bad_path : check_coding(r);
 }
 
-// It may have been refused in the location that it was redirected from.
 ngx_int_t let_in(request_ctx& ctx, const key_source& source)
 {
-    ctx.admitted_by = &source;
-    ctx.refused = refusal::none;
-    ctx.ended = outcome::unknown;
+    ctx.decided.admitted_by = &source;
+    forget_refusal(ctx);
     return NGX_OK;
 }
 
@@ -228,15 +228,14 @@ ngx_int_t let_in(request_ctx& ctx, const key_source& source)
 ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& source,
                     const admission_request& request, const admission_result& result)
 {
-    ctx.report = result.report;
-    ctx.watched = result.report.has_tokens;
-    ctx.granted = std::min(request.estimate, result.hard_left);
+    ctx.decided.report = result.report;
+    watch(ctx, result.report.has_tokens, std::min(request.estimate, result.hard_left));
     log_dry_run(r, result.dry_run_refusals);
     if (result.tell_shares) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "llm_zone \"%V\": key \"%V\" names more models or addresses than it can have counters "
                       "of: further ones share one",
-                      &ctx.zone->name, &ctx.key_name);
+                      &ctx.decided.zone->name, &ctx.names.key);
     }
     if (result.said != verdict::ok) {
         return refuse_for(r, ctx, result.said, result.refused_by);
@@ -247,11 +246,11 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
 // Before the lease, so that no lease is without somebody to settle it.
 bool prepare(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
-    if (!ctx.zone && !settle_at_end(r)) {
+    if (!ctx.decided.zone && !settle_at_end(r)) {
         return false;
     }
-    ctx.zone = source.zone;
-    ctx.leased_by = &source;
+    ctx.decided.zone = source.zone;
+    ctx.decided.leased_by = &source;
     return true;
 }
 
@@ -265,8 +264,8 @@ bool is_about_key(verdict said, const limit_refusal& by)
 // revoked meanwhile, and one that was not is told first what is wrong with it.
 ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
-    if (ctx.fault != body_fault::none) {
-        return refuse(r, ctx, refusal::bad_request, text_of(ctx.fault));
+    if (ctx.asked.fault != body_fault::none) {
+        return refuse(r, ctx, refusal::bad_request, text_of(ctx.asked.fault));
     }
     if (std::string_view fault = usage_fault(r, ctx); !fault.empty()) {
         return refuse(r, ctx, refusal::bad_request, fault);
@@ -285,7 +284,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;
-        result = session->check_and_admit(request, &ctx.size, key);
+        result = session->check_and_admit(request, &ctx.asked.size, key);
         if (key) {
             names.copy(*key);
         }
@@ -293,15 +292,19 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     if (is_about_key(result.said, result.refused_by)) {
         forget_body(ctx);
     }
-    // From here on the lease is settled whatever happens.
-    ctx.held = result.taken;
+    if (result.taken) {
+        // From here on it is settled whatever happens.
+        ctx.held = result.taken;
+        ctx.step = request_step::admitted;
+    }
     if (!names.keep(r, ctx)) {
         return refuse(r, ctx, refusal::internal);
     }
     return carry_out(r, ctx, source, request, result);
 }
 
-// A request that holds its lease came to another location by an internal redirect.
+// A request that holds its lease came to another location by an internal redirect, or by post_action when the
+// lease was settled: it gets no second one.
 ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     admission_request request = describe(r, ctx, source, now_of_both_clocks());
@@ -321,12 +324,12 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
     const location_conf& lcf = *location_conf_of(r);
     usage_weights weights = lcf.weights ? *lcf.weights : usage_weights{};
     return {.file = source.id,
-            .key = ctx.key,
+            .key = ctx.credential,
             .address = address_of(r),
-            .asks_model = ctx.has_body || !ctx.call.model.empty(),
-            .named_model = ctx.named_model,
-            .model = view(ctx.model),
-            .stream = ctx.stream,
+            .asks_model = ctx.asked.has_body || !ctx.call.model.empty(),
+            .named_model = ctx.asked.names_model(),
+            .model = view(ctx.asked.model),
+            .stream = ctx.asked.stream,
             .owner = source.zone->owner,
             .now_ms = now.unix_ms,
             .now_ns = now.ns,
@@ -350,34 +353,36 @@ ngx_int_t access_handler(ngx_http_request_t* r)
         return NGX_DECLINED;
     }
 
-    bool known = find_request(r) != nullptr;
     request_ctx* ctx = find_or_make_request(r);
     if (!ctx) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (ctx->reading_body) {
+    if (ctx->step == request_step::reading_body) {
         return NGX_DONE;
     }
-    if (ctx->held) {
-        if (ctx->admitted_by == source) {
+    if (ctx->step >= request_step::admitted) {
+        if (ctx->decided.admitted_by == source) {
             return NGX_OK;
         }
         return check_again(r, *ctx, *source);
     }
 
-    if (!known && !take_credential(r, *ctx)) {
-        return refuse(r, *ctx, refusal::internal);
+    if (ctx->step == request_step::arrived) {
+        name_model_by_path(*ctx);
+        if (!take_credential(r, *ctx)) {
+            return refuse(r, *ctx, refusal::internal);
+        }
     }
-    if (!ctx->has_key) {
+    if (ctx->step == request_step::keyless) {
         return refuse(r, *ctx, refusal::no_key);
     }
     refusal head = check_head(r, *ctx);
-    if (ctx->body_read) {
+    if (ctx->knows_body()) {
         return head == refusal::none ? decide(r, *ctx, *source) : refuse(r, *ctx, head);
     }
 
     if (head == refusal::none && owner_number(*source->zone) != no_index && scan_body_ahead(r, *ctx)) {
-        if (ctx->fault == body_fault::none && usage_fault(r, *ctx).empty()) {
+        if (ctx->asked.fault == body_fault::none && usage_fault(r, *ctx).empty()) {
             return decide(r, *ctx, *source);
         }
         forget_body(*ctx);

@@ -15,25 +15,25 @@ namespace {
 
 token_estimator& learned_of(const request_ctx& ctx)
 {
-    return ctx.zone->state->learned();
+    return ctx.decided.zone->state->learned();
 }
 
 // Forms are not looked at: what is in them is mostly no text.
 bool has_prompt(const request_ctx& ctx)
 {
-    return ctx.size.prompt_bytes != 0;
+    return ctx.asked.size.prompt_bytes != 0;
 }
 
 uint64_t estimated_prompt(const request_ctx& ctx, const token_ratios& ratios)
 {
-    return ratios.prompt_tokens(ctx.size.prompt_bytes);
+    return ratios.prompt_tokens(ctx.asked.size.prompt_bytes);
 }
 
 uint64_t untold_completion(const request_ctx& ctx)
 {
     const usage_reader& usage = ctx.usage;
     if (usage.form() != reply_form::json) {
-        return ctx.ratios.text_tokens(usage.uncounted_text());
+        return ctx.reply.ratios.text_tokens(usage.uncounted_text());
     }
     // A reply that holds text, but not where it is known to be, has it somewhere.
     const text_size text = usage.uncounted_text();
@@ -62,7 +62,7 @@ bool has_worked(const request_ctx& ctx)
     if (usage.form() != reply_form::json) {
         return usage.content_seen() || !usage.error_seen();
     }
-    return usage.generates() || usage.has_vectors() || (!ctx.complete && !usage.content_seen());
+    return usage.generates() || usage.has_vectors() || (!ctx.reply.complete && !usage.content_seen());
 }
 
 std::optional<uint64_t> count_in_header(ngx_http_request_t* r, std::string_view name)
@@ -91,46 +91,46 @@ bool take_headers(ngx_http_request_t* r, request_ctx& ctx)
         return false;
     }
     const token_counts told{.prompt = *prompt, .completion = *completion};
-    const token_counts counts = usage_bounds(ctx.size).within(told, bytes_shown(ctx.usage));
-    ctx.used = counts;
-    ctx.source = counts == told ? usage_source::upstream : usage_source::estimated;
+    const token_counts counts = usage_bounds(ctx.asked.size).within(told, bytes_shown(ctx.usage));
+    ctx.account.used = counts;
+    ctx.account.source = counts == told ? usage_source::upstream : usage_source::estimated;
     return true;
 }
 
 void warn_of_counts(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    if (ctx.source != usage_source::estimated) {
+    if (ctx.account.source != usage_source::estimated) {
         return;
     }
     const token_counts told = ctx.usage.counts();
-    if (told.prompt > ctx.used.prompt || told.completion > ctx.used.completion) {
+    if (told.prompt > ctx.account.used.prompt || told.completion > ctx.account.used.completion) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "llm: the upstream told %uL prompt and %uL completion tokens, which the request cannot "
                       "have used: %uL and %uL are charged",
-                      told.prompt, told.completion, ctx.used.prompt, ctx.used.completion);
+                      told.prompt, told.completion, ctx.account.used.prompt, ctx.account.used.completion);
     }
 }
 
 // Of a reply of which nothing is known but the request.
 void take_estimate(request_ctx& ctx, uint64_t completion)
 {
-    ctx.used = {.prompt = estimated_prompt(ctx, ratios_of(ctx)),
-                .completion = std::min(completion, max_estimated_completion(ctx.size))};
-    ctx.source = usage_source::estimated;
+    ctx.account.used = {.prompt = estimated_prompt(ctx, ratios_of(ctx)),
+                        .completion = std::min(completion, max_estimated_completion(ctx.asked.size))};
+    ctx.account.source = usage_source::estimated;
 }
 
 // Not less than half of the default: a key's short replies are not to make its long ones cheap.
 uint64_t usual_completion(const request_ctx& ctx)
 {
-    const uint64_t own = learned_of(ctx).own_completion(view(ctx.key_name), view(ctx.model));
-    return std::max(own, token_estimator::default_completion / 2) * ctx.size.choices;
+    const uint64_t own = learned_of(ctx).own_completion(view(ctx.names.key), view(ctx.asked.model));
+    return std::max(own, token_estimator::default_completion / 2) * ctx.asked.size.choices;
 }
 
 } // namespace
 
 token_ratios ratios_of(const request_ctx& ctx)
 {
-    return learned_of(ctx).ratios(view(ctx.key_name), view(ctx.model));
+    return learned_of(ctx).ratios(view(ctx.names.key), view(ctx.asked.model));
 }
 
 usage_so_far reckon(const request_ctx& ctx)
@@ -138,23 +138,23 @@ usage_so_far reckon(const request_ctx& ctx)
     const usage_reader& usage = ctx.usage;
     const bool is_json = usage.form() == reply_form::json;
     const token_counts told = usage.counts();
-    const token_counts counts = usage_bounds(ctx.size).within(told, bytes_shown(usage));
-    bool whole = usage.final() || (is_json && ctx.complete && usage.known());
+    const token_counts counts = usage_bounds(ctx.asked.size).within(told, bytes_shown(usage));
+    bool whole = usage.final() || (is_json && ctx.reply.complete && usage.known());
     bool estimated = counts != told;
     usage_so_far so_far{counts, usage_source::none};
 
     if (!whole && (!is_json || !usage.known())) {
-        const uint64_t most = max_estimated_completion(ctx.size);
+        const uint64_t most = max_estimated_completion(ctx.asked.size);
         if (const uint64_t untold = untold_completion(ctx)) {
             so_far.tokens.completion =
                 std::max(counts.completion, std::min(counts.completion + untold, most));
             estimated = true;
         }
-        whole = ctx.complete;
+        whole = ctx.reply.complete;
     }
     // Ollama does not count a prompt that it has cached.
     if (so_far.tokens.prompt == 0 && has_prompt(ctx)) {
-        so_far.tokens.prompt = estimated_prompt(ctx, is_json ? ratios_of(ctx) : ctx.ratios);
+        so_far.tokens.prompt = estimated_prompt(ctx, is_json ? ratios_of(ctx) : ctx.reply.ratios);
         estimated = true;
     }
     so_far.source = estimated ? usage_source::estimated
@@ -163,22 +163,35 @@ usage_so_far reckon(const request_ctx& ctx)
     return so_far;
 }
 
+void take_progress(request_ctx& ctx)
+{
+    const usage_so_far so_far = reckon(ctx);
+    ctx.account.used = so_far.tokens;
+    ctx.account.progress_source = so_far.source;
+}
+
+void forget_progress(request_ctx& ctx)
+{
+    ctx.account.progress_source = usage_source::none;
+}
+
 void account(ngx_http_request_t* r, request_ctx& ctx)
 {
     // Of a reply that is complete the last progress is all.
-    if (ctx.reading_reply && ctx.complete && ctx.usage.known() && ctx.used_by != usage_source::none) {
-        ctx.source = ctx.used_by;
+    if (ctx.reply.reading && ctx.reply.complete && ctx.usage.known()
+        && ctx.account.progress_source != usage_source::none) {
+        ctx.account.source = ctx.account.progress_source;
         warn_of_counts(r, ctx);
         return;
     }
-    ctx.used = {};
-    if (!ctx.reading_reply) {
-        if (has_prompt(ctx) && (ctx.compressed || left_unanswered(r))) {
-            take_estimate(ctx, ctx.compressed ? usual_completion(ctx) : 0);
+    ctx.account.used = {};
+    if (!ctx.reply.reading) {
+        if (has_prompt(ctx) && (ctx.reply.compressed || left_unanswered(r))) {
+            take_estimate(ctx, ctx.reply.compressed ? usual_completion(ctx) : 0);
         }
         return;
     }
-    if (!ctx.complete) {
+    if (!ctx.reply.complete) {
         ctx.usage.finish();
     }
     const bool known = ctx.usage.known();
@@ -186,8 +199,8 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
         return;
     }
     const usage_so_far all = reckon(ctx);
-    ctx.used = all.tokens;
-    ctx.source = all.source;
+    ctx.account.used = all.tokens;
+    ctx.account.source = all.source;
     if (known) {
         warn_of_counts(r, ctx);
     }
@@ -195,15 +208,15 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
 
 void learn_from(const request_ctx& ctx)
 {
-    if (ctx.source != usage_source::upstream || !ctx.complete || ctx.ended == outcome::upstream_error
-        || ctx.ended == outcome::cut) {
+    if (ctx.account.source != usage_source::upstream || !ctx.reply.complete
+        || ctx.end.is == outcome::upstream_error || ctx.end.is == outcome::cut) {
         return;
     }
     // Reasoning that was not shown makes the rest look as if it had more tokens than it has.
-    const bool hides = ctx.used.reasoning != 0 && !ctx.usage.showed_reasoning();
-    learned_of(ctx).learn(view(ctx.key_name), view(ctx.model), ctx.size,
-                          {.prompt_tokens = ctx.used.prompt,
-                           .completion_tokens = ctx.used.completion,
+    const bool hides = ctx.account.used.reasoning != 0 && !ctx.usage.showed_reasoning();
+    learned_of(ctx).learn(view(ctx.names.key), view(ctx.asked.model), ctx.asked.size,
+                          {.prompt_tokens = ctx.account.used.prompt,
+                           .completion_tokens = ctx.account.used.completion,
                            .text_bytes = hides ? 0 : ctx.usage.shown_text().bytes});
 }
 

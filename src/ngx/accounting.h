@@ -15,6 +15,10 @@ usage_so_far reckon(const request_ctx& ctx);
 // By what this request's tokens are reckoned.
 token_ratios ratios_of(const request_ctx& ctx);
 
+// Keeps that with the request, or forgets it where another reply begins.
+void take_progress(request_ctx& ctx);
+void forget_progress(request_ctx& ctx);
+
 // What the request has used, when it is over: sets `used` and `source`.
 void account(ngx_http_request_t* r, request_ctx& ctx);
 // Takes it as a lesson for later estimates, if the upstream has told all of it. To be called once it is known

@@ -123,10 +123,11 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 
     for (int from = authorization; from < none; from++) {
         if (!keys[from].empty()) {
-            ctx.has_key = true;
-            return sha256(keys[from], ctx.key);
+            ctx.step = request_step::keyed;
+            return sha256(keys[from], ctx.credential);
         }
     }
+    ctx.step = request_step::keyless;
     return true;
 }
 

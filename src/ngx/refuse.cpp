@@ -13,7 +13,7 @@ bool add_headers(ngx_http_request_t* r, const request_ctx& ctx, const refusal_an
                  uint64_t wait_ms)
 {
     return (!answer.authenticate || ask_for_key(r)) && add_retry_headers(r, answer, wait_ms)
-           && add_limit_headers(r, ctx.report);
+           && add_limit_headers(r, ctx.decided.report);
 }
 
 bool satisfies_any(ngx_http_request_t* r)
@@ -30,7 +30,6 @@ ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::stri
 {
     const refusal_answer& answer = answer_of(why);
     ctx.refused = why;
-    ctx.ended = outcome::refused;
 
     std::string_view reason = answer.reason;
     ngx_str_t reason_text = to_ngx(reason);

@@ -10,4 +10,10 @@ namespace llm {
 [[gnu::cold]] ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why,
                                std::string_view detail = {}, uint64_t wait_ms = 0);
 
+// It may have been refused in the location that it was redirected from.
+inline void forget_refusal(request_ctx& ctx)
+{
+    ctx.refused = refusal::none;
+}
+
 } // namespace llm

@@ -24,21 +24,27 @@ bool can_be_cut(ngx_http_request_t* r)
 
 } // namespace
 
+void watch(request_ctx& ctx, bool has_tokens, uint64_t granted)
+{
+    ctx.cut.watched = has_tokens;
+    ctx.cut.granted = granted;
+}
+
 void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
 {
     // The limits are those of the key that the lease was taken with: a redirect may have led to keys of
     // another zone since.
-    admission_request request = describe(r, ctx, *ctx.leased_by, now_of_both_clocks());
+    admission_request request = describe(r, ctx, *ctx.decided.leased_by, now_of_both_clocks());
     extension_result result;
     {
-        zone_session session(*ctx.zone);
+        zone_session session(*ctx.decided.zone);
         // What it has used already is past asking. The question is whether it may go on.
-        session->extend(*ctx.held, request, used - ctx.granted);
+        session->extend(*ctx.held, request, used - ctx.cut.granted);
         result = session->extend(*ctx.held, request, extension_step);
     }
-    ctx.granted = used + extension_step;
-    if (result.cut && !ctx.to_cut && can_be_cut(r)) {
-        ctx.to_cut = true;
+    ctx.cut.granted = used + extension_step;
+    if (result.cut && !ctx.cut.due && can_be_cut(r)) {
+        ctx.cut.due = true;
         ctx.cut_by = result.refused_by;
         // What is left of the quota may be held by others only; to this stream it is spent.
         ctx.cut_by.wait_ms = limit_refusal::wait_never;
@@ -66,10 +72,8 @@ ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx)
     // it closes it: the model stops.
     r->upstream->length = 0;
     r->upstream->keepalive = 0;
-    ctx.is_cut = true;
-    // Of the next event a part may be held back.
-    ctx.edit.held_size = 0;
-    ctx.edit.unread = false;
+    ctx.cut.done = true;
+    ctx.reply.edit.drop_held(); // a part of the next event, perhaps
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: stream ended by a hard limit");
     return link;
 }

@@ -5,6 +5,8 @@
 
 namespace llm {
 
+// The lease was taken with `granted` weighted tokens; with limits of tokens the reply is watched.
+void watch(request_ctx& ctx, bool has_tokens, uint64_t granted);
 // A stream has used `used` weighted tokens: takes more for it, in steps, and marks it if a hard limit is to
 // end it.
 void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used);

@@ -16,6 +16,12 @@ struct reply_edit_state {
     own_buffers buffers;
     bool edits = false;
     bool unread = false; // what is held is the begin of an event that the reader has not been given
+
+    void drop_held()
+    {
+        held_size = 0;
+        unread = false;
+    }
 };
 
 // The edit of one chain. What usage_reader has not decided on is held back in memory of its own, so that the

@@ -26,14 +26,14 @@ request_ctx* held_request(ngx_http_request_t* r)
         return nullptr;
     }
     request_ctx* ctx = find_request(r);
-    return ctx && ctx->held ? ctx : nullptr;
+    return ctx && ctx->holds_lease() ? ctx : nullptr;
 }
 
 void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.edit.edits = true;
+    ctx.reply.edit.edits = true;
     // The client is told no length and waits for the end.
-    ctx.to_come = -1;
+    ctx.reply.to_come = -1;
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
     ngx_http_weak_etag(r);
@@ -43,11 +43,11 @@ void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 // After an internal redirect or a retry it is the last reply that counts.
 void start_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.reading_reply = false;
-    ctx.compressed = false;
-    ctx.used_by = usage_source::none;
-    ctx.edit = {};
-    ctx.to_come = r->headers_out.content_length_n;
+    ctx.reply.reading = false;
+    ctx.reply.compressed = false;
+    forget_progress(ctx);
+    ctx.reply.edit = {};
+    ctx.reply.to_come = r->headers_out.content_length_n;
     if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
         || r->headers_out.status != NGX_HTTP_OK) {
         return;
@@ -63,14 +63,14 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
                       "llm: the upstream's reply is coded as \"%V\", its usage cannot be read: clear "
                       "Accept-Encoding towards the upstream",
                       &coding->value);
-        ctx.compressed = true;
+        ctx.reply.compressed = true;
         return;
     }
     strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
-    new (&ctx.usage) usage_reader(form, ctx.prompts, strip, &main_conf_of(r)->patterns);
-    ctx.reading_reply = true;
+    new (&ctx.usage) usage_reader(form, ctx.asked.prompts, strip, &main_conf_of(r)->patterns);
+    ctx.reply.reading = true;
     if (form != reply_form::json) {
-        ctx.ratios = ratios_of(ctx);
+        ctx.reply.ratios = ratios_of(ctx);
     }
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;
@@ -81,8 +81,8 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
 
 void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
 {
-    if (ctx.first_content_ms < 0 && ctx.usage.content_seen()) {
-        ctx.first_content_ms = elapsed_ms(r);
+    if (ctx.reply.first_content_ms < 0 && ctx.usage.content_seen()) {
+        ctx.reply.first_content_ms = elapsed_ms(r);
     }
 }
 
@@ -93,13 +93,11 @@ void note_progress(ngx_http_request_t* r, request_ctx& ctx)
     if (!ctx.usage.known() && (ctx.usage.form() == reply_form::json || !ctx.usage.content_seen())) {
         return;
     }
-    const usage_so_far so_far = reckon(ctx);
-    ctx.used = so_far.tokens;
-    ctx.used_by = so_far.source;
-    ctx.held->set_progress(ctx.used);
-    if (ctx.watched && !ctx.complete) {
-        uint64_t used = weighted(ctx.used, ctx.held->weights);
-        if (used > ctx.granted) {
+    take_progress(ctx);
+    ctx.held->set_progress(ctx.account.used);
+    if (ctx.cut.watched && !ctx.reply.complete) {
+        uint64_t used = weighted(ctx.account.used, ctx.held->weights);
+        if (used > ctx.cut.granted) {
             extend_lease(r, ctx, used);
         }
     }
@@ -119,11 +117,11 @@ void count_as_sent(ngx_chain_t* chain)
 bool begin_drain(ngx_http_request_t* r, request_ctx& ctx)
 {
     ngx_http_upstream_t* u = r->upstream;
-    if (!client_left(r) || !ctx.reading_reply || ctx.to_cut || !u || !u->conf->ignore_client_abort
+    if (!client_left(r) || !ctx.reply.reading || ctx.cut.due || !u || !u->conf->ignore_client_abort
         || (u->buffering && r->stream)) {
         return false;
     }
-    ctx.drains = true;
+    ctx.reply.drains = true;
     // Or else nginx would wait for room in its buffers.
     count_as_sent(r->out);
     count_as_sent(u->buffering ? u->pipe->busy : u->busy_bufs);
@@ -145,13 +143,13 @@ bool has_end(const ngx_chain_t* in)
 // upstream that speaks HTTP/2 may send END_STREAM in a frame of its own), and nobody waits for it.
 bool has_last_byte(request_ctx& ctx, const ngx_chain_t* in)
 {
-    if (ctx.to_come < 0) {
+    if (ctx.reply.to_come < 0) {
         return false;
     }
     for (; in; in = in->next) {
-        ctx.to_come -= ngx_buf_size(in->buf);
+        ctx.reply.to_come -= ngx_buf_size(in->buf);
     }
-    return ctx.to_come <= 0;
+    return ctx.reply.to_come <= 0;
 }
 
 // `ends`: the reply's last byte is in the chain. Returns whether that is so, or else its end is.
@@ -162,7 +160,7 @@ bool read_reply(request_ctx& ctx, ngx_chain_t* in, bool ends)
         ctx.usage.feed(bytes_of(link->buf));
         ends = ends || link->buf->last_buf;
     }
-    if (ends && !ctx.complete) {
+    if (ends && !ctx.reply.complete) {
         ctx.usage.finish();
     }
     return ends;
@@ -179,7 +177,7 @@ bool gives_up(ngx_http_request_t* r, ngx_chain_t* in)
 // that keep a connection which it has closed (lingering_close), and for mirrors.
 bool has_gone_out(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    return (ctx.complete || ctx.given_up) && !r->out && !r->buffered && !r->connection->buffered;
+    return (ctx.reply.complete || ctx.reply.given_up) && !r->out && !r->buffered && !r->connection->buffered;
 }
 
 ngx_int_t header_filter(ngx_http_request_t* r)
@@ -189,19 +187,19 @@ ngx_int_t header_filter(ngx_http_request_t* r)
         return next_header_filter(r);
     }
     start_reading(r, *ctx);
-    if (!add_limit_headers(r, ctx->report)) {
+    if (!add_limit_headers(r, ctx->decided.report)) {
         return NGX_ERROR;
     }
-    ctx->complete = false;
-    ctx->given_up = false;
+    ctx->reply.complete = false;
+    ctx->reply.given_up = false;
     ngx_int_t rc = next_header_filter(r);
     // No body follows, so that body_filter() will not see an end (HEAD, 204, 304); or it is empty.
-    ctx->complete = r->header_only || ctx->to_come == 0;
+    ctx->reply.complete = r->header_only || ctx->reply.to_come == 0;
     // Of a range other bytes pass than the length that stood there when start_reading() looked.
     if (r->headers_out.status == NGX_HTTP_PARTIAL_CONTENT) {
-        ctx->to_come = -1;
+        ctx->reply.to_come = -1;
     }
-    if (ctx->complete && rc == NGX_OK && has_gone_out(r, *ctx)) {
+    if (ctx->reply.complete && rc == NGX_OK && has_gone_out(r, *ctx)) {
         settle(r);
     }
     return rc;
@@ -213,41 +211,41 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     if (!ctx) {
         return next_body_filter(r, in);
     }
-    if (ctx->is_cut) {
+    if (ctx->cut.done) {
         in = ends_of(r, in);
     }
     const bool given_up_now = gives_up(r, in);
-    ctx->given_up = ctx->given_up || given_up_now;
+    ctx->reply.given_up = ctx->reply.given_up || given_up_now;
     bool ends = has_last_byte(*ctx, in);
     ngx_chain_t* out = in;
     std::optional<reply_edit> edit;
-    if (ctx->edit.edits) {
-        edit.emplace(r, ctx->usage, ctx->edit);
+    if (ctx->reply.edit.edits) {
+        edit.emplace(r, ctx->usage, ctx->reply.edit);
         if (!edit->run(in, given_up_now, out)) {
             edit->passed_on();
             return NGX_ERROR;
         }
         ends = edit->ended();
     } else {
-        ends = ctx->reading_reply ? read_reply(*ctx, in, ends) : ends || has_end(in);
+        ends = ctx->reply.reading ? read_reply(*ctx, in, ends) : ends || has_end(in);
     }
-    ctx->complete = ctx->complete || ends;
-    if (ctx->reading_reply) {
+    ctx->reply.complete = ctx->reply.complete || ends;
+    if (ctx->reply.reading) {
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
     }
     ngx_int_t rc = NGX_OK;
-    if (!ctx->drains && (out || !in)) {
+    if (!ctx->reply.drains && (out || !in)) {
         rc = next_body_filter(r, out);
     }
-    if (ctx->drains || (rc == NGX_ERROR && begin_drain(r, *ctx))) {
+    if (ctx->reply.drains || (rc == NGX_ERROR && begin_drain(r, *ctx))) {
         count_as_sent(out);
-        rc = ctx->to_cut ? NGX_ERROR : NGX_OK;
+        rc = ctx->cut.due ? NGX_ERROR : NGX_OK;
     }
     if (edit) {
         edit->passed_on();
     }
-    if (rc != NGX_ERROR && ctx->to_cut && !ctx->is_cut && ctx->usage.at_event_border()) {
+    if (rc != NGX_ERROR && ctx->cut.due && !ctx->cut.done && ctx->usage.at_event_border()) {
         ngx_chain_t* last_words = cut_stream(r, *ctx);
         return last_words ? next_body_filter(r, last_words) : NGX_ERROR;
     }

@@ -31,27 +31,27 @@ request_ctx* search_pool(ngx_http_request_t* r)
 // A client that has read a stream to its last word need not wait for the end of the connection.
 bool said_all(const request_ctx& ctx)
 {
-    return ctx.reading_reply && ctx.usage.form() != reply_form::json
+    return ctx.reply.reading && ctx.usage.form() != reply_form::json
            && (ctx.usage.done_seen() || ctx.usage.final());
 }
 
 outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    if (ctx.is_cut) {
+    if (ctx.cut.done) {
         return outcome::cut;
     }
     // Clients leave as soon as they see an error in a stream.
-    if (ctx.reading_reply && ctx.usage.error_seen()) {
+    if (ctx.reply.reading && ctx.usage.error_seen()) {
         return outcome::upstream_error;
     }
     const bool left = client_left(r);
-    if (ctx.drains || (!ctx.complete && left && !said_all(ctx))) {
+    if (ctx.reply.drains || (!ctx.reply.complete && left && !said_all(ctx))) {
         return outcome::client_abort;
     }
-    if ((!ctx.complete && !left) || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
+    if ((!ctx.reply.complete && !left) || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
         return outcome::upstream_error;
     }
-    return ctx.reading_reply && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;
+    return ctx.reply.reading && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;
 }
 
 void settle_what_is_left(void* request)
@@ -64,19 +64,19 @@ void settle_what_is_left(void* request)
 void settle(ngx_http_request_t* r)
 {
     request_ctx* ctx = find_request(r);
-    if (!ctx || !ctx->held) {
+    if (!ctx || !ctx->holds_lease()) {
         return;
     }
 
-    ctx->zone->state->prefetch(*ctx->held);
+    ctx->decided.zone->state->prefetch(*ctx->held);
     account(r, *ctx);
-    ctx->ended = outcome_of(r, *ctx);
-    ctx->ended_ms = elapsed_ms(r);
+    ctx->end.is = outcome_of(r, *ctx);
+    ctx->end.ms = elapsed_ms(r);
     learn_from(*ctx);
 
-    zone_session session(*ctx->zone);
-    session->settle(*ctx->held, ctx->used, time_of_event());
-    ctx->held = nullptr;
+    zone_session session(*ctx->decided.zone);
+    session->settle(*ctx->held, ctx->account.used, time_of_event());
+    ctx->step = request_step::settled;
 }
 
 request_ctx* find_lost_request(ngx_http_request_t* r)
@@ -84,7 +84,9 @@ request_ctx* find_lost_request(ngx_http_request_t* r)
     request_ctx* ctx = search_pool(r);
     if (ctx) {
         // Who read the body has given up on it, if it leads elsewhere: a chunked body got too large.
-        ctx->reading_body = false;
+        if (ctx->step == request_step::reading_body) {
+            ctx->step = request_step::keyed;
+        }
         ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
     }
     return ctx;
@@ -107,11 +109,9 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     if (!memory) {
         return nullptr;
     }
-    auto* ctx = new (memory) request_ctx(home);
-    ctx->errors = location_conf_of(r)->errors;
-    ctx->call = call_of_path(view(r->main->uri));
-    ctx->call.speaks = api_of_path(view(r->main->unparsed_uri));
-    ctx->name_model_by_path();
+    api_call call = call_of_path(view(r->main->uri));
+    call.speaks = api_of_path(view(r->main->unparsed_uri));
+    auto* ctx = new (memory) request_ctx(call, location_conf_of(r)->errors, home);
     cleanup->handler = free_context;
     cleanup->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_llm_module);

@@ -18,80 +18,116 @@ enum class outcome : uint8_t { unknown, ok, incomplete, refused, client_abort, u
 
 enum class usage_source : uint8_t { none, estimated, partial, upstream };
 
-// Lives as long as the request's pool, and is found again after internal redirects.
-struct request_ctx {
-    // The reply. What each of its chunks needs lies together, see usage_reader.
-    lease* held = nullptr; // from admission to settlement
-    bool reading_reply = false;
-    bool complete = false; // all of the reply passed
-    bool given_up = false; // it will not come
-    bool drains = false;   // the client has left, and the upstream is read to its end
-    bool watched = false;  // limits of tokens want to see how long the stream gets
-    bool to_cut = false;   // a hard limit ends the stream, as soon as an event is whole
-    bool is_cut = false;
-    outcome ended = outcome::unknown;
-    usage_source source = usage_source::none;
-    reply_edit_state edit;
-    off_t to_come = -1; // bytes of the reply's body that its Content-Length still promises; below 0: unknown
-    ngx_msec_int_t first_content_ms = -1; // since the request began
-    ngx_msec_int_t ended_ms = 0;          // likewise: when it was settled
-    uint64_t granted = 0;                 // tokens that the lease holds, weighted
-    token_ratios ratios;                  // of a stream that is read
+// How far a request is. A refusal leaves it where it is: error_page may lead it to a location that lets it
+// in.
+enum class request_step : uint8_t {
+    arrived,      // nothing of it was looked at
+    keyless,      // it has no key
+    keyed,        // its key was taken out of the headers
+    reading_body, // nginx reads the body, request_body.cpp looks on
+    body_read,    // what it asks is known, or what is wrong with it
+    admitted,     // it holds its lease
+    settled,      // what it used was charged, and the lease is gone
+};
 
-    // A request's body is read before its reply: one room serves both.
+// What is kept of one request. It lives as long as the request's pool, and is found again after internal
+// redirects. Each group is written by the source file that it names, and read by all.
+struct request_ctx {
+    // The reply: reply_filter.cpp. What each of its chunks needs lies together, see usage_reader.
+    struct {
+        reply_edit_state edit;
+        off_t to_come = -1; // bytes of the body that its Content-Length still promises; below 0: unknown
+        ngx_msec_int_t first_content_ms = -1; // since the request began
+        token_ratios ratios;                  // of a stream that is read
+        bool reading = false;
+        bool complete = false;   // all of the reply passed
+        bool given_up = false;   // it will not come
+        bool drains = false;     // the client has left, and the upstream is read to its end
+        bool compressed = false; // nothing of it can be read
+    } reply;
+
+    request_step step = request_step::arrived; // by whoever takes it
+    refusal refused = refusal::none;           // refuse.cpp
+    strip_what strip = strip_what::nothing;    // request_edit.cpp: of a stream for whose usage it asked
+
+    lease* held = nullptr; // access.cpp: of a request that is admitted
+
+    // A stream that outgrows its lease: reply_cut.cpp.
+    struct {
+        bool watched = false; // limits of tokens want to see how long the stream gets
+        bool due = false;     // a hard limit ends the stream, as soon as an event is whole
+        bool done = false;
+        uint64_t granted = 0; // tokens that the lease holds, weighted
+    } cut;
+
+    // A request's body is read (request_body.cpp) before its reply (reply_filter.cpp): one room serves both.
     union {
         request_facts facts;
         usage_reader usage;
     };
-    token_counts used;
-    usage_source used_by = usage_source::none; // of a reply that is complete, or would be its source
 
-    // What was decided.
-    const key_source* admitted_by = nullptr; // the key file that let it in last
-    const key_source* leased_by = nullptr;   // the key file that the lease was taken with
-    zone_conf* zone = nullptr;               // of the lease
-    limit_report report;                     // how the key's limits stood then
-    request_size size;                       // what the estimate was made from
+    // What it has used: accounting.cpp.
+    struct {
+        token_counts used;
+        usage_source source = usage_source::none;          // once it is over
+        usage_source progress_source = usage_source::none; // what that will be, if the reply ends here
+    } account;
+
+    // How it ended: request.cpp, when it is settled.
+    struct {
+        outcome is = outcome::unknown;
+        ngx_msec_int_t ms = 0; // since it began
+    } end;
+
+    // What was decided: access.cpp.
+    struct {
+        const key_source* admitted_by = nullptr; // the key file that let it in last
+        const key_source* leased_by = nullptr;   // the key file that the lease was taken with
+        zone_conf* zone = nullptr;               // of the lease
+        limit_report report;                     // how the key's limits stood then
+    } decided;
+    // The names of its key, out of the zone: access.cpp.
+    struct {
+        ngx_str_t key = ngx_null_string;
+        ngx_str_t user = ngx_null_string;
+        ngx_str_t plan = ngx_null_string;
+    } names;
+
     union {
-        ngx_str_t refused_detail = ngx_null_string; // of a refusal that is left to error_page
-        limit_refusal cut_by;                       // where is_cut or to_cut
+        ngx_str_t refused_detail = ngx_null_string; // refuse.cpp: of a refusal that is left to error_page
+        limit_refusal cut_by;                       // reply_cut.cpp: where a cut is due or done
     };
 
-    // Who asks. The digest is kept instead of the key, which is taken out of the request.
-    bool has_key = false;
-    digest key{};
-    refusal refused = refusal::none;
-    // What the path says: the one of its first location, and whose API it is by the path that the client
-    // asked for, which is what the client speaks wherever redirects lead.
-    api_call call;
-    errors_as errors; // as in the location in which it asked for a key first
-    ngx_str_t key_name = ngx_null_string;
-    ngx_str_t user = ngx_null_string;
-    ngx_str_t plan = ngx_null_string;
+    // The digest of its key, which itself is not kept: credentials.cpp.
+    digest credential{};
 
-    // What is asked.
-    bool body_read = false; // `fault` is the verdict on the body, if there is one
-    bool has_body = false;
-    bool compressed = false; // the upstream's reply is compressed, so that nothing of it can be read
-    bool reading_body = false;
-    bool unread_form = false; // multipart/form-data: nothing of it is known, once the body is read
-    body_fault fault = body_fault::none;
-    bool named_model = false;
-    bool stream = false;
-    strip_what strip = strip_what::nothing; // of a stream for whose usage the gateway asked
-    uint32_t prompts = 1;
-    ngx_str_t model = ngx_null_string;
+    // What it asks: request_body.cpp.
+    struct {
+        ngx_str_t model = ngx_null_string; // without data: none is named
+        request_size size;                 // what the estimate was made from
+        uint32_t prompts = 1;
+        bool stream = false;
+        bool has_body = false;
+        bool unread_form = false; // multipart/form-data: nothing of it is known, once the body is read
+        body_fault fault = body_fault::none;
 
-    main_conf* home; // where its room came from, and goes
+        bool names_model() const { return model.data != nullptr; }
+    } asked;
+
+    // Known from its begin.
+    const api_call call; // what its first path says, and whose API the client speaks wherever redirects lead
+    const errors_as errors; // as in the location in which it asked for a key first
+    main_conf* const home;  // where its room came from, and goes
 
     // Not facts(), which would clear its texts.
-    explicit request_ctx(main_conf* home) : home(home) { new (&facts) request_facts; }
-
-    void name_model_by_path()
+    request_ctx(const api_call& path, const errors_as& shape, main_conf* from)
+        : call(path), errors(shape), home(from)
     {
-        named_model = !call.model.empty();
-        model = named_model ? to_ngx(call.model) : ngx_str_t{0, nullptr};
+        new (&facts) request_facts;
     }
+
+    bool holds_lease() const { return step == request_step::admitted; }
+    bool knows_body() const { return step >= request_step::body_read; }
 };
 
 // Of a main request whose own pointer to the context was cleared; also sets that again.

@@ -28,33 +28,31 @@ uint32_t bound_of(const request_bound& bound)
 
 void conclude(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.body_read = true;
+    ctx.step = request_step::body_read;
     // A server that does not look at the type would read anything else as JSON.
-    ctx.unread_form = ctx.unread_form && (ctx.facts.first() == '-' || ctx.facts.bytes() == 0);
+    ctx.asked.unread_form = ctx.asked.unread_form && (ctx.facts.first() == '-' || ctx.facts.bytes() == 0);
     // nginx reads no body where there was none to read after all (Content-Length: 0, an empty chunked body).
-    ctx.has_body = ctx.unread_form || ctx.facts.bytes() != 0;
-    if (ctx.unread_form || !ctx.has_body) {
+    ctx.asked.has_body = ctx.asked.unread_form || ctx.facts.bytes() != 0;
+    if (ctx.asked.unread_form || !ctx.asked.has_body) {
         return;
     }
-    ctx.fault = ctx.facts.finish();
-    if (ctx.fault != body_fault::none) {
+    ctx.asked.fault = ctx.facts.finish();
+    if (ctx.asked.fault != body_fault::none) {
         return;
     }
-    ctx.stream = ctx.call.streams || ctx.facts.may_stream()
-                 || (ctx.facts.leaves_stream_open() && ctx.call.streams_unasked);
-    ctx.prompts = ctx.facts.prompts();
-    ctx.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens(ctx.call.bounds)),
-                request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts())};
-    if (!ctx.named_model && ctx.facts.has_model()) {
-        ctx.model = copy_text(r->pool, ctx.facts.model());
-        ctx.named_model = ctx.model.data != nullptr;
+    ctx.asked.stream = ctx.call.streams || ctx.facts.may_stream()
+                       || (ctx.facts.leaves_stream_open() && ctx.call.streams_unasked);
+    ctx.asked.prompts = ctx.facts.prompts();
+    ctx.asked.size = {ctx.facts.bytes(), bound_of(ctx.facts.max_tokens(ctx.call.bounds)),
+                      request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts())};
+    if (!ctx.asked.names_model() && ctx.facts.has_model()) {
+        ctx.asked.model = copy_text(r->pool, ctx.facts.model());
     }
 }
 
 void body_here(ngx_http_request_t* r)
 {
     request_ctx* ctx = find_request(r);
-    ctx->reading_body = false;
     conclude(r, *ctx);
     // The reader has set it to a handler that does nothing, with which the request would hang.
     r->write_event_handler = ngx_http_core_run_phases;
@@ -106,7 +104,7 @@ bool is_form(ngx_http_request_t* r)
 ngx_int_t request_body_filter(ngx_http_request_t* r, ngx_chain_t* in)
 {
     request_ctx* ctx = find_request(r);
-    if (ctx && ctx->reading_body) {
+    if (ctx && ctx->step == request_step::reading_body) {
         for (ngx_chain_t* cl = in; cl; cl = cl->next) {
             ngx_buf_t* b = cl->buf;
             if (ngx_buf_in_memory(b)) {
@@ -131,11 +129,19 @@ refusal check_coding(ngx_http_request_t* r)
     return why;
 }
 
+void name_model_by_path(request_ctx& ctx)
+{
+    ctx.asked.model = ctx.call.model.empty() ? ngx_str_t{0, nullptr} : to_ngx(ctx.call.model);
+}
+
 bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
 {
     if (r->request_body || has_no_body(r)) {
-        ctx.body_read = !r->request_body;
-        return ctx.body_read;
+        if (r->request_body) {
+            return false;
+        }
+        ctx.step = request_step::body_read;
+        return true;
     }
     // In HTTP/2 other frames may follow the headers.
     bool is_http2 = r->http_version >= NGX_HTTP_VERSION_20;
@@ -144,7 +150,7 @@ bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
     if (is_http2 || r->headers_in.chunked || b->last - b->pos < size) {
         return false;
     }
-    ctx.unread_form = is_form(r);
+    ctx.asked.unread_form = is_form(r);
     ctx.facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(size)});
     conclude(r, ctx);
     return true;
@@ -153,31 +159,26 @@ bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
 void forget_body(request_ctx& ctx)
 {
     new (&ctx.facts) request_facts;
-    ctx.body_read = false;
-    ctx.has_body = false;
-    ctx.unread_form = false;
-    ctx.fault = body_fault::none;
-    ctx.name_model_by_path();
-    ctx.stream = false;
-    ctx.prompts = 1;
-    ctx.size = {};
+    ctx.step = request_step::keyed;
+    ctx.asked = {};
+    name_model_by_path(ctx);
 }
 
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.unread_form = is_form(r);
+    ctx.asked.unread_form = is_form(r);
     if (r->request_body) {
         return scan_kept_body(r, ctx);
     }
     if (has_no_body(r)) {
-        ctx.body_read = true;
+        ctx.step = request_step::body_read;
         return NGX_OK;
     }
 
-    ctx.reading_body = true;
+    ctx.step = request_step::reading_body;
     ngx_int_t rc = ngx_http_read_client_request_body(r, body_here);
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        ctx.reading_body = false;
+        ctx.step = request_step::keyed;
         return rc;
     }
     // The reader took a reference, and it answers the client itself where the rest of the body does not come:

@@ -5,6 +5,8 @@
 
 namespace llm {
 
+// The model that the path names, if it does, is the one that is asked for.
+void name_model_by_path(request_ctx& ctx);
 // Refuses a body that is compressed: what it asks for could not be read.
 refusal check_coding(ngx_http_request_t* r);
 // Looks at the body where nginx has all of it already, before it is read; nothing is waited for. False if it

@@ -236,7 +236,7 @@ namespace {
 
 usage_inject inject_mode(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    return ctx.stream && ctx.call.takes_stream_options
+    return ctx.asked.stream && ctx.call.takes_stream_options
                ? static_cast<usage_inject>(location_conf_of(r)->inject)
                : usage_inject::off;
 }

@@ -123,21 +123,28 @@ enum which : uintptr_t {
 
 ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, uint64_t tokens)
 {
-    return ctx.source == usage_source::none ? say_nothing(v) : say_number(r, v, tokens);
+    return ctx.account.source == usage_source::none ? say_nothing(v) : say_number(r, v, tokens);
+}
+
+outcome outcome_of(const request_ctx& ctx)
+{
+    return ctx.step == request_step::settled ? ctx.end.is
+           : ctx.refused != refusal::none    ? outcome::refused
+                                             : outcome::unknown;
 }
 
 bool is_over(const request_ctx& ctx)
 {
-    return ctx.ended != outcome::unknown && !ctx.held;
+    return !ctx.holds_lease() && outcome_of(ctx) != outcome::unknown;
 }
 
 // Of a stream whose tokens the upstream has counted, from its first content on.
 ngx_int_t say_speed(ngx_http_request_t* r, value* v, const request_ctx& ctx)
 {
-    bool counted = is_over(ctx) && ctx.reading_reply && ctx.first_content_ms >= 0
+    bool counted = is_over(ctx) && ctx.reply.reading && ctx.reply.first_content_ms >= 0
                    && ctx.usage.form() != reply_form::json && ctx.usage.known()
-                   && (ctx.source != usage_source::estimated || ctx.usage.final());
-    ngx_msec_int_t ms = counted ? ctx.ended_ms - ctx.first_content_ms : 0;
+                   && (ctx.account.source != usage_source::estimated || ctx.usage.final());
+    ngx_msec_int_t ms = counted ? ctx.end.ms - ctx.reply.first_content_ms : 0;
     if (ms <= 0) {
         return say_nothing(v);
     }
@@ -146,7 +153,7 @@ ngx_int_t say_speed(ngx_http_request_t* r, value* v, const request_ctx& ctx)
         return NGX_ERROR;
     }
     uint64_t tenths =
-        (ctx.used.completion * 10000 + static_cast<uint64_t>(ms) / 2) / static_cast<uint64_t>(ms);
+        (ctx.account.used.completion * 10000 + static_cast<uint64_t>(ms) / 2) / static_cast<uint64_t>(ms);
     char* end = put_number(text, tenths / 10);
     *end++ = '.';
     *end++ = static_cast<char>('0' + tenths % 10);
@@ -162,41 +169,43 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
     }
     switch (static_cast<which>(data)) {
     case key:
-        return say_known(v, ctx->key_name);
+        return say_known(v, ctx->names.key);
     case user:
-        return say_known(v, ctx->user);
+        return say_known(v, ctx->names.user);
     case plan:
-        return say_known(v, ctx->plan);
+        return say_known(v, ctx->names.plan);
     case model:
-        return say_known(v, ctx->model);
+        return say_known(v, ctx->asked.model);
     case stream:
-        return ctx->body_read ? say(v, ctx->stream ? "1" : "0") : say_nothing(v);
+        return ctx->knows_body() ? say(v, ctx->asked.stream ? "1" : "0") : say_nothing(v);
     case prompt_tokens:
-        return say_tokens(r, v, *ctx, ctx->used.prompt);
+        return say_tokens(r, v, *ctx, ctx->account.used.prompt);
     case completion_tokens:
-        return say_tokens(r, v, *ctx, ctx->used.completion);
+        return say_tokens(r, v, *ctx, ctx->account.used.completion);
     case total_tokens:
-        return say_tokens(r, v, *ctx, ctx->used.prompt + ctx->used.completion);
+        return say_tokens(r, v, *ctx, ctx->account.used.prompt + ctx->account.used.completion);
     case cached_tokens:
-        return say_tokens(r, v, *ctx, ctx->used.cached);
+        return say_tokens(r, v, *ctx, ctx->account.used.cached);
     case cache_write_tokens:
-        return say_tokens(r, v, *ctx, ctx->used.cache_write);
+        return say_tokens(r, v, *ctx, ctx->account.used.cache_write);
     case reasoning_tokens:
-        return say_tokens(r, v, *ctx, ctx->used.reasoning);
+        return say_tokens(r, v, *ctx, ctx->account.used.reasoning);
     case source:
-        return is_over(*ctx) && ctx->admitted_by ? say(v, name_of(ctx->source)) : say_nothing(v);
+        return is_over(*ctx) && ctx->decided.admitted_by ? say(v, name_of(ctx->account.source))
+                                                         : say_nothing(v);
     case ended:
-        if (!is_over(*ctx) || (ctx->ended == outcome::refused && !stands_refused(r->main, *ctx))) {
+        if (!is_over(*ctx) || (outcome_of(*ctx) == outcome::refused && !stands_refused(r->main, *ctx))) {
             return say_nothing(v);
         }
-        return say(v, name_of(ctx->ended));
+        return say(v, name_of(outcome_of(*ctx)));
     case refused:
-        if (ctx->is_cut) {
+        if (ctx->cut.done) {
             return say(v, answer_of(refusal_of(ctx->cut_by)).reason);
         }
         return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
     case time_to_first_token:
-        return ctx->first_content_ms >= 0 ? say_seconds(r, v, ctx->first_content_ms) : say_nothing(v);
+        return ctx->reply.first_content_ms >= 0 ? say_seconds(r, v, ctx->reply.first_content_ms)
+                                                : say_nothing(v);
     case tokens_per_second:
         return say_speed(r, v, *ctx);
     }
