@@ -47,6 +47,7 @@ my $t = LLM::Test->new(
             proxy_set_header X-Copy "$http_authorization$http_x_api_key$http_api_key$http_x_goog_api_key";
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
+        location /any { satisfy any; allow all; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /down { proxy_pass http://127.0.0.1:%%PORT_4%%; }
         location /mirrored { mirror /mirror; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /mirror { internal; proxy_pass http://127.0.0.1:%%PORT_1%%/mirror; }
@@ -58,6 +59,16 @@ my $t = LLM::Test->new(
             client_max_body_size 10;
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
+    }
+    # Keys are in force in one of its locations only.
+    server {
+        listen 127.0.0.1:%%PORT_5%%;
+        llm_api_keys off;
+        access_log %%DIR%%/headers.log headers;
+        access_log %%DIR%%/server.log headers;
+        set $copy "$http_authorization$http_x_api_key";
+        location /keyed { llm_api_keys %%DIR%%/keys.json; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /free { access_log %%DIR%%/free.log headers; proxy_pass http://127.0.0.1:%%PORT_1%%; }
     }
     server {
         listen 127.0.0.1:%%PORT_2%% http2;
@@ -119,6 +130,78 @@ case 'HTTP/2' => sub {
         unlike(join(' ', seen_upstream($before)), qr/sk-secret|^(?:authorization|x-api-key|api-key|x-goog-api-key):/mi, "$form: without the key");
     }
     $h->close;
+};
+
+my @wrong = (
+    'Bearer Bearer sk-secret-alice', 'Token sk-secret-alice', 'Bearer: sk-secret-alice', 'Bearer sk-secret-alice x', 'Bearer x sk-secret-alice',
+    "Bearer\tBearer sk-secret-alice", '"Bearer sk-secret-alice"', 'Bearer "sk-secret-alice"', 'Bearer=sk-secret-alice', 'ApiKey sk-secret-alice',
+    'key = sk-secret-alice', 'Basically sk-secret-alice', 'Basic: sk-secret-alice', 'Authorization: Bearer sk-secret-alice', 'Bearer sk-secret-alice,',
+    'Bearer sk-secret-alice, Bearer sk-secret-bob',
+);
+for my $value (@wrong) {
+    case "Authorization: $value" => sub {
+        for (qw(/ /if /map /header /fallback)) {
+            my $r = $t->fetch(POST => $_, headers => [ Authorization => $value ], body => chat_request());
+            is($r->{status}, 401, "$_: refused");
+            unlike($r->{head} . $r->{body}, qr/sk-secret/, 'the answer does not repeat it');
+            $t->log_line($r->{id});
+        }
+        for ([ '/any', [] ], [ '/', [ 'x-api-key' => 'sk-secret-alice' ] ], [ '/header', [ 'api-key' => 'sk-secret-alice', 'x-api-key' => 'Bearer sk-secret-alice' ] ]) {
+            my ($uri, $more) = @$_;
+            # A word that is taken for a key is refused before the next header is looked at.
+            next if @$more && $value !~ /[ \t]/;
+            my $before = $upstream->count;
+            my $r = $t->fetch(POST => $uri, headers => [ Authorization => $value, @$more ], body => chat_request());
+            is($r->{status}, $value =~ /\ABearer\s+\S+\z/ && $uri ne '/any' ? 401 : 200, "$uri: let in for another reason");
+            unlike(join(' ', seen_upstream($before)), qr/sk-secret|^authorization:/mi, 'the upstream does not see it');
+            $t->log_line($r->{id});
+        }
+    };
+}
+
+case 'two Authorization headers' => sub {
+    my @two = map { (Authorization => $_) } 'Bearer sk-secret-alice', 'Bearer sk-secret-bob';
+    for ([ @two ], [ @two[ 0, 1 ], Authorization => 'Basic dTpw' ], [ Authorization => 'Basic dTpw', @two ], [ Authorization => 'Token sk-secret-x', @two ]) {
+        my $before = $upstream->count;
+        my $r = $t->fetch(POST => '/', headers => $_, body => chat_request());
+        # Newer versions of nginx refuse the second one.
+        like($r->{status}, qr/\A(?:200|400)\z/, 'status');
+        unlike(join(' ', seen_upstream($before)), qr/sk-secret/, 'the upstream sees neither');
+        $t->log_line($r->{id}) if $r->{status} == 200;
+    }
+};
+
+case 'Basic, Digest and Negotiate stay' => sub {
+    for ('Basic dTpw', 'basic dTpw', 'Digest username="u", realm="r"', 'Negotiate YII=', 'Basic') {
+        my $before = $upstream->count;
+        my $r = $t->fetch(POST => '/', headers => [ Authorization => $_, 'x-api-key' => 'sk-secret-alice' ], body => chat_request());
+        is($r->{status}, 200, $_);
+        my ($head) = seen_upstream($before);
+        like($head, qr/^Authorization: \Q$_\E$/m, 'stays');
+    }
+};
+
+case 'keys in one location of a server' => sub {
+    my @auth = ("Authorization: Bearer sk-secret-alice", "x-api-key: sk-secret-alice", "X-Test: broken");
+    for ("GET /keyed HTTP/1.1\r\nHost: a b", "GET /keyed HTTP/1.1\r\nHost: x\r\nContent-Length: y", "POST /keyed HTTP/1.1\r\nHost: x\r\nHost: y",
+        "GET /keyed HTTP/1.1", "GET /keyed HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: z", "GET /keyed HTTP/1.1\r\nHost: x\r\nX-Long: " . 'x' x 40_000) {
+        for my $lines ([ (split /\r\n/)[0], @auth, (split /\r\n/)[ 1 .. (() = /\r\n/g) ] ], [ (split /\r\n/), @auth ]) {
+            my $c = $t->client(5);
+            $c->write(join("\r\n", @$lines) . "\r\n\r\n");
+            $c->expect_response('GET');
+            like($c->response->{status} // 0, qr/\A(?:400|494|501)\z/, substr $lines->[-1], 0, 40);
+            $c->close;
+        }
+    }
+    for my $uri ('/keyed', '/none') {
+        my $r = $t->fetch(GET => $uri, headers => [ Authorization => 'Bearer sk-secret-alice' ], port => 5);
+        is($r->{status}, $uri eq '/keyed' ? 200 : 404, $uri);
+    }
+    my $r = $t->fetch(GET => '/free', headers => [ Authorization => 'Bearer for-upstream' ], port => 5);
+    is($r->{status}, 200, 'a location without keys');
+    wait_until('its log line', sub { $t->read_file('free.log') =~ /\|/ });
+    unlike($t->read_file('server.log'), qr/sk-secret/, 'no key in the log of the server');
+    like($t->read_file('server.log'), qr/^broken\|-\|-\|-\|/m, 'which has the broken requests');
 };
 
 case 'what is not a key of ours is left alone' => sub {

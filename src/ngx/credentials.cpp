@@ -7,6 +7,9 @@
 #include "core/base/chars.h"
 #include "keys/sha256.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace llm {
 
 namespace {
@@ -42,36 +45,33 @@ std::string_view trim(std::string_view s)
     return s;
 }
 
-// Past "Bearer" and a blank, if the value begins so.
-std::string_view without_scheme(std::string_view value)
+// Whether the value's first word is this one, which is in lower case.
+bool has_scheme(std::string_view value, std::string_view scheme)
 {
-    constexpr std::string_view scheme = "bearer";
-    if (value.size() < scheme.size() || (value.size() > scheme.size() && !is_blank(value[scheme.size()]))) {
-        return value;
-    }
-    for (size_t i = 0; i < scheme.size(); i++) {
-        if (ascii_lower(value[i]) != scheme[i]) {
-            return value;
-        }
-    }
-    return trim(value.substr(scheme.size()));
+    return same_without_case(value.substr(0, scheme.size()), scheme)
+           && (value.size() == scheme.size() || is_blank(value[scheme.size()]));
 }
 
-// The key in a header's value; empty if there is none, as in "Basic dXNlcg==".
+// The key in a header's value; empty if there is none, or it is not in one of the forms that are taken.
 std::string_view key_in(source from, std::string_view value)
 {
+    constexpr std::string_view scheme = "bearer";
     value = trim(value);
-    if (from == authorization) {
-        value = without_scheme(value);
+    if (from == authorization && has_scheme(value, scheme)) {
+        value = trim(value.substr(scheme.size()));
     }
-    bool is_word = value.find(' ') == std::string_view::npos && value.find('\t') == std::string_view::npos;
-    return is_word ? value : std::string_view{};
+    return std::none_of(value.begin(), value.end(), is_blank) ? value : std::string_view{};
 }
 
-// What is in Authorization and no key belongs to somebody else: auth_basic, for example.
-bool may_be_key(source from, std::string_view key)
+// What belongs to somebody else, such as auth_basic. All else may hold a key, though not in the form that is
+// taken, as in "Token K", "Bearer: K" or "Bearer Bearer K": clients get that wrong.
+bool may_hold_key(source from, std::string_view value)
 {
-    return from != authorization || !key.empty();
+    constexpr std::string_view others[] = {"basic", "digest", "negotiate"};
+    value = trim(value);
+    return from != authorization || std::none_of(std::begin(others), std::end(others), [&](auto scheme) {
+               return has_scheme(value, scheme);
+           });
 }
 
 constexpr ngx_uint_t hash_of(std::string_view lowcase)
@@ -95,31 +95,79 @@ void hide(ngx_table_elt_t& header)
     header.value = ngx_null_string;
 }
 
+// Before a location is chosen, and for a request that is too broken to get one, it is not known which keys
+// will be in force: any that there are.
+bool hides_keys(ngx_http_request_t* r)
+{
+    auto* server =
+        static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(r, ngx_http_core_module));
+    return location_conf_of(r)->keys
+           || (r->loc_conf == server->ctx->loc_conf && main_conf_of(r)->sources.nelts != 0);
+}
+
+// nginx refuses a second Authorization too, but would write both into its error log.
+ngx_int_t take_one_authorization(ngx_http_request_t* r, ngx_table_elt_t* header, ngx_uint_t)
+{
+    if (!r->headers_in.authorization) {
+        r->headers_in.authorization = header;
+        return NGX_OK;
+    }
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "client sent duplicate header line: \"Authorization\"");
+    ngx_http_finalize_request(r, NGX_HTTP_BAD_REQUEST);
+    return NGX_ERROR;
+}
+
+// The entry of nginx's table of headers, which this cycle has to itself, but not what it points to.
+ngx_hash_elt_t* entry_of(const ngx_hash_t& hash, std::string_view lowcase)
+{
+    ngx_hash_elt_t* entry = hash.buckets[hash_of(lowcase) % hash.size];
+    while (entry && entry->value) {
+        if (std::string_view(reinterpret_cast<char*>(entry->name), entry->len) == lowcase) {
+            return entry;
+        }
+        entry = reinterpret_cast<ngx_hash_elt_t*>(ngx_align_ptr(entry->name + entry->len, sizeof(void*)));
+    }
+    return nullptr;
+}
+
 } // namespace
 
+ngx_int_t install_credential_reader(ngx_conf_t* cf)
+{
+    static ngx_http_header_t authorization_header = {
+        ngx_string("Authorization"), offsetof(ngx_http_headers_in_t, authorization), take_one_authorization};
+    auto* core =
+        static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
+    ngx_hash_elt_t* entry = entry_of(core->headers_in_hash, "authorization");
+    if (!entry) {
+        return NGX_ERROR;
+    }
+    entry->value = &authorization_header;
+    return NGX_OK;
+}
+
 // Every header that may carry a key is taken out, whichever counts: Authorization before x-api-key before
-// api-key before x-goog-api-key. What is not a key (Authorization: Basic) stays. False if the digest could
-// not be made.
+// api-key before x-goog-api-key. False if the digest could not be made.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 {
     std::string_view keys[none] = {};
+    ngx_table_elt_t* left = nullptr;
     each_header_in(r, [&](ngx_table_elt_t& header) {
         source from = source_of(header);
         if (from == none) {
             return;
         }
-        std::string_view key = key_in(from, view(header.value));
-        if (!may_be_key(from, key)) {
+        if (!may_hold_key(from, view(header.value))) {
+            left = left ? left : &header;
             return;
         }
         if (keys[from].empty()) {
-            keys[from] = key;
-        }
-        if (from == authorization) {
-            r->headers_in.authorization = nullptr;
+            keys[from] = key_in(from, view(header.value));
         }
         hide(header);
     });
+    r->headers_in.authorization = left;
 
     for (int from = authorization; from < none; from++) {
         if (!keys[from].empty()) {
@@ -138,14 +186,13 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data)
 {
     const auto& name = *reinterpret_cast<const std::string_view*>(data);
-    bool hides = location_conf_of(r)->keys != nullptr;
+    bool hides = hides_keys(r);
     v->not_found = 1;
     each_header_in(r, [&](const ngx_table_elt_t& header) {
         if (!v->not_found || lowcase_name(header) != name) {
             return;
         }
-        source from = source_of(header);
-        if (hides && may_be_key(from, key_in(from, view(header.value)))) {
+        if (hides && may_hold_key(source_of(header), view(header.value))) {
             return;
         }
         v->data = header.value.data;

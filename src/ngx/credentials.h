@@ -7,6 +7,8 @@ namespace llm {
 
 // Takes the key out of the request's headers.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
+// To be called once nginx has made its table of headers, where there are keys.
+ngx_int_t install_credential_reader(ngx_conf_t* cf);
 // The getter of the variables that show a header which may carry a key.
 ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data);
 

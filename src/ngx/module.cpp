@@ -1,6 +1,7 @@
 #include "access.h"
 #include "commands.h"
 #include "conf.h"
+#include "credentials.h"
 #include "key_conf.h"
 #include "reply_filter.h"
 #include "request_body.h"
@@ -29,6 +30,10 @@ ngx_int_t postconfiguration(ngx_conf_t* cf)
         return NGX_ERROR;
     }
     *handler = access_handler;
+    auto* main = static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    if (main->sources.nelts != 0 && install_credential_reader(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
     install_request_body_filter();
     install_reply_filters();
     return NGX_OK;
