@@ -62,6 +62,10 @@ my $t = LLM::Test->new(
         location ~ ^/regex/(.*)$ { proxy_pass http://model/$1; }
         location /rewritten { rewrite ^ /if last; }
 
+        location /shaped { llm_errors nginx; error_page 401 403 @shaped; proxy_pass http://model; }
+        location /page-shaped { llm_errors nginx; error_page 401 403 /page; proxy_pass http://model; }
+        location /small { client_max_body_size 10; error_page 413 @shaped; proxy_pass http://model; }
+        location @shaped { llm_error; }
         location /paged { error_page 401 /page; proxy_pass http://model; }
         location = /page { internal; llm_api_keys off; return 200 "own page\n"; }
         location /named { error_page 401 = @named; proxy_pass http://model; }
@@ -301,8 +305,38 @@ case 'refused before the body is read' => sub {
     $c = $t->client;
     $c->request(POST => $path, headers => [ 'Content-Length' => 100, Expect => '100-continue' ]);
     is($c->wait_head, 401, 'with Expect: status');
+    ok(!$c->{continued}, 'the body is not asked for');
     $c->close;
     is($upstream->count, $before, 'the upstream is not contacted');
+};
+
+case 'Expect: 100-continue' => sub {
+    my @way = ('Content-Length' => 100, Expect => '100-continue');
+    my @tries = (
+        (map { [ $_, [], 401 ], [ $_, [ $t->bearer('sk-nobody') ], 401 ] } $path, '/shaped/x', '/page-shaped/x', '/named', '/any-denied'),
+        [ $path, [ $t->bearer('sk-past') ], 401 ], [ $path, [ $t->bearer('sk-elsewhere') ], 401 ],
+        [ '/small/x', [ $t->bearer('sk-alice') ], 413 ],
+    );
+    for (@tries) {
+        my ($uri, $headers, $status) = @$_;
+        for my $framing ([ 'Content-Length' => 100 ], [ 'Transfer-Encoding' => 'chunked' ]) {
+            next if $status == 413 && $framing->[1] eq 'chunked';
+            my $c = $t->client;
+            $c->request(POST => $uri, headers => [ @$headers, @$framing, Expect => '100-continue' ]);
+            my $r = $c->response;
+            is($r->{status}, $status, "$uri @$headers @$framing");
+            ok(!$c->{continued}, 'the body is not asked for');
+            # It may come or not: what follows could be the body or the next request.
+            is($r->{headers}{connection}, 'close', 'the connection ends') if $r->{body} =~ /"error"/;
+            $c->close;
+        }
+    }
+    my $c = $t->client;
+    $c->request(POST => $path, headers => [ $t->bearer('sk-alice'), 'Content-Length' => length chat_request(), Expect => '100-continue' ]);
+    ok($c->wait_continue, 'with a good key it is asked for');
+    $c->write(chat_request());
+    is($c->response->{status}, 200, 'and the request is let in');
+    $c->close;
 };
 
 case 'satisfy any' => sub {

@@ -47,7 +47,7 @@ std::span<const uint8_t> address_of(ngx_http_request_t* r)
     return {};
 }
 
-refusal refusal_of(verdict v)
+refusal refusal_of_verdict(verdict v)
 {
     switch (v) {
     case verdict::ok:
@@ -79,7 +79,7 @@ ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, cons
         char detail[limit_detail_bytes];
         return refuse(r, ctx, refusal_of(by), write_limit_detail(by, detail), by.wait_ms);
     }
-    refusal why = refusal_of(said);
+    refusal why = refusal_of_verdict(said);
     if (why == refusal::zone_full) {
         ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0, "llm_zone \"%V\" is full: request refused",
                       &ctx.decided.zone->name);
@@ -146,25 +146,11 @@ private:
 // NGX_OK, or what refuse() returned.
 ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
-    key_names names;
-    std::span<const limit_rule> rules = rules_of(*location_conf_of(r));
-    // Most requests need no clock here: only wrong keys are limited, and only where there is such a rule.
-    admission_request request =
-        describe(r, ctx, source, rules.empty() ? moment{0, wall_clock_ms()} : now_of_both_clocks());
-    admission_result result;
-    {
-        zone_session session(*source.zone);
-        shared_key* key = nullptr;
-        result = session->check_key(request, key);
-        if (key) {
-            names.copy(*key);
-        }
-    }
-    if (!names.keep(r, ctx)) {
+    const std::optional<admission_result> result = look_at_key(r, ctx, source);
+    if (!result) {
         return refuse(r, ctx, refusal::internal);
     }
-    log_dry_run(r, result.dry_run_refusals);
-    return result.said == verdict::ok ? NGX_OK : refuse_for(r, ctx, result.said, result.refused_by);
+    return result->said == verdict::ok ? NGX_OK : refuse_for(r, ctx, result->said, result->refused_by);
 }
 
 std::string_view text_of(body_fault fault)
@@ -318,6 +304,11 @@ ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source&
 
 } // namespace
 
+refusal refusal_of(const admission_result& result)
+{
+    return result.said == verdict::limited ? refusal_of(result.refused_by) : refusal_of_verdict(result.said);
+}
+
 admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source,
                            const moment& now)
 {
@@ -336,6 +327,26 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
             .rules = rules_of(lcf),
             .estimate = 0,
             .weights = weights};
+}
+
+std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+{
+    key_names names;
+    std::span<const limit_rule> rules = rules_of(*location_conf_of(r));
+    // Most requests need no clock here: only wrong keys are limited, and only where there is such a rule.
+    admission_request request =
+        describe(r, ctx, source, rules.empty() ? moment{0, wall_clock_ms()} : now_of_both_clocks());
+    admission_result result;
+    {
+        zone_session session(*source.zone);
+        shared_key* key = nullptr;
+        result = session->check_key(request, key);
+        if (key) {
+            names.copy(*key);
+        }
+    }
+    log_dry_run(r, result.dry_run_refusals);
+    return names.keep(r, ctx) ? std::optional(result) : std::nullopt;
 }
 
 ngx_int_t access_handler(ngx_http_request_t* r)
@@ -367,11 +378,8 @@ ngx_int_t access_handler(ngx_http_request_t* r)
         return check_again(r, *ctx, *source);
     }
 
-    if (ctx->step == request_step::arrived) {
-        name_model_by_path(*ctx);
-        if (!take_credential(r, *ctx)) {
-            return refuse(r, *ctx, refusal::internal);
-        }
+    if (ctx->step == request_step::arrived && !take_credential(r, *ctx)) {
+        return refuse(r, *ctx, refusal::internal);
     }
     if (ctx->step == request_step::keyless) {
         return refuse(r, *ctx, refusal::no_key);

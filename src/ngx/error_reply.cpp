@@ -16,10 +16,21 @@ ngx_str_t request_id(ngx_http_request_t* r)
     return v && !v->not_found ? ngx_str_t{v->len, v->data} : ngx_str_t{0, nullptr};
 }
 
+// nginx would ask for the rest of the body, to throw it away, before it answers. Whether the client then
+// sends it on this connection is not known.
+void leave_body(ngx_http_request_t* r)
+{
+    if (r->headers_in.expect && !r->request_body && r->http_version < NGX_HTTP_VERSION_20) {
+        r->expect_tested = 1;
+        r->keepalive = 0;
+    }
+}
+
 } // namespace
 
 ngx_int_t send_error(ngx_http_request_t* r, const refusal_answer& answer, std::string_view detail)
 {
+    leave_body(r);
     api as = asked_api(r);
     ngx_str_t id = ngx_null_string;
     if (row_of(as).has_request_id) {

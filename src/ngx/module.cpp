@@ -5,6 +5,7 @@
 #include "key_conf.h"
 #include "reply_filter.h"
 #include "request_body.h"
+#include "subrequest.h"
 #include "variables.h"
 #include "worker.h"
 
@@ -30,6 +31,12 @@ ngx_int_t postconfiguration(ngx_conf_t* cf)
         return NGX_ERROR;
     }
     *handler = access_handler;
+    auto* rewrite =
+        static_cast<ngx_http_handler_pt*>(ngx_array_push(&core->phases[NGX_HTTP_REWRITE_PHASE].handlers));
+    if (!rewrite) {
+        return NGX_ERROR;
+    }
+    *rewrite = subrequest_handler;
     auto* main = static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     if (main->sources.nelts != 0 && install_credential_reader(cf) != NGX_OK) {
         return NGX_ERROR;

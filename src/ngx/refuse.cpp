@@ -23,17 +23,33 @@ bool satisfies_any(ngx_http_request_t* r)
     return core->satisfy == NGX_HTTP_SATISFY_ANY;
 }
 
+const refusal_answer& note_refusal(ngx_http_request_t* r, request_ctx& ctx, refusal why)
+{
+    const refusal_answer& answer = answer_of(why);
+    ctx.refused = why;
+    ngx_str_t reason = to_ngx(answer.reason);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: request refused: %V", &reason);
+    return answer;
+}
+
 } // namespace
+
+ngx_int_t refuse_subrequest(ngx_http_request_t* r, request_ctx& ctx, refusal why)
+{
+    const refusal_answer& answer = note_refusal(r, ctx, why);
+    if (answer.status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return answer.status;
+    }
+    if (!answer.authenticate) {
+        return NGX_HTTP_FORBIDDEN;
+    }
+    return ask_for_key(r) ? NGX_HTTP_UNAUTHORIZED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
 
 ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail,
                  uint64_t wait_ms)
 {
-    const refusal_answer& answer = answer_of(why);
-    ctx.refused = why;
-
-    std::string_view reason = answer.reason;
-    ngx_str_t reason_text = to_ngx(reason);
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: request refused: %V", &reason_text);
+    const refusal_answer& answer = note_refusal(r, ctx, why);
 
     // Under "satisfy any" another access handler may still let the request in, so that it can't be answered
     // here.

@@ -2,6 +2,7 @@
 
 #include "accounting.h"
 #include "clock.h"
+#include "request_body.h"
 
 #include <algorithm>
 
@@ -112,6 +113,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     api_call call = call_of_path(view(r->main->uri));
     call.speaks = api_of_path(view(r->main->unparsed_uri));
     auto* ctx = new (memory) request_ctx(call, location_conf_of(r)->errors, home);
+    name_model_by_path(*ctx);
     cleanup->handler = free_context;
     cleanup->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_llm_module);

@@ -1,0 +1,61 @@
+#include "subrequest.h"
+
+#include "access.h"
+#include "credentials.h"
+#include "refuse.h"
+
+namespace llm {
+
+namespace {
+
+bool is_in_access_phase(ngx_http_request_t* r)
+{
+    auto* core =
+        static_cast<ngx_http_core_main_conf_t*>(ngx_http_get_module_main_conf(r, ngx_http_core_module));
+    return core->phase_engine.handlers[r->phase_handler].checker == ngx_http_core_access_phase;
+}
+
+// Whether the main request was let in where the same keys are in force: by its key, or, with "satisfy any",
+// by another access module. While it still is in its access phase, only its key counts.
+bool is_let_in(ngx_http_request_t* main, const key_source* keys)
+{
+    if (location_conf_of(main)->keys != keys) {
+        return false;
+    }
+    const request_ctx* ctx = find_request(main);
+    return !is_in_access_phase(main)
+           || (ctx && ctx->decided.admitted_by == keys && ctx->refused == refusal::none);
+}
+
+} // namespace
+
+ngx_int_t subrequest_handler(ngx_http_request_t* r)
+{
+    if (r == r->main) {
+        return NGX_DECLINED;
+    }
+    const key_source* keys = location_conf_of(r)->keys;
+    if (!keys || is_let_in(r->main, keys)) {
+        return NGX_DECLINED;
+    }
+    request_ctx* ctx = find_or_make_request(r->main);
+    if (!ctx) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (ctx->step == request_step::arrived) {
+        if (!take_credential(r->main, *ctx)) {
+            return refuse_subrequest(r, *ctx, refusal::internal);
+        }
+        r->headers_in.authorization = r->main->headers_in.authorization;
+    }
+    if (ctx->step == request_step::keyless) {
+        return refuse_subrequest(r, *ctx, refusal::no_key);
+    }
+    const std::optional<admission_result> result = look_at_key(r, *ctx, *keys);
+    if (result && result->said == verdict::ok) {
+        return NGX_DECLINED;
+    }
+    return refuse_subrequest(r, *ctx, result ? refusal_of(*result) : refusal::internal);
+}
+
+} // namespace llm
