@@ -77,6 +77,22 @@ for (@good) {
     unlike($said, qr/\[warn\]|\[emerg\]/, "nothing to say: $name");
 }
 
+# Limits that limit nothing.
+my $limit = 'llm_limit requests=10r/s;';
+for ([ 'in http', "$zone $limit" ], [ 'in server', $zone, $limit ], [ 'in location', $zone, '', $limit ],
+    [ 'where keys are off', "$zone $keys", '', "$limit llm_api_keys off;" ], [ 'beside others', "$zone $limit", $keys, "$limit llm_api_keys off;" ]) {
+    my ($name, @where) = @$_;
+    my ($ok, $said) = $t->check_conf(conf_with(@where));
+    ok($ok, "accepted: limits without keys, $name");
+    my @warned = $said =~ /\[warn\].*"llm_limit" limits nothing.*check\.conf:\d+/g;
+    is(scalar @warned, 1, "with a warning: $name") or diag($said);
+}
+for ([ "$zone $limit", $keys ], [ "$zone $limit", '', $keys ], [ $zone, $limit, $keys ], [ $zone, $keys, $limit ], [ "$zone $keys", $limit, 'llm_api_keys off;' ]) {
+    my ($ok, $said) = $t->check_conf(conf_with(@$_));
+    ok($ok, "accepted: @$_");
+    unlike($said, qr/\[warn\]/, 'nothing to say');
+}
+
 # What is wrong, what the message must name, and where.
 my @bad = (
     [ 'zone without a size',      qr/llm_zone|zone/,                 'llm_zone llm;' ],

@@ -221,4 +221,17 @@ case 'log and charge agree' => sub {
     is($sum, 17 + 17 + 7, 'as the replies said');
 };
 
+case 'what is asked too early is warned of, once' => sub {
+    $t->fetch(GET => '/204', key => 'sk-alice');
+    my $c = $t->client;
+    $c->write("GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+    $c->expect_response('GET');
+    is($c->response->{status}, 400, 'a request that gets no location');
+    $c->close;
+    exchange(uri => '/early', key => 'sk-alice', reply => \&json_reply);
+    my @warned = $t->read_file('error.log') =~ /\[warn\].*"\$(llm_\w+)" was asked for before the key is checked/g;
+    # /early asks for these, and by $mapped for the first.
+    is(join(' ', sort @warned), 'llm_key llm_model llm_outcome llm_total_tokens', 'each variable once, and no other');
+};
+
 $t->finish;

@@ -4,12 +4,20 @@
 #include "time_text.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
 namespace llm {
 
 namespace {
+
+constexpr auto limit_names = [] {
+    std::array<std::string_view, own_limit_fields> names{};
+    std::transform(limit_fields.begin(), limit_fields.begin() + own_limit_fields, names.begin(),
+                   [](const limit_field& field) { return field.name; });
+    return names;
+}();
 
 void append_number(std::string& to, uint64_t value)
 {
@@ -101,14 +109,19 @@ bool key_rules::add_plans(json_t* value)
 
 bool key_rules::read_plan(const trail* at, json_t* value)
 {
-    enum : size_t { models = policy_rules::limit_fields, request, networks, count };
-    static constexpr std::string_view fields[count] = {"requests", "burst",       "concurrency",
-                                                       "tokens",   "token_burst", "quota",
-                                                       "models",   "request",     "networks"};
+    enum : size_t { models = own_limit_fields, request, networks, count };
+    static constexpr auto fields = [] {
+        std::array<std::string_view, count> names{};
+        std::copy(limit_names.begin(), limit_names.end(), names.begin());
+        names[models] = "models";
+        names[request] = "request";
+        names[networks] = "networks";
+        return names;
+    }();
     json_t* values[count];
     plan made{};
     if (!check.fields(at, value, fields, values)
-        || !reader.read_limits(at, std::span(values).first<policy_rules::limit_fields>(), made.policy.limit)
+        || !reader.read_limits(at, std::span(values).first<own_limit_fields>(), made.policy.limit)
         || !reader.read_models(at, values[models], made.policy.models)
         || !reader.read_networks(at, values[networks], made.policy.networks)
         || !reader.read_request(at, values[request])) {
@@ -164,8 +177,8 @@ bool key_rules::add_key(const json_t* value, size_t index)
     }
     if (values[own_limits]) {
         const trail at{nullptr, "limits"};
-        json_t* limit_values[policy_rules::limit_fields];
-        if (!check.fields(&at, values[own_limits], policy_rules::limit_names, limit_values)
+        json_t* limit_values[own_limit_fields];
+        if (!check.fields(&at, values[own_limits], limit_names, limit_values)
             || !reader.read_limits(&at, limit_values, own.limit)) {
             return false;
         }
@@ -175,7 +188,7 @@ bool key_rules::add_key(const json_t* value, size_t index)
         if (own.limit.window != quota_window::none) {
             return check.fail(&at, "is given here and in \"limits\", expected one of both");
         }
-        if (!reader.read_quota(&at, values[own_quota], own.limit)) {
+        if (!reader.read_limit(&at, quota_field, values[own_quota], own.limit)) {
             return false;
         }
     }

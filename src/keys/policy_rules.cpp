@@ -1,7 +1,6 @@
 #include "policy_rules.h"
 
 #include "network_text.h"
-#include "rate_text.h"
 
 namespace llm {
 
@@ -12,74 +11,37 @@ constexpr size_t max_model = 256; // bytes
 
 } // namespace
 
-const std::string_view policy_rules::limit_names[limit_fields] = {"requests", "burst",       "concurrency",
-                                                                  "tokens",   "token_burst", "quota"};
-
-bool policy_rules::read_limits(const trail* up, std::span<json_t* const, limit_fields> values, limits& to)
+bool policy_rules::read_limits(const trail* up, std::span<json_t* const, own_limit_fields> values, limits& to)
 {
-    trail names[limit_fields];
-    for (size_t i = 0; i < limit_fields; i++) {
-        names[i] = {up, limit_names[i]};
-    }
-    return read_rate(&names[requests], values[requests], true, to.requests)
-           && read_count(&names[burst], values[burst], 0, to.burst)
-           && read_count(&names[concurrency], values[concurrency], 1, to.concurrency)
-           && read_rate(&names[tokens], values[tokens], false, to.tokens)
-           && read_count(&names[token_burst], values[token_burst], 1, to.token_burst)
-           && read_quota(&names[quota], values[quota], to);
-}
-
-bool policy_rules::read_rate(const trail* at, const json_t* value, bool of_requests, rate& to)
-{
-    if (!value) {
-        return true;
-    }
-    const std::optional<rate> parsed =
-        parse_rate(string_of(value), of_requests ? rate_unit::requests : rate_unit::tokens);
-    if (!parsed) {
-        return check.fail_expected(at, of_requests ? "a rate such as \"10r/s\"" : "a rate such as \"100k/m\"",
-                                   value);
-    }
-    to = *parsed;
-    return true;
-}
-
-bool policy_rules::read_count(const trail* at, const json_t* value, int64_t min, int64_t& to)
-{
-    if (!value) {
-        return true;
-    }
-    int64_t number = json_is_integer(value) ? json_integer_value(value) : -1;
-    if (json_is_string(value)) {
-        if (const std::optional<uint64_t> count = parse_count(string_of(value))) {
-            number = static_cast<int64_t>(*count);
+    for (size_t i = 0; i < own_limit_fields; i++) {
+        const trail at{up, limit_fields[i].name};
+        if (!read_limit(&at, limit_fields[i], values[i], to)) {
+            return false;
         }
     }
-    if (number < min) {
-        return check.fail_expected(at, "a whole number of at least " + std::to_string(min), value);
-    }
-    to = number;
     return true;
 }
 
-bool policy_rules::read_quota(const trail* at, const json_t* value, limits& to)
+bool policy_rules::read_limit(const trail* at, const limit_field& field, const json_t* value, limits& to)
 {
     if (!value) {
         return true;
     }
-    if (json_is_integer(value) && json_integer_value(value) >= 1) {
-        to.quota = static_cast<uint64_t>(json_integer_value(value));
-        to.window = quota_window::total;
+    if (json_is_integer(value) ? field.read(int64_t{json_integer_value(value)}, to)
+                               : field.read(string_of(value), to)) {
         return true;
     }
-    const std::optional<quota_text> parsed = parse_quota(string_of(value));
-    if (!parsed) {
-        return check.fail_expected(at, "a number of tokens of at least 1, or a quota such as \"10m/mo\"",
-                                   value);
+    switch (field.is) {
+    case limit_field::kind::requests_rate:
+        return check.fail_expected(at, "a rate such as \"10r/s\"", value);
+    case limit_field::kind::tokens_rate:
+        return check.fail_expected(at, "a rate such as \"100k/m\"", value);
+    case limit_field::kind::count:
+        return check.fail_expected(at, "a whole number of at least " + std::to_string(field.least), value);
+    case limit_field::kind::quota:
+        break;
     }
-    to.quota = parsed->amount;
-    to.window = parsed->window;
-    return true;
+    return check.fail_expected(at, "a number of tokens of at least 1, or a quota such as \"10m/mo\"", value);
 }
 
 // An empty list would read as "none" but allow everything, so it is refused; the same for networks.

@@ -3,6 +3,7 @@
 
 #include "core/shared/key_record.h"
 #include "field_check.h"
+#include "limit_fields.h"
 
 #include <span>
 #include <string>
@@ -15,13 +16,10 @@ namespace llm {
 // `check` tells. `up` or `at` is the way to the object that holds the field, or to the field itself.
 class policy_rules {
 public:
-    enum limit_field : size_t { requests, burst, concurrency, tokens, token_burst, quota, limit_fields };
-    static const std::string_view limit_names[limit_fields];
-
     explicit policy_rules(field_check& check) : check(check) {}
 
-    bool read_limits(const trail* up, std::span<json_t* const, limit_fields> values, limits& to);
-    bool read_quota(const trail* at, const json_t* value, limits& to);
+    bool read_limits(const trail* up, std::span<json_t* const, own_limit_fields> values, limits& to);
+    bool read_limit(const trail* at, const limit_field& field, const json_t* value, limits& to);
     bool read_models(const trail* up, const json_t* value, std::vector<std::string>& to);
     bool read_networks(const trail* up, const json_t* value, std::vector<network>& to);
     bool read_request(const trail* up, json_t* value);
@@ -31,9 +29,6 @@ public:
     std::string not_in_force() const;
 
 private:
-    bool read_rate(const trail* at, const json_t* value, bool of_requests, rate& to);
-    bool read_count(const trail* at, const json_t* value, int64_t min, int64_t& to);
-
     field_check& check;
     bool request_used = false;
 };

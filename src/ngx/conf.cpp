@@ -22,6 +22,14 @@ char* refuse_second_answer(ngx_conf_t* cf, const location_conf& conf)
     return conf_error();
 }
 
+void note_in_force(ngx_conf_t* cf, const ngx_array_t* rules)
+{
+    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    for (limit_level& level : levels_of(mcf)) {
+        level.in_force = level.in_force || level.rules == rules;
+    }
+}
+
 } // namespace
 
 char* set_content(ngx_conf_t* cf, const ngx_command_t* directive, location_conf& conf,
@@ -54,7 +62,8 @@ void* create_main_conf(ngx_conf_t* cf)
         cleanup->data = &conf->requests;
     }
     if (!conf || !cleanup || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(zone_conf*)) != NGX_OK
-        || ngx_array_init(&conf->sources, cf->pool, 4, sizeof(key_source*)) != NGX_OK) {
+        || ngx_array_init(&conf->sources, cf->pool, 4, sizeof(key_source*)) != NGX_OK
+        || ngx_array_init(&conf->levels, cf->pool, 4, sizeof(limit_level)) != NGX_OK) {
         return nullptr;
     }
     return conf;
@@ -82,6 +91,9 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     }
     if (!to.rules) {
         to.rules = from.rules;
+    }
+    if (to.rules && to.keys) {
+        note_in_force(cf, to.rules);
     }
     if (!to.weights) {
         to.weights = from.weights;

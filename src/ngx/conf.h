@@ -10,12 +10,23 @@
 
 namespace llm {
 
+// The llm_limit of one level of the configuration.
+struct limit_level {
+    const ngx_array_t* rules; // location_conf::rules of that level, and of those that inherit them
+    bool in_force;            // some level with keys has them
+    // Where the first of them stands, for messages.
+    ngx_str_t conf_file;
+    ngx_uint_t conf_line;
+};
+
 struct main_conf {
     ngx_array_t zones;       // zone_conf*
     ngx_array_t sources;     // key_source*
+    ngx_array_t levels;      // limit_level
     ngx_event_t sweep;       // timer, see worker.cpp
     free_list requests;      // of request_ctx
     usage_patterns patterns; // of all replies in this worker
+    uint32_t told_early;     // a bit for each variable that was asked for too early, and that was logged
 };
 
 // How errors are answered: the value of llm_errors.
@@ -70,6 +81,11 @@ inline std::span<const limit_rule> rules_of(const location_conf& conf)
         return {};
     }
     return {static_cast<const limit_rule*>(conf.rules->elts), conf.rules->nelts};
+}
+
+inline std::span<limit_level> levels_of(main_conf& conf)
+{
+    return {static_cast<limit_level*>(conf.levels.elts), conf.levels.nelts};
 }
 
 inline std::span<zone_conf*> zones_of(main_conf& conf)

@@ -95,16 +95,6 @@ void hide(ngx_table_elt_t& header)
     header.value = ngx_null_string;
 }
 
-// Before a location is chosen, and for a request that is too broken to get one, it is not known which keys
-// will be in force: any that there are.
-bool hides_keys(ngx_http_request_t* r)
-{
-    auto* server =
-        static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(r, ngx_http_core_module));
-    return location_conf_of(r)->keys
-           || (r->loc_conf == server->ctx->loc_conf && main_conf_of(r)->sources.nelts != 0);
-}
-
 // nginx refuses a second Authorization too, but would write both into its error log.
 ngx_int_t take_one_authorization(ngx_http_request_t* r, ngx_table_elt_t* header, ngx_uint_t)
 {
@@ -147,6 +137,14 @@ ngx_int_t install_credential_reader(ngx_conf_t* cf)
     return NGX_OK;
 }
 
+bool may_need_key(ngx_http_request_t* r)
+{
+    auto* server =
+        static_cast<ngx_http_core_srv_conf_t*>(ngx_http_get_module_srv_conf(r, ngx_http_core_module));
+    return location_conf_of(r)->keys
+           || (r->loc_conf == server->ctx->loc_conf && main_conf_of(r)->sources.nelts != 0);
+}
+
 // Every header that may carry a key is taken out, whichever counts: Authorization before x-api-key before
 // api-key before x-goog-api-key. False if the digest could not be made.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
@@ -186,7 +184,7 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 ngx_int_t key_header_variable(ngx_http_request_t* r, ngx_http_variable_value_t* v, uintptr_t data)
 {
     const auto& name = *reinterpret_cast<const std::string_view*>(data);
-    bool hides = hides_keys(r);
+    bool hides = may_need_key(r);
     v->not_found = 1;
     each_header_in(r, [&](const ngx_table_elt_t& header) {
         if (!v->not_found || lowcase_name(header) != name) {

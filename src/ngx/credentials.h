@@ -7,6 +7,9 @@ namespace llm {
 
 // Takes the key out of the request's headers.
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
+// Whether keys are in force. Before a location is chosen, and for a request that is too broken to get one, it
+// is not known which keys will be: then, whether there are any.
+bool may_need_key(ngx_http_request_t* r);
 // To be called once nginx has made its table of headers, where there are keys.
 ngx_int_t install_credential_reader(ngx_conf_t* cf);
 // The getter of the variables that show a header which may carry a key.

@@ -1,20 +1,16 @@
 #include "limit_conf.h"
 
 #include "conf.h"
+#include "conf_args.h"
 #include "scope_names.h"
 
-#include "keys/rate_text.h"
+#include "keys/limit_fields.h"
 
 #include <new>
 
 namespace llm {
 
 namespace {
-
-char* conf_error()
-{
-    return static_cast<char*>(NGX_CONF_ERROR);
-}
 
 // What one llm_limit says, as it is read.
 struct limit_options {
@@ -35,62 +31,16 @@ bool read_scope(std::string_view text, limit_options& rule)
     return false;
 }
 
-bool read_rate(std::string_view text, rate_unit kind, rate& to)
-{
-    auto value = parse_rate(text, kind);
-    if (value) {
-        to = *value;
-    }
-    return value.has_value();
-}
-
-bool read_count(std::string_view text, uint64_t least, int64_t& to)
-{
-    auto value = parse_count(text);
-    if (!value || *value < least) {
-        return false;
-    }
-    to = static_cast<int64_t>(*value);
-    return true;
-}
-
-bool read_quota(std::string_view text, limits& to)
-{
-    auto value = parse_quota(text);
-    if (value) {
-        to.quota = value->amount;
-        to.window = value->window;
-    }
-    return value.has_value();
-}
-
 // One `name=value`. What was expected, for a message; empty if the value is good.
 std::string_view read_option(std::string_view name, std::string_view value, limit_options& rule)
 {
-    limits& what = rule.what;
     if (name == "per") {
         return read_scope(value, rule) ? "" : "key, user, model, address or zone";
     }
-    if (name == "requests") {
-        return read_rate(value, rate_unit::requests, what.requests) ? "" : "a rate such as 10r/s";
-    }
-    if (name == "burst") {
-        return read_count(value, 0, what.burst) ? "" : "a number of requests";
-    }
-    if (name == "concurrency") {
-        return read_count(value, 1, what.concurrency) ? "" : "a number of requests from 1 up";
-    }
-    if (name == "tokens") {
-        return read_rate(value, rate_unit::tokens, what.tokens) ? "" : "a rate such as 100k/m";
-    }
-    if (name == "token_burst") {
-        return read_count(value, 1, what.token_burst) ? "" : "a number of tokens from 1 up";
-    }
-    if (name == "quota") {
-        return read_quota(value, what) ? "" : "a quota such as 10m/d";
-    }
-    if (name == "failures") {
-        return read_rate(value, rate_unit::requests, what.failures) ? "" : "a rate such as 20r/m";
+    for (const limit_field& field : limit_fields) {
+        if (field.name == name) {
+            return field.read(value, rule.what) ? "" : field.expected;
+        }
     }
     return "per, requests, burst, concurrency, tokens, token_burst, quota, failures, dry_run or hard";
 }
@@ -143,7 +93,30 @@ bool too_many(const location_conf& lcf, const limit_options& rule)
     return requests > lease_hold::max_rates || tokens > lease_hold::max_rates;
 }
 
+bool add_level(ngx_conf_t* cf, const ngx_array_t* rules)
+{
+    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    auto* level = static_cast<limit_level*>(ngx_array_push(&mcf.levels));
+    if (level) {
+        *level = {rules, false, cf->conf_file->file.name, cf->conf_file->line};
+    }
+    return level != nullptr;
+}
+
 } // namespace
+
+void warn_of_limits_without_keys(ngx_conf_t* cf)
+{
+    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    for (limit_level& level : levels_of(mcf)) {
+        if (!level.in_force) {
+            ngx_log_error(
+                NGX_LOG_WARN, cf->log, 0,
+                "\"llm_limit\" limits nothing, since no \"llm_api_keys\" is in force where it is, in %V:%ui",
+                &level.conf_file, level.conf_line);
+        }
+    }
+}
 
 char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
 {
@@ -182,6 +155,9 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
     }
     if (!lcf.rules) {
         lcf.rules = ngx_array_create(cf->pool, 4, sizeof(limit_rule));
+        if (!add_level(cf, lcf.rules)) {
+            return conf_error();
+        }
     }
     if (lcf.rules && too_many(lcf, rule)) {
         ngx_conf_log_error(

@@ -9,4 +9,7 @@ namespace llm {
 char* set_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf);
 char* set_usage_weights(ngx_conf_t* cf, ngx_command_t* command, void* conf);
 
+// To be called when all of the configuration is read.
+void warn_of_limits_without_keys(ngx_conf_t* cf);
+
 } // namespace llm

@@ -121,6 +121,31 @@ enum which : uintptr_t {
     tokens_per_second
 };
 
+struct entry {
+    ngx_str_t name;
+    which data;
+};
+
+// In the order of `which`.
+const entry entries[] = {
+    {ngx_string("llm_key"), key},
+    {ngx_string("llm_user"), user},
+    {ngx_string("llm_plan"), plan},
+    {ngx_string("llm_model"), model},
+    {ngx_string("llm_stream"), stream},
+    {ngx_string("llm_prompt_tokens"), prompt_tokens},
+    {ngx_string("llm_completion_tokens"), completion_tokens},
+    {ngx_string("llm_total_tokens"), total_tokens},
+    {ngx_string("llm_cached_tokens"), cached_tokens},
+    {ngx_string("llm_cache_write_tokens"), cache_write_tokens},
+    {ngx_string("llm_reasoning_tokens"), reasoning_tokens},
+    {ngx_string("llm_usage_source"), source},
+    {ngx_string("llm_outcome"), ended},
+    {ngx_string("llm_refusal"), refused},
+    {ngx_string("llm_time_to_first_token"), time_to_first_token},
+    {ngx_string("llm_tokens_per_second"), tokens_per_second},
+};
+
 ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, uint64_t tokens)
 {
     return ctx.account.source == usage_source::none ? say_nothing(v) : say_number(r, v, tokens);
@@ -160,11 +185,36 @@ ngx_int_t say_speed(ngx_http_request_t* r, value* v, const request_ctx& ctx)
     return say(v, {text, static_cast<size_t>(end - text)});
 }
 
+// nginx runs rewrites, limit_req and limit_conn before the access phase, and keeps what a `set` has seen
+// then.
+bool is_too_early(ngx_http_request_t* r)
+{
+    return r->headers_out.status == 0 && r->err_status == 0 && !r->logged && may_need_key(r);
+}
+
+// Once in each worker for each variable.
+void tell_early(ngx_http_request_t* r, which variable)
+{
+    uint32_t& told = main_conf_of(r)->told_early;
+    if (told >> variable & 1) {
+        return;
+    }
+    told |= 1u << variable;
+    ngx_log_error(
+        NGX_LOG_WARN, r->connection->log, 0,
+        "llm: \"$%V\" was asked for before the key is checked and is empty then: directives such as "
+        "\"if\", \"set\" and \"limit_req\" come too early for it, also by a \"map\"",
+        &entries[variable].name);
+}
+
 // One function for all, which are mostly asked for one after the other.
 ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
 {
     request_ctx* ctx = find_request(r);
     if (!ctx) {
+        if (is_too_early(r->main)) {
+            tell_early(r, static_cast<which>(data));
+        }
         return say_nothing(v);
     }
     switch (static_cast<which>(data)) {
@@ -211,30 +261,6 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
     }
     return say_nothing(v);
 }
-
-struct entry {
-    ngx_str_t name;
-    which data;
-};
-
-const entry entries[] = {
-    {ngx_string("llm_key"), key},
-    {ngx_string("llm_user"), user},
-    {ngx_string("llm_plan"), plan},
-    {ngx_string("llm_model"), model},
-    {ngx_string("llm_stream"), stream},
-    {ngx_string("llm_prompt_tokens"), prompt_tokens},
-    {ngx_string("llm_completion_tokens"), completion_tokens},
-    {ngx_string("llm_total_tokens"), total_tokens},
-    {ngx_string("llm_cached_tokens"), cached_tokens},
-    {ngx_string("llm_cache_write_tokens"), cache_write_tokens},
-    {ngx_string("llm_reasoning_tokens"), reasoning_tokens},
-    {ngx_string("llm_usage_source"), source},
-    {ngx_string("llm_outcome"), ended},
-    {ngx_string("llm_refusal"), refused},
-    {ngx_string("llm_time_to_first_token"), time_to_first_token},
-    {ngx_string("llm_tokens_per_second"), tokens_per_second},
-};
 
 struct key_header {
     ngx_str_t variable;
