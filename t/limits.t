@@ -130,6 +130,8 @@ my $t = LLM::Test->new(
         location /one { llm_limit concurrency=1; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /quota-day { llm_limit quota=900/d; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /one-and-total { llm_limit concurrency=1 quota=900/total; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /failures-free { proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location /failures-dry { llm_limit per=address failures=3r/h dry_run; proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location /failures-short { llm_limit per=address failures=2r/m; proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location /failures-long { llm_limit per=address failures=3r/h; proxy_pass http://127.0.0.1:%%PORT_2%%; }
 
@@ -683,6 +685,8 @@ case 'failures, soon' => sub {
 
 case 'failures, later' => sub {
     my @address = ('10.0.0.2', '2001:db8:1:2::1', '2001:db8:1:2:ffff::2');
+    my ($known, $stranger) = (fresh_key(), fresh_key());
+    is(guess('/failures-long', $_, "sk-$known")->{status}, 200, "a good key of $_") for @address[ 0, 1 ];
     my $seen = $daemon->count;
     is(guess('/failures-long', $address[0])->{status}, 401, 'a guess') for 1 .. 3;
     is(guess('/failures-long', $address[1])->{status}, 401, 'a guess, IPv6') for 1 .. 2;
@@ -699,9 +703,30 @@ case 'failures, later' => sub {
     is(guess('/failures-long', '10.0.0.3')->{status}, 401, 'another address');
     is(guess('/failures-long', '2001:db8:1:3::1')->{status}, 401, 'another /64');
     is($daemon->count, $seen, 'the upstream was not contacted');
+    is(guess('/failures-long', $_, "sk-$known")->{status}, 200, "a key that is known to come from $_") for @address, @address;
+    is($daemon->count, $seen += 6, 'reaches the upstream');
+    for my $address (@address) {
+        my ($right, $wrong) = map { guess('/failures-long', $address, $_) } "sk-$stranger", 'sk-wrong';
+        is_refusal($right, kind => 'failures', long => 1);
+        is_deeply([ map { s/[0-9]+//gr } $right->{body} ], [ map { s/[0-9]+//gr } $wrong->{body} ], 'a guess that is right looks like a wrong one');
+    }
+    is($t->log_line(guess('/failures-long', $address[0], "sk-$stranger")->{id})->{key}, '', 'and has no name');
+    is($daemon->count, $seen, 'the upstream was not contacted');
+    is(guess('/failures-long', '10.0.0.3', "sk-$stranger")->{status}, 200, 'from elsewhere it is let in');
+    is(guess('/failures-long', $address[0], "sk-$stranger")->{status}, 429, 'which helps it there only');
+    my $c = $t->client;
+    $c->request(POST => '/failures-long', headers => [ $t->bearer("sk-$stranger"), 'X-Real-IP' => $address[0], 'Content-Length' => 1000 ]);
+    is($c->wait_head, 429, 'before its body is read');
+    $c->close;
+    is($t->fetch(POST => '/failures-free', key => "sk-$stranger", headers => [ 'X-Real-IP' => $address[0] ], body => chat_request())->{status}, 200,
+        'a location without such a limit');
+};
+
+case 'failures, dry run' => sub {
+    guess('/failures-dry', '10.0.0.9') for 1 .. 4;
     my $key = fresh_key();
-    is(guess('/failures-long', $_, "sk-$key")->{status}, 200, "a good key of $_") for @address;
-    is($daemon->count, $seen + 3, 'reaches the upstream');
+    is(guess('/failures-dry', '10.0.0.9', "sk-$key")->{status}, 200, 'a stranger is let in');
+    $t->wait_error_log(qr/would be refused, dry run: failures per address/);
 };
 
 case 'failures: the body of a guess is not read' => sub {

@@ -267,16 +267,19 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     admission_request request = describe(r, ctx, source, now_of_both_clocks());
     admission_result result;
     source.zone->state->prepare(request);
+    const caller from = source.zone->state->caller_of(request);
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;
-        result = session->check_and_admit(request, &ctx.asked.size, key);
+        result = session->check_and_admit(request, &ctx.asked.size, key, from);
         if (key) {
             names.copy(*key);
         }
     }
     if (is_about_key(result.said, result.refused_by)) {
         forget_body(ctx);
+    } else {
+        source.zone->state->note_caller(from, request);
     }
     if (result.taken) {
         // From here on it is settled whatever happens.
@@ -336,14 +339,18 @@ std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& 
     // Most requests need no clock here: only wrong keys are limited, and only where there is such a rule.
     admission_request request =
         describe(r, ctx, source, rules.empty() ? moment{0, wall_clock_ms()} : now_of_both_clocks());
+    const caller from = source.zone->state->caller_of(request);
     admission_result result;
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;
-        result = session->check_key(request, key);
+        result = session->check_key(request, key, from);
         if (key) {
             names.copy(*key);
         }
+    }
+    if (result.said == verdict::ok) {
+        source.zone->state->note_caller(from, request);
     }
     log_dry_run(r, result.dry_run_refusals);
     return names.keep(r, ctx) ? std::optional(result) : std::nullopt;

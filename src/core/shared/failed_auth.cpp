@@ -4,13 +4,10 @@
 
 namespace llm {
 
-admission_result count_failed_auth(subject_table& subjects, undo_journal& journal,
-                                   const admission_request& request)
+admission_result look_at_failed_auth(const subject_table& subjects, const admission_request& request)
 {
     admission_result result{verdict::unknown};
-    std::string_view name = address_name(request.address);
-    uint32_t number = subjects.find(subject_kind::failed_auth, name);
-    uint8_t states_taken = 0;
+    const uint32_t number = subjects.find(subject_kind::failed_auth, address_name(request.address));
 
     for (const limit_rule& rule : request.rules) {
         const gcra shape = shape_of_failures(rule.what());
@@ -31,10 +28,20 @@ admission_result count_failed_auth(subject_table& subjects, undo_journal& journa
             }
         }
     }
+    return result;
+}
+
+admission_result count_failed_auth(subject_table& subjects, undo_journal& journal,
+                                   const admission_request& request)
+{
+    const admission_result result = look_at_failed_auth(subjects, request);
     if (result.said == verdict::limited) {
         return result;
     }
 
+    std::string_view name = address_name(request.address);
+    uint32_t number = subjects.find(subject_kind::failed_auth, name);
+    uint8_t states_taken = 0;
     for (const limit_rule& rule : request.rules) {
         const gcra shape = shape_of_failures(rule.what());
         if (!shape.limits()) {

@@ -1,8 +1,10 @@
 #include "shared_state.h"
 
 #include "failed_auth.h"
+#include "subject_names.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 
 namespace llm {
@@ -97,11 +99,36 @@ verdict shared_state::check(const admission_request& request)
     return check(request, key);
 }
 
-admission_result shared_state::check_key(const admission_request& request, shared_key*& key)
+caller shared_state::caller_of(const admission_request& request) const
 {
-    verdict said = check(request, key);
-    return said == verdict::unknown ? count_failed_auth(subjects_, *journal_, request)
-                                    : admission_result{said};
+    if (std::none_of(request.rules.begin(), request.rules.end(),
+                     [](const limit_rule& rule) { return rule.what().failures.amount != 0; })) {
+        return {};
+    }
+    const std::string_view address = address_name(request.address);
+    char text[sizeof(digest) + max_name];
+    memcpy(text, request.key.data(), sizeof(digest));
+    address.copy(text + sizeof(digest), max_name);
+    const uint64_t id = subjects_.keyed_hash({text, sizeof(digest) + address.size()}) | 1;
+    return {id, !callers_->knows(id, request.now_ms)};
+}
+
+admission_result shared_state::check_key(const admission_request& request, shared_key*& key,
+                                         const caller& from)
+{
+    admission_result result{check(request, key)};
+    if (result.said == verdict::unknown) {
+        return count_failed_auth(subjects_, *journal_, request);
+    }
+    if (from.is_stranger && result.said != verdict::no_such_file) {
+        const admission_result failed = look_at_failed_auth(subjects_, request);
+        if (failed.said == verdict::limited) {
+            key = nullptr;
+            return failed;
+        }
+        result.dry_run_refusals = failed.dry_run_refusals;
+    }
+    return result;
 }
 
 admission_result shared_state::admit(const admission_request& request, shared_key& key)
@@ -115,21 +142,20 @@ admission_result shared_state::admit(const admission_request& request, shared_ke
 }
 
 admission_result shared_state::check_and_admit(admission_request& request, const request_size* size,
-                                               shared_key*& key)
+                                               shared_key*& key, const caller& from)
 {
-    verdict said = check(request, key);
-    if (said == verdict::unknown) {
-        return count_failed_auth(subjects_, *journal_, request);
-    }
-    if (said != verdict::ok) {
-        return admission_result{said};
+    const admission_result checked = check_key(request, key, from);
+    if (checked.said != verdict::ok) {
+        return checked;
     }
     deciding().prefetch(*key);
     if (size && request.asks_model && (!request.rules.empty() || key->policy->limited)) {
         request.estimate =
             weighted(learned_.estimate(key->name.view(), request.model, *size), request.weights);
     }
-    return admit(request, *key);
+    admission_result result = admit(request, *key);
+    result.dry_run_refusals |= checked.dry_run_refusals;
+    return result;
 }
 
 extension_result shared_state::extend(lease& l, const admission_request& request, uint64_t more)

@@ -13,6 +13,7 @@
 #include "extension.h"
 #include "key_hints.h"
 #include "key_table.h"
+#include "known_callers.h"
 #include "lease_owner.h"
 #include "lease_table.h"
 #include "publisher.h"
@@ -29,6 +30,12 @@
 #include <string_view>
 
 namespace llm {
+
+// Whose key it is that comes from where, as far as wrong keys from there matter.
+struct caller {
+    uint64_t id = 0; // 0: they do not
+    bool is_stranger = false;
+};
 
 class shared_state {
 public:
@@ -156,15 +163,26 @@ public:
             }
         }
     }
+    // Who calls, for check_key(), check_and_admit() and note_caller(). Needs no lock.
+    caller caller_of(const admission_request& request) const;
+    // The key was let in from there. Needs no lock.
+    void note_caller(const caller& from, const admission_request& request)
+    {
+        if (from.id != 0) {
+            callers_->note(from.id, request.now_ms);
+        }
+    }
     // Whether the key of a request and its model would let it in. Takes nothing.
     verdict check(const admission_request& request);
     // The same, and an unknown key counts as a failure of the request's address: `limited` if it had too
-    // many. A good key passes whatever others behind its address do. `key` is set where it exists, whatever
-    // is said of it.
-    admission_result check_key(const admission_request& request, shared_key*& key);
-    // Finds the key and takes a lease for its request: all or nothing. An unknown key counts as above. The
-    // request's estimate is made here, of `size`, where there are limits; without a size it is as given.
-    admission_result check_and_admit(admission_request& request, const request_size* size, shared_key*& key);
+    // many. Then a stranger is `limited` as well, or else a guess that is right would be told from the
+    // others. A good key that is known to come from there passes whatever others behind its address do. `key`
+    // is set where it exists, whatever else is said of it.
+    admission_result check_key(const admission_request& request, shared_key*& key, const caller& from = {});
+    // Finds the key and takes a lease for its request: all or nothing. Unknown keys and strangers as above.
+    // The request's estimate is made here, of `size`, where there are limits; without a size it is as given.
+    admission_result check_and_admit(admission_request& request, const request_size* size, shared_key*& key,
+                                     const caller& from = {});
     // See extension.h. A key that is gone meanwhile does not end its streams.
     extension_result extend(lease& l, const admission_request& request, uint64_t more);
     // Ends a lease: whoever it names is charged, and it is free again.
@@ -232,7 +250,7 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x38006d6c6c78676e; // "ngxllm", layout 8
+    static constexpr uint64_t magic = 0x39006d6c6c78676e; // "ngxllm", layout 9
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
@@ -252,6 +270,7 @@ private:
     lease_table leases_;
     token_estimator learned_;
     key_hints hints_;
+    known_callers* callers_;
     uint64_t imported_;
     uint64_t silent_until_ns_; // that names share counters
     uint32_t owners_end_;

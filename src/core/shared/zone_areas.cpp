@@ -62,6 +62,12 @@ struct area_rows {
         s.learned_.format(memory, static_cast<uint32_t>(n), key);
     }
 
+    static size_t caller_bytes(size_t n) { return n * sizeof(known_callers); }
+    static void make_callers(shared_state& s, void* memory, size_t, const hash_key&)
+    {
+        s.callers_ = new (memory) known_callers;
+    }
+
     static size_t journal_bytes(size_t n) { return n * sizeof(undo_journal); }
     static void make_journal(shared_state& s, void* memory, size_t, const hash_key&)
     {
@@ -102,6 +108,7 @@ constexpr area_rows::row area_rows::rows[zone_areas::count] = {
     {"requests", 16, 0, sizeof(lease), leases_in, lease_bytes, make_leases, free_leases},
     {"counters", 64, 0, sizeof(subject), subjects_in, subject_bytes, make_subjects, free_subjects},
     {"learned", 2, 0, sizeof(uint64_t), figures_in, figure_bytes, make_figures, nullptr},
+    {"callers", 0, 1, sizeof(known_callers), nullptr, caller_bytes, make_callers, nullptr},
     {"journal", 0, 1, sizeof(undo_journal), nullptr, journal_bytes, make_journal, nullptr},
     {"owners", 0, shared_state::max_owners, sizeof(lease_owner), nullptr, owner_bytes, make_owners,
      free_owners},
