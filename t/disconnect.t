@@ -8,45 +8,36 @@ use LLM::Test;
 
 my %keys = map { $_ => "sk-$_" } qw(exact estimated other drains);
 
-my $t = LLM::Test->new(
-    status => [ 0, '/status' ],
-    files  => { 'keys.json' => key_file([ map { { name => $_, secret => $keys{$_} } } sort keys %keys ]) },
-    conf   => <<'EOF');
-%%HTTP_BEGIN%%
-    llm_zone llm:4m;
-    llm_api_keys %%DIR%%/keys.json;
-    server {
-        listen 127.0.0.1:%%PORT_0%%;
-        listen 127.0.0.1:%%PORT_2%% http2;
-        location /continuous/ { llm_usage_inject continuous; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /final/      { llm_usage_inject final;      proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /off/        { llm_usage_inject off;        proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /drains/ {
-            llm_usage_inject off;
-            proxy_ignore_client_abort on;
-            proxy_pass http://127.0.0.1:%%PORT_1%%/;
-        }
-        location /drains-injected/ {
-            llm_usage_inject continuous;
-            proxy_ignore_client_abort on;
-            proxy_pass http://127.0.0.1:%%PORT_1%%/;
-        }
-        location /drains-buffered/ {
-            llm_usage_inject off;
-            proxy_ignore_client_abort on;
-            proxy_buffering on;
-            proxy_pass http://127.0.0.1:%%PORT_1%%/;
-        }
-        location /drains-zipped/ {
-            llm_usage_inject off;
-            proxy_ignore_client_abort on;
-            gzip on;
-            gzip_types text/event-stream;
-            proxy_pass http://127.0.0.1:%%PORT_1%%/;
-        }
-        location = /status { llm_api_keys off; llm_status; }
+my $t = LLM::Test->gateway(
+    keys   => [ map { { name => $_, secret => $keys{$_} } } sort keys %keys ],
+    server => <<'EOF');
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location /continuous/ { llm_usage_inject continuous; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /final/      { llm_usage_inject final;      proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /off/        { llm_usage_inject off;        proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /drains/ {
+        llm_usage_inject off;
+        proxy_ignore_client_abort on;
+        proxy_pass http://127.0.0.1:%%PORT_1%%/;
     }
-}
+    location /drains-injected/ {
+        llm_usage_inject continuous;
+        proxy_ignore_client_abort on;
+        proxy_pass http://127.0.0.1:%%PORT_1%%/;
+    }
+    location /drains-buffered/ {
+        llm_usage_inject off;
+        proxy_ignore_client_abort on;
+        proxy_buffering on;
+        proxy_pass http://127.0.0.1:%%PORT_1%%/;
+    }
+    location /drains-zipped/ {
+        llm_usage_inject off;
+        proxy_ignore_client_abort on;
+        gzip on;
+        gzip_types text/event-stream;
+        proxy_pass http://127.0.0.1:%%PORT_1%%/;
+    }
 EOF
 my $up = $t->upstream(1);
 $t->start;

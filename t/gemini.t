@@ -21,33 +21,24 @@ my @keys     = (
     (map { { name => $_, secret => "sk-$_", limits => { tokens => '10000/d' } } } @reserved),
 );
 
-my $t = LLM::Test->new(
-    status => [ 0, '/status' ],
-    files  => { 'keys.json' => key_file(\@keys) },
-    conf   => <<'EOC');
-%%HTTP_BEGIN%%
-    llm_zone llm:4m;
-    llm_api_keys %%DIR%%/keys.json;
-    server {
-        listen 127.0.0.1:%%PORT_0%%;
-        client_max_body_size 100k;
-        error_page 403 404 413 500 502 503 504 @llm_error;
-        location @llm_error { llm_error; }
-        location = /status { llm_api_keys off; llm_status; }
-        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location /hard/ { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /down/ { proxy_pass http://127.0.0.1:%%PORT_3%%/; }
-        location /late/ { proxy_pass http://127.0.0.1:%%PORT_1%%/; proxy_read_timeout 100ms; }
-        location /by-name/ { llm_errors gemini; proxy_pass http://127.0.0.1:%%PORT_3%%; }
-        location /nginx/ {
-            llm_api_keys off;
-            location /nginx/403/ { deny all; }
-            location /nginx/404/ { return 404; }
-            location /nginx/500/ { return 500; }
-            location /nginx/503/ { return 503; }
-        }
+my $t = LLM::Test->gateway(
+    keys   => \@keys,
+    server => <<'EOC');
+    client_max_body_size 100k;
+    error_page 403 404 413 500 502 503 504 @llm_error;
+    location @llm_error { llm_error; }
+    location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    location /hard/ { llm_limit quota=1000/total hard; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /down/ { proxy_pass http://127.0.0.1:%%PORT_3%%/; }
+    location /late/ { proxy_pass http://127.0.0.1:%%PORT_1%%/; proxy_read_timeout 100ms; }
+    location /by-name/ { llm_errors gemini; proxy_pass http://127.0.0.1:%%PORT_3%%; }
+    location /nginx/ {
+        llm_api_keys off;
+        location /nginx/403/ { deny all; }
+        location /nginx/404/ { return 404; }
+        location /nginx/500/ { return 500; }
+        location /nginx/503/ { return 503; }
     }
-}
 EOC
 my $up = $t->upstream(1);
 $t->start;

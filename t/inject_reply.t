@@ -8,40 +8,32 @@ use IO::Uncompress::Gunzip ();
 
 use LLM::Test;
 
-my $t = LLM::Test->new(
-    status => [ 0, '/status' ],
-    files  => { 'keys.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]) },
-    conf   => <<'EOF');
-%%HTTP_BEGIN%%
-    llm_zone llm:4m;
-    llm_api_keys %%DIR%%/keys.json;
-    proxy_cache_path %%DIR%%/temp/cache keys_zone=cache:1m;
-    server {
-        # So little that replies pile up in nginx and not in the socket.
-        listen 127.0.0.1:%%PORT_0%% sndbuf=16k;
-        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location /buffered/ { proxy_buffering on; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /filed/ { proxy_buffering on; proxy_buffers 2 16k; proxy_busy_buffers_size 16k; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /cached/ {
-            proxy_cache cache;
-            proxy_cache_methods POST;
-            proxy_cache_valid 200 1h;
-            proxy_cache_key $uri;
-            proxy_buffering on;
-            proxy_pass http://127.0.0.1:%%PORT_1%%/;
-        }
-        location /small/ { proxy_buffer_size 1k; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /gzipped/ { gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /first/ { error_page 502 = /second/v1/chat/completions; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location /second/ { proxy_pass http://127.0.0.1:%%PORT_1%%/; }
-        location = /status { llm_api_keys off; llm_status; }
+my $t = LLM::Test->gateway(
+    keys   => [ { name => 'alice', secret => 'sk-alice' } ],
+    http   => 'proxy_cache_path %%DIR%%/temp/cache keys_zone=cache:1m;',
+    listen => 'sndbuf=16k', # so little that replies pile up in nginx and not in the socket
+    server => <<'EOF', more => <<'MORE');
+    location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    location /buffered/ { proxy_buffering on; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /filed/ { proxy_buffering on; proxy_buffers 2 16k; proxy_busy_buffers_size 16k; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /cached/ {
+        proxy_cache cache;
+        proxy_cache_methods POST;
+        proxy_cache_valid 200 1h;
+        proxy_cache_key $uri;
+        proxy_buffering on;
+        proxy_pass http://127.0.0.1:%%PORT_1%%/;
     }
-    server {
-        listen 127.0.0.1:%%PORT_2%% http2;
-        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
-    }
-}
+    location /small/ { proxy_buffer_size 1k; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /gzipped/ { gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /first/ { error_page 502 = /second/v1/chat/completions; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+    location /second/ { proxy_pass http://127.0.0.1:%%PORT_1%%/; }
 EOF
+server {
+    listen 127.0.0.1:%%PORT_2%% http2;
+    location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+}
+MORE
 my $up = $t->upstream(1);
 $t->start;
 

@@ -10,23 +10,14 @@ use constant MB => 1 << 20;
 
 my $growth_allowed = MB;
 
-my $t = LLM::Test->new(
-    status => [ 0, '/status' ],
-    files  => { 'keys.json' => key_file([ { name => 'alice', secret => 'sk-alice' } ]) },
-    conf   => <<'EOF');
-%%HTTP_BEGIN%%
-    llm_zone llm:4m;
-    llm_api_keys %%DIR%%/keys.json;
-    server {
-        listen 127.0.0.1:%%PORT_0%%;
-        client_max_body_size 0;
-        location /off/ { llm_usage_inject off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location /final/ { llm_usage_inject final; proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location /continuous/ { llm_usage_inject continuous; proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location /steps/ { llm_usage_inject continuous; proxy_pass http://127.0.0.1:%%PORT_2%%; }
-        location = /status { llm_api_keys off; llm_status; }
-    }
-}
+my $t = LLM::Test->gateway(
+    keys   => [ { name => 'alice', secret => 'sk-alice' } ],
+    server => <<'EOF');
+    client_max_body_size 0;
+    location /off/ { llm_usage_inject off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    location /final/ { llm_usage_inject final; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    location /continuous/ { llm_usage_inject continuous; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    location /steps/ { llm_usage_inject continuous; proxy_pass http://127.0.0.1:%%PORT_2%%; }
 EOF
 
 # --- what the upstream says, in pieces

@@ -9,24 +9,12 @@ use LLM::Test;
 my @liars  = map {"liar-$_"} 1 .. 10;
 my $budget = 10_000_000_000;
 
-my $t = LLM::Test->new(
-    status => [ 0, '/status' ],
-    files  => {
-        'keys.json' => key_file([
-            map { { name => $_, secret => "sk-$_", limits => { tokens => '1m/d', token_burst => $budget } } } @liars, qw(before after cheap)
-        ])
-    },
-    conf => <<'EOF');
-%%HTTP_BEGIN%%
-    llm_zone llm:1m;
-    llm_usage_inject off;
-    llm_api_keys %%DIR%%/keys.json;
-    server {
-        listen 127.0.0.1:%%PORT_0%%;
-        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
-        location = /status { llm_api_keys off; llm_status; }
-    }
-}
+my $t = LLM::Test->gateway(
+    keys   => [ map { { name => $_, secret => "sk-$_", limits => { tokens => '1m/d', token_burst => $budget } } } @liars, qw(before after cheap) ],
+    zone   => 'llm:1m',
+    http   => 'llm_usage_inject off;',
+    server => <<'EOF');
+    location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
 EOF
 my $up = $t->upstream(1);
 $t->start;

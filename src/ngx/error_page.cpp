@@ -5,6 +5,7 @@
 #include "error_reply.h"
 #include "limit_headers.h"
 
+#include "core/api/api_table.h"
 #include "core/api/status_answer.h"
 
 namespace llm {

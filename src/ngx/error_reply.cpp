@@ -2,6 +2,7 @@
 
 #include "limit_headers.h"
 
+#include "core/api/api_table.h"
 #include "core/api/error_body.h"
 
 namespace llm {

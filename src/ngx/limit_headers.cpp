@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "headers_in.h"
 
+#include "core/api/api_table.h"
 #include "core/base/number_text.h"
 #include "core/limit/limit_text.h"
 

@@ -4,6 +4,8 @@
 #include "clock.h"
 #include "request_body.h"
 
+#include "core/api/api_table.h"
+
 #include <algorithm>
 
 namespace llm {

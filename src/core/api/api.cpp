@@ -1,5 +1,7 @@
 #include "api.h"
 
+#include "api_table.h"
+
 #include <algorithm>
 
 namespace llm {

@@ -1,6 +1,5 @@
-// The table of APIs: a row each.
+#include "api_table.h"
 
-#include "api.h"
 #include "error_shapes.h"
 
 #include "core/base/bytes.h"

@@ -1,5 +1,6 @@
 #include "error_body.h"
 
+#include "api_table.h"
 #include "error_shapes.h"
 
 namespace llm {

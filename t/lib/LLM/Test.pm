@@ -95,6 +95,23 @@ sub new {
     return $self;
 }
 
+# A gateway as most test files want it: keys, a zone, and a server on the first port that also has an llm_status location.
+# Options, besides those of new(): keys => those of keys.json; server => text within that server; listen => what else its
+# `listen` says; http => text before it; more => text behind it; zone => name:size.
+sub gateway {
+    my ($class, %o) = @_;
+
+    my ($keys, $server, $listen, $http, $more, $zone) = delete @o{qw(keys server listen http more zone)};
+    return $class->new(
+        status => [ 0, '/status' ],
+        %o,
+        files => { 'keys.json' => key_file($keys), %{ $o{files} // {} } },
+        conf  => join "\n", '%%HTTP_BEGIN%%', 'llm_zone ' . ($zone // 'llm:4m') . ';', 'llm_api_keys %%DIR%%/keys.json;', $http // '',
+            'server {', 'listen 127.0.0.1:%%PORT_0%% ' . ($listen // '') . ';', 'location = /status { llm_api_keys off; llm_status; }',
+            $server, '}', $more // '', "}\n",
+    );
+}
+
 sub dir { return $_[0]{dir} }
 
 # The number of a free port, below the range that outgoing connections use. It stays reserved among test files that

@@ -1,0 +1,27 @@
+#include "core/api/api_table.h"
+
+#include <gtest/gtest.h>
+
+namespace llm {
+
+// The most usual path is not looked up, and says what its row says.
+TEST(api, the_short_way_leads_to_the_same)
+{
+    constexpr std::string_view usual = "/v1/chat/completions";
+    for (const std::string_view path : {usual, std::string_view("/v1/../v1/chat/completions")}) {
+        EXPECT_EQ(api_of_path(path), api::openai);
+        const api_call call = call_of_path(path);
+        const api_call row = row_of(api::openai).read_path(path);
+        EXPECT_EQ(call.speaks, row.speaks);
+        EXPECT_EQ(call.bounds, row.bounds);
+        EXPECT_EQ(call.streams, row.streams);
+        EXPECT_EQ(call.streams_unasked, row.streams_unasked);
+        EXPECT_EQ(call.takes_stream_options, row.takes_stream_options);
+        EXPECT_EQ(call.model, row.model);
+    }
+    for (const api_row& row : api_rows()) {
+        EXPECT_FALSE(row.owns && row.owns(usual)) << row.name;
+    }
+}
+
+} // namespace llm
