@@ -143,7 +143,8 @@ TEST(usage_strip, all_else_stays)
     // Null counts as no usage, an error is not to be lost.
     expect(strip_what::all, "data: {\"choices\":[],\"usage\":null}\n\n", "data: {\"choices\":[]}\n\n");
     expect(strip_what::all, "data: {\"error\":{},\"usage\":" + counts + "}\n\n", "data: {\"error\":{}}\n\n");
-    expect(strip_what::all, "data: {\"usage\":" + counts + "}\n\n", "data: {}\n\n");
+    expect(strip_what::all, "data: {\"usage\":" + counts + ",\"citations\":[1]}\n\n",
+           "data: {\"citations\":[1]}\n\n");
 }
 
 TEST(usage_strip, line_ends_and_other_lines)

@@ -72,11 +72,12 @@ std::string told(const usage_reader& reader)
 }
 
 template <typename Check>
-void each_way(reply_form form, std::string_view text, uint32_t prompts, Check&& check)
+void each_way(reply_form form, std::string_view text, uint32_t prompts, Check&& check, uint32_t choices = 1)
 {
     every_way(text, [&](const auto& pieces) {
         usage_reader reader;
         reader.start(form, prompts);
+        reader.expect_choices(choices);
         for (const std::string_view piece : pieces)
             reader.feed(piece);
         reader.finish();
@@ -85,14 +86,15 @@ void each_way(reply_form form, std::string_view text, uint32_t prompts, Check&& 
 }
 
 // Also after content, when events that cannot tell anything are passed over.
-void expect_stream(const std::string& text, const std::string& expected, uint32_t prompts = 1)
+void expect_stream(const std::string& text, const std::string& expected, uint32_t prompts = 1,
+                   uint32_t choices = 1)
 {
     const auto check = [&](const usage_reader& reader) {
         ASSERT_EQ(told(reader), expected) << text.substr(0, 500);
     };
-    each_way(reply_form::sse, text, prompts, check);
+    each_way(reply_form::sse, text, prompts, check, choices);
     if (!text.starts_with("\xef"))
-        each_way(reply_form::sse, delta("x") + text, prompts, check);
+        each_way(reply_form::sse, delta("x") + text, prompts, check, choices);
 }
 
 void expect_json(const std::string& text, const std::string& expected)
@@ -197,7 +199,13 @@ TEST(usage, stream_15_16_order_and_place)
 TEST(usage, stream_17_to_19_several_last_words)
 {
     expect_stream(last_event(3, 4) + last_event(5, 6) + done, "8/10 final", 2);
-    expect_stream(last_event(7, 4) + last_event(7, 6) + done, "7/10 final");
+    expect_stream(last_event(7, 4) + last_event(7, 6) + done, "7/10 final", 1, 2);
+    expect_stream(last_event(3, 4) + last_event(3, 4) + last_event(5, 6) + last_event(5, 6) + done,
+                  "8/20 final", 2, 4);
+    // There are no more of them than choices: more are running counts, or one that was sent twice.
+    expect_stream(last_event(7, 10) + last_event(7, 10) + done, "7/10 final");
+    expect_stream(last_event(7, 1) + last_event(7, 2) + last_event(7, 10) + done, "7/10 final", 1, 2);
+    expect_stream(last_event(7, 1) + last_event(0, 10) + done, "7/10 final");
     expect_stream(choice_event(0, "\"x\":1") + choice_event(0, usage(3, 4)) + choice_event(1, usage(5, 6))
                       + done,
                   "8/10 final", 2);
@@ -298,7 +306,7 @@ TEST(usage, json_without_counts)
     for (const char* text :
          {"", "{}", "[]", "5", "{\"usage\":null}", "{\"usage\":5}", "{\"usage\":[{\"prompt_tokens\":7}]}",
           "{\"usage\":{\"type\":\"duration\",\"seconds\":7}}", "{\"input_tokens\":7}",
-          "{\"usage\":{\"prompt_tokens\":\"7\"}}", "{\"usage\":{\"prompt_tokens\":-7}}",
+          "{\"usage\":{\"prompt_tokens\":\"x\"}}", "{\"usage\":{\"prompt_tokens\":-7}}",
           "{\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1", "not json"})
         expect_json(text, "unknown");
     // A cut after the object that tells the usage does not matter.
@@ -350,7 +358,7 @@ TEST(usage, stream_bad_events_do_not_count)
 {
     expect_stream("data: {\"choices\":[]," + usage(7, 10) + "\n\n", "unknown");
     expect_stream("data: {\"choices\":[]," + usage(7, 10) + "}}\n\n" + done, "unknown");
-    expect_stream("data: {\"choices\":[]," + usage(7, 10) + "}\ndata: {}\n\n", "unknown");
+    expect_stream("data: {\"choices\":[]," + usage(7, 10) + "} {}\n\n", "unknown");
     expect_stream("id: {\"choices\":[]," + usage(7, 10) + "}\n\n", "unknown");
     // One value in several lines is one value.
     expect_stream("data: {\"choices\":[],\ndata:" + usage(7, 10) + "\ndata\ndata: }\n\n", "7/10 final");
@@ -385,8 +393,19 @@ TEST(usage, content)
     EXPECT_TRUE(seen(R"({"text":"x"})"));
     EXPECT_FALSE(seen(R"({"text":""})"));
     EXPECT_FALSE(seen(R"({"delta":{"role":"assistant","content":"","reasoning":null}})"));
-    EXPECT_FALSE(
+    EXPECT_TRUE(
         seen(R"({"delta":{"content":null,"tool_calls":[{"function":{"name":"f","arguments":""}}]}})"));
+    EXPECT_FALSE(seen(R"({"delta":{"content":null,"tool_calls":[]}})"));
+    // Whatever else a delta has is content, if it is not empty.
+    for (const char* member :
+         {R"("x":"a")", R"("audio":{"data":"UklG"})", R"("audio":{"transcript":"a"})", R"("x":["a"])",
+          R"("reasoning_details":[{"type":"reasoning.text","text":"a"}])",
+          R"("function_call":{"name":"f","arguments":""})", R"("thinking_blocks":[{"thinking":"a"}])"})
+        EXPECT_TRUE(seen("{\"delta\":{\"role\":\"assistant\"," + std::string(member) + "}}")) << member;
+    for (const char* member :
+         {R"("x":"")", R"("audio":{"id":"a"})", R"("audio":null)", R"("x":[])", R"("x":{})", R"("x":1)",
+          R"("x":null)", R"("reasoning_details":[])", R"("function_call":null)"})
+        EXPECT_FALSE(seen("{\"delta\":{\"role\":\"assistant\"," + std::string(member) + "}}")) << member;
     EXPECT_FALSE(seen(R"({"x":{"content":"x"}})"));
 
     usage_reader reader;
@@ -449,6 +468,8 @@ TEST(usage, reply_forms)
     EXPECT_EQ(reply_form_of("application/x-ndjson; charset=utf-8"), reply_form::lines);
     for (const char* type : {"", "application/jsonl", "application/json-seq", "application/ndjson",
                              "text/plain", "text/html", "text/event-streams"})
+        EXPECT_EQ(reply_form_of(type), reply_form::unknown) << type;
+    for (const char* type : {"audio/mpeg", "Image/png", "video/mp4; codecs=avc1"})
         EXPECT_EQ(reply_form_of(type), reply_form::none) << type;
 }
 
@@ -631,7 +652,8 @@ TEST(usage, native_json)
     expect_json(R"({"object":"response","output":[],"usage":{"input_tokens":7,"output_tokens":10}})",
                 "7/10 final");
     expect_json(R"({"input_tokens":7})", "unknown");
-    expect_json(R"({"choices":[],"timings":{"cache_n":4,"prompt_n":3,"predicted_n":10}})", "7/10 cached 4");
+    expect_json(R"({"choices":[],"timings":{"cache_n":4,"prompt_n":3,"predicted_n":10}})",
+                "7/10 cached 4 final");
 }
 
 // Bytes of text that no usage has counted, the same in each way.

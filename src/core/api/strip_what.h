@@ -7,9 +7,9 @@ namespace llm {
 
 enum class strip_what : uint8_t {
     nothing,
-    last,    // events whose `choices` are empty and that have usage
-    running, // `usage` at the top of events that have choices
-    all,     // both, and `usage` at the top of any other event
+    last,    // events without choices that have usage
+    running, // `usage` at the top of events that have choices, but of those that end one
+    all,     // events without choices that have usage, and `usage` at the top of all others
 };
 
 } // namespace llm

@@ -6,8 +6,10 @@ namespace llm {
 
 namespace {
 
+constexpr uint64_t max_whole = uint64_t{1} << 50;
+
 // Apart from the usual case, which is then as short as it can be.
-[[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, uint64_t& count)
+[[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, bool cuts, uint64_t& count)
 {
     // The value is digits * 10^(exponent - fraction digits); trailing zeros of the digits are moved to the
     // exponent.
@@ -34,6 +36,10 @@ namespace {
         }
         if (!is_digit(c)) {
             break;
+        }
+        // So many digits more are of no account, and would have no room.
+        if (cuts && point && digits > max_whole) {
+            continue;
         }
         if (point) {
             --shift;
@@ -83,8 +89,11 @@ namespace {
         return true;
     }
     shift += zeros;
-    if (negative || shift < 0) {
+    if (negative || (shift < 0 && !cuts)) {
         return false;
+    }
+    for (; shift < 0 && digits != 0; ++shift) {
+        digits /= 10;
     }
     for (; shift > 0 && !big; --shift) {
         big = digits > UINT64_MAX / 10;
@@ -94,9 +103,7 @@ namespace {
     return true;
 }
 
-} // namespace
-
-bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
+bool count_of(std::string_view number, uint64_t limit, bool cuts, uint64_t& count)
 {
     // Most counts are a few digits.
     constexpr size_t sure = 18; // digits that cannot overflow
@@ -107,10 +114,22 @@ bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
         ++i;
     }
     if (i == 0 || i != number.size()) {
-        return scaled_count(number, limit, count);
+        return scaled_count(number, limit, cuts, count);
     }
     count = plain < limit ? plain : limit;
     return true;
+}
+
+} // namespace
+
+bool json_count(std::string_view number, uint64_t limit, uint64_t& count)
+{
+    return count_of(number, limit, false, count);
+}
+
+bool json_count_part(std::string_view number, uint64_t limit, uint64_t& count)
+{
+    return count_of(number, limit, true, count);
 }
 
 } // namespace llm

@@ -9,4 +9,7 @@ namespace llm {
 // `NaN`); what is above `limit` becomes `limit`. `5.0` and `1e2` are whole.
 bool json_count(std::string_view number, uint64_t limit, uint64_t& count);
 
+// The same, but of a fraction what is whole: 2 of `2.9`.
+bool json_count_part(std::string_view number, uint64_t limit, uint64_t& count);
+
 } // namespace llm

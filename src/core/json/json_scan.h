@@ -23,6 +23,7 @@ struct json_path {
     bool any_case = false; // also takes names that differ in the case of ASCII letters, as `folded`
     uint8_t first_child = 0;
     uint8_t children = 0;
+    uint8_t others = 0;              // the child that is json_others, or 0
     uint8_t next = 0;                // the next sibling with the same json_name_slot, or 0
     uint64_t marks = 0;              // json_name_mark of each child
     uint64_t head = 0;               // json_name_head of the name
@@ -30,6 +31,8 @@ struct json_path {
 };
 
 inline constexpr std::string_view json_elements = "[]";
+// As a path's name: every member that has no path by its own name.
+inline constexpr std::string_view json_others = "{}";
 
 // A number below 64 for a name that few other names share; the same in any case of its letters.
 constexpr size_t json_name_number(std::string_view name)
@@ -238,7 +241,9 @@ consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
         ++parent.children;
         // The head of no name of this length: a member may have it as its name.
         list[i].head = UINT64_MAX;
-        if (list[i].name != json_elements) {
+        if (list[i].name == json_others) {
+            parent.others = static_cast<uint8_t>(i);
+        } else if (list[i].name != json_elements) {
             list[i].head = json_name_head(list[i].name);
             parent.marks |= json_name_mark(list[i].name);
             if (!list[i].name.empty()) {

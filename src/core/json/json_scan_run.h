@@ -26,6 +26,9 @@ inline void json_scanner::match_key(const run& r, std::string_view name)
     if ((r.paths[container_].marks & json_name_mark(name)) != 0 && !truncated_) {
         path_ = child_of(r, name);
     }
+    if (path_ == no_path && r.paths[container_].others != 0) {
+        path_ = r.paths[container_].others;
+    }
 }
 
 inline bool json_scanner::push(bool object)

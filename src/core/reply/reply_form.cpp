@@ -1,5 +1,8 @@
 #include "reply_form.h"
 
+#include "core/base/bytes.h"
+
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -48,7 +51,48 @@ reply_form reply_form_of(std::string_view content_type)
     if (is_type(content_type, "application/x-ndjson")) {
         return reply_form::lines;
     }
-    return is_type(content_type, "application/json") ? reply_form::json : reply_form::none;
+    if (is_type(content_type, "application/json")) {
+        return reply_form::json;
+    }
+    for (const std::string_view kind : {"audio/", "image/", "video/"}) {
+        if (content_type.size() > kind.size()
+            && std::equal(kind.begin(), kind.end(), content_type.begin(),
+                          [](char a, char b) { return a == ascii_lower(b); })) {
+            return reply_form::none;
+        }
+    }
+    return reply_form::unknown;
+}
+
+reply_form reply_begin::take(char c)
+{
+    constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+    constexpr std::string_view fields[] = {"data", "event", "id", "retry"};
+    if (size_ == 0) {
+        if (mark_ < byte_order_mark.size() && c == byte_order_mark[mark_]) {
+            ++mark_;
+            return reply_form::unknown;
+        }
+        if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
+            return reply_form::unknown;
+        }
+        if (c == '{' || c == '[' || c == ':') {
+            decided_ = true;
+            return c == ':' ? reply_form::sse : reply_form::json;
+        }
+    }
+    const std::string_view name(name_, size_);
+    for (const std::string_view field : fields) {
+        if (field.starts_with(name) && (field.size() == size_ ? c == ':' : c == field[size_])) {
+            decided_ = c == ':';
+            if (!decided_) {
+                name_[size_++] = c;
+            }
+            return reply_form::sse;
+        }
+    }
+    decided_ = true;
+    return reply_form::none;
 }
 
 } // namespace llm

@@ -4,6 +4,10 @@
 #include "event_skip.h"
 #include "usage_call.h"
 
+#include <algorithm>
+#include <bit>
+#include <utility>
+
 namespace llm {
 
 namespace {
@@ -30,7 +34,7 @@ size_t size_of(std::span<const reply_piece> pieces)
 } // namespace
 
 usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, usage_patterns* patterns)
-    : form_(form), prompts_(prompts > 1 ? prompts : 1), patterns_(patterns)
+    : form_(form), prompts_(prompts > 1 ? prompts : 1), asked_choices_(prompts_), patterns_(patterns)
 {
     if (form == reply_form::sse) {
         strip_.start(strip);
@@ -52,12 +56,13 @@ bool usage_reader::at_event_border() const
 
 token_counts usage_reader::counts() const
 {
-    if (sum_.known() || !has_timings()) {
-        return sum_.counts(prompts_);
-    }
-    return {.prompt = uint64_t{timings_.cached} + timings_.prompt,
-            .cached = timings_.cached,
-            .completion = timings_.completion};
+    return sum_.counts(prompts_);
+}
+
+bool usage_reader::whole() const
+{
+    return done_seen_ || ended_
+           || (ended_choices_ != 0 && static_cast<uint32_t>(std::popcount(ended_choices_)) >= asked_choices_);
 }
 
 size_t usage_reader::pass(std::span<reply_piece> pieces)
@@ -81,8 +86,56 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
 
 void usage_reader::feed(std::string_view piece, const cut_sink& cuts)
 {
+    if (!begun_ && form_ != reply_form::none) {
+        piece.remove_prefix(begin(piece));
+    }
+    feed_form(piece, cuts);
+}
+
+// The first bytes of a reply show what it is, whatever it is said to be. Returns how many of them are to be
+// passed over: a byte order mark and blanks, but in what is said to be a stream of events.
+size_t usage_reader::begin(std::string_view piece)
+{
+    const bool said_events = form_ == reply_form::sse && !first_.begun();
+    reply_form shown = reply_form::unknown;
+    size_t blanks = 0;
+    for (size_t n = 0; n != piece.size() && !first_.decided(); ++n) {
+        shown = first_.take(piece[n]);
+        blanks += shown == reply_form::unknown ? 1 : 0;
+    }
+    if (shown == reply_form::unknown) {
+        if (!said_events) {
+            stream_.pass(piece.size());
+            settled_ = stream_.offset();
+            return piece.size();
+        }
+        return 0;
+    }
+    if (said_events && shown != reply_form::json) {
+        begun_ = true;
+        return 0;
+    }
+    // As long as it may be a stream of events it is read as one, which harms nothing.
+    begun_ = first_.decided();
+    if (shown == reply_form::json) {
+        form_ = form_ == reply_form::lines ? form_ : shown;
+        strip_.start(strip_what::nothing);
+    } else {
+        form_ = shown;
+    }
+    stream_.pass(blanks);
+    settled_ = stream_.offset();
+    return blanks;
+}
+
+void usage_reader::feed_form(std::string_view piece, const cut_sink& cuts)
+{
     switch (form_) {
     case reply_form::none:
+    case reply_form::unknown:
+        json_bytes_ += piece.size();
+        stream_.pass(piece.size());
+        settled_ = stream_.offset();
         break;
     case reply_form::json:
         feed_json(piece, cuts);
@@ -98,8 +151,13 @@ void usage_reader::feed(std::string_view piece, const cut_sink& cuts)
 
 void usage_reader::finish(const cut_sink& cuts)
 {
+    // What has come is too little to be what it may have become.
+    if (!begun_ && first_.begun() && form_ == reply_form::sse) {
+        form_ = reply_form::none;
+    }
     switch (form_) {
     case reply_form::none:
+    case reply_form::unknown:
         break;
     case reply_form::json: {
         call in{*this, reply_paths.parts.data(), {}, scanner_.offset(), cuts};
@@ -126,7 +184,13 @@ void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
     const bool is_first = !content_seen_ && !piece.empty();
     content_seen_ = content_seen_ || is_first;
     json_bytes_ += piece.size();
+    stream_.pass(piece.size());
+    settled_ = stream_.offset();
     if (same_shape_) {
+        const size_t more = piece.find_first_not_of(" \t\r\n");
+        if (more != std::string_view::npos && piece[more] == '{') {
+            become_lines(piece.substr(more));
+        }
         return;
     }
     const bool may_be_whole = is_first && patterns_ != nullptr && piece.front() == '{'
@@ -143,17 +207,48 @@ void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
         && !notes.other && !vectors_ && !error_seen_ && !incomplete_seen_) {
         patterns_->replies.learn(piece.substr(0, size), {notes.counts.data(), notes.size}, generated_);
     }
+    if (size != piece.size() && piece[size] == '{' && scanner_.state() == json_scanner::status::complete) {
+        become_lines(piece.substr(size));
+    }
+}
+
+// What was taken for one JSON text is the first of several. `piece`, which has been counted, begins with the
+// second.
+void usage_reader::become_lines(std::string_view piece)
+{
+    usage_counts first;
+    const token_counts told = counts();
+    first.prompt = static_cast<uint32_t>(told.prompt);
+    first.cached = static_cast<uint32_t>(told.cached);
+    first.cache_write = static_cast<uint32_t>(told.cache_write);
+    first.completion = static_cast<uint32_t>(told.completion);
+    first.reasoning = static_cast<uint32_t>(told.reasoning);
+    sum_ = {};
+    if (first.any()) {
+        sum_.of_whole(usage_fields(first), false);
+    }
+    note_text(first.completion != 0, {});
+    form_ = reply_form::lines;
+    same_shape_ = false;
+    at_line_ = true;
+    stream_ = {};
+    stream_.pass(settled_ - piece.size());
+    clear_event();
+    feed_lines(piece);
 }
 
 // The first piece of a JSON reply, if it is like one that was read.
 bool usage_reader::read_same_shape(std::string_view piece)
 {
     reply_patterns::found reply;
-    if (!patterns_->replies.match(piece, reply)) {
+    // Where no completion is told, the text is to be measured.
+    if (!patterns_->replies.match(piece, reply)
+        || (reply.generates && reply.usage.counts().completion == 0)) {
         return false;
     }
     generated_ = reply.generates;
-    if (const usage_counts counts = reply.usage.counts(); counts.any()) {
+    const usage_counts counts = reply.usage.counts();
+    if (counts.any()) {
         sum_.last_word(counts);
     }
     return true;
@@ -368,6 +463,16 @@ void usage_reader::on_item(const sse_item& item, const cut_sink& cuts)
 
 void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
 {
+    if (scanner_.state() == json_scanner::status::complete && form_ == reply_form::sse) {
+        if (bytes == "\n") {
+            line_joined_ = true;
+            line_end_ = scanner_.offset();
+            return;
+        }
+        if (std::exchange(line_joined_, false) && !event_bad_) {
+            next_text(cuts);
+        }
+    }
     for (size_t i = 0; i < bytes.size() && done_at_ < done_mark.size(); ++i) {
         done_at_ = bytes[i] == done_mark[done_at_] ? static_cast<uint8_t>(done_at_ + 1) : not_done;
     }
@@ -384,18 +489,33 @@ void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
     }
 }
 
+// Servers that send one line feed behind each event make one event of all: each line that is a whole text is
+// read as an event of its own.
+void usage_reader::next_text(const cut_sink& cuts)
+{
+    count_event();
+    const uint64_t begin = text_begin_ != 0 ? text_begin_ : stream_.event_begin();
+    const uint64_t end = line_end_;
+    if (strip_.active()) {
+        strip_.on_end(true, begin, end, cuts);
+    }
+    clear_event();
+    text_begin_ = end;
+}
+
 void usage_reader::on_event_end(const cut_sink& cuts)
 {
     call in{*this, event_paths.parts.data(), {}, stream_.offset(), cuts};
     const bool whole =
         scanner_.finish(event_paths.paths.data(), in.sink()) == json_scanner::status::complete && !event_bad_;
+    const uint64_t end_of_text = scanner_.offset();
     const bool is_done = done_at_ == done_mark.size();
     if (is_done) {
         done_seen_ = true;
     } else if (whole) {
         count_event();
     }
-    if (drafted_ && whole && has_choices_) {
+    if (drafted_ && whole && has_choices_ && !event_finishes_) {
         patterns_->events.learn({reading_, event_choices_, choice_index_, event_content_});
         same_shape_ = true;
     } else if (drafted_) {
@@ -403,38 +523,68 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     }
     drafted_ = false;
     if (strip_.active()) {
-        lf_goes_too_ =
-            strip_.on_end(whole, stream_.event_begin(), stream_.offset(), cuts) && stream_.after_cr();
+        if (text_begin_ != 0) {
+            strip_.on_end(whole, text_begin_, end_of_text, cuts);
+        } else {
+            lf_goes_too_ =
+                strip_.on_end(whole, stream_.event_begin(), stream_.offset(), cuts) && stream_.after_cr();
+        }
     }
+    text_begin_ = 0;
+    line_joined_ = false;
     clear_event();
 }
 
 void usage_reader::count_event()
 {
     error_seen_ = error_seen_ || event_error_;
+    typed_ = typed_ || has_choices_;
     if (!chunks_) {
         error_seen_ = error_seen_ || event_failed_;
         incomplete_seen_ = incomplete_seen_ || event_incomplete_;
-        ended_ = ended_ || event_ends_;
+        typed_ = typed_ || event_is_typed_;
+        finish_seen_ = finish_seen_ || event_is_last_ || event_stops_ || event_ends_;
+        ended_ = ended_ || event_stops_;
+        if (event_ends_) {
+            if (has_top_index_ && !native_is_whole_) {
+                end_choice(top_index_);
+            } else {
+                ended_ = true;
+            }
+        }
     }
 
-    bool counted = true;
-    if (event_usage_.any()) {
+    usage_counts counts = event_usage_;
+    const usage_counts timings = told_by_timings();
+    if (counts.any()) {
+        forget_timings();
         if (usage_is_choices_) {
-            sum_.of_choice(usage_index_, event_usage_);
+            sum_.of_choice(usage_index_, counts);
         } else if (!has_choices_) {
             sum_.of_whole(reading_, event_is_last_);
         } else if (event_choices_ > 1) {
-            sum_.of_whole(usage_fields(event_usage_), false);
+            sum_.of_whole(usage_fields(counts), false);
         } else if (event_choices_ == 1) {
-            sum_.of_choice(choice_index_, event_usage_);
+            sum_.of_choice(choice_index_, counts);
         } else {
-            sum_.last_word(event_usage_);
+            sum_.last_word(counts, asked_choices_);
         }
-    } else if (has_native_ && !chunks_ && reading_.counts().any()) {
-        sum_.of_whole(reading_, event_ends_);
-    } else {
-        counted = false;
+    } else if (has_native_ && !chunks_ && (counts = reading_.counts()).any()) {
+        forget_timings();
+        if (has_top_index_ && !native_is_whole_) {
+            sum_.of_choice(top_index_, counts);
+        } else {
+            sum_.of_whole(reading_, event_ends_);
+        }
+    } else if (timings.any() && (by_timings_ || !sum_.known())) {
+        by_timings_ = true;
+        counts = timings;
+        sum_.of_choice(has_choices_ && event_choices_ != 0 ? choice_index_ : 0, timings);
+    }
+    // A usage without a completion says nothing of the text.
+    const bool counted = counts.completion != 0;
+    if (event_text_ == 0) {
+        event_text_ = other_text_;
     }
     if (counted || !event_error_) {
         note_text(counted, {event_repeats_ ? 0 : event_text_, event_text_ != 0 && !event_repeats_});
@@ -443,6 +593,21 @@ void usage_reader::count_event()
     if (event_has_text_ && place_.known()) {
         place_.set_rest(stream_.offset() - text_end_);
     }
+}
+
+// What timings have said until now counts no more.
+void usage_reader::forget_timings()
+{
+    if (by_timings_) {
+        sum_ = {};
+        by_timings_ = false;
+    }
+}
+
+void usage_reader::end_choice(uint32_t index)
+{
+    finish_seen_ = true;
+    ended_choices_ |= uint64_t{1} << std::min(index, 63u);
 }
 
 // Events with this text have passed. `counted`: their usage counts it, and all before it.
@@ -461,7 +626,7 @@ void usage_reader::settle(const cut_sink& cuts)
     if (!strip_.active()) {
         return;
     }
-    const uint64_t begin = stream_.open_event_begin();
+    const uint64_t begin = std::max(stream_.open_event_begin(), text_begin_);
     if (begin != settled_) {
         settled_ =
             strip_.settle(begin, settled_, scanner_.unsaid(event_usage_path, event_paths.paths.data()), cuts);
@@ -486,7 +651,14 @@ void usage_reader::clear_event()
     thought_size_ = 0;
     event_ends_ = false;
     event_is_last_ = false;
+    event_is_typed_ = false;
+    event_stops_ = false;
+    event_finishes_ = false;
+    other_text_ = 0;
     event_bad_ = false;
+    has_top_index_ = false;
+    native_is_whole_ = false;
+    timings_ = {};
     done_at_ = 0;
 }
 

@@ -31,8 +31,9 @@ struct usage_patterns {
 class usage_reader {
 public:
     usage_reader() = default;
-    // `prompts` as request_facts::prompts(): with more than one, the prompt counts of several last words are
-    // added. Only of a stream of events something can be stripped. `patterns` outlive the reader.
+    // `form` is what the reply is said to be: its first bytes may show another. `prompts` as
+    // request_facts::prompts(): with more than one, the prompt counts of several last words are added. Only
+    // of a stream of events something can be stripped. `patterns` outlive the reader.
     usage_reader(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
                  usage_patterns* patterns = nullptr);
     void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
@@ -62,12 +63,16 @@ public:
     // At most usage_strip::max_held of them.
     uint64_t settled() const { return settled_; }
 
+    // How many choices the request asks for, of all its prompts; `prompts` if this is not called. The
+    // upstream has no more last words than that.
+    void expect_choices(uint32_t choices) { asked_choices_ = choices > prompts_ ? choices : prompts_; }
+
     // Any usage was seen that is neither null nor all zero.
-    bool known() const { return sum_.known() || has_timings(); }
+    bool known() const { return sum_.known(); }
     // Nothing of an event has passed that has not passed whole: something may be put in here.
     bool at_event_border() const;
     // The upstream's last word was seen.
-    bool final() const { return sum_.has_last_word() || ((done_seen_ || ended_) && known()); }
+    bool final() const { return sum_.has_last_word() || (known() && whole()); }
     // True at any moment; an event counts when it is whole.
     token_counts counts() const;
     // The first piece of content, reasoning, tool arguments or text came; of a JSON reply, its first byte.
@@ -77,12 +82,23 @@ public:
     bool error_seen() const { return error_seen_; }
     // The stream said that it is whole: `[DONE]`.
     bool done_seen() const { return done_seen_; }
+    // All that a client waits for has come: the stream said so, or each choice has ended.
+    bool whole() const;
+    // A stream of a known kind in which nothing yet says that it ends.
+    bool lacks_end() const { return typed_ && !finish_seen_ && !done_seen_ && !known(); }
     // The Responses API said that the reply is incomplete.
     bool incomplete_seen() const { return incomplete_seen_; }
 
+    // What it was found to be; until then, or if that is nothing that is read, as it was said to be, or
+    // `none`.
     reply_form form() const { return form_; }
+    // Nothing of it can be read, or it is JSON in which nothing is known.
+    bool unread() const
+    {
+        return form_ == reply_form::none || (form_ == reply_form::json && !generated_ && !vectors_);
+    }
     // Text that no usage has counted yet: what is left to be estimated. Of a stream whole events only.
-    text_size uncounted_text() const { return has_timings() && !sum_.known() ? text_size() : uncounted_; }
+    text_size uncounted_text() const { return uncounted_; }
     // All text that the reply has shown so far; not of a JSON reply that was compared instead of read.
     text_size shown_text() const
     {
@@ -92,10 +108,12 @@ public:
     }
     // Reasoning was among it.
     bool showed_reasoning() const { return reasoning_seen_; }
-    // Of a JSON reply: its bytes so far, as sent.
+    // Of a JSON reply, or one that cannot be read: its bytes so far, as sent.
     uint64_t json_bytes() const { return json_bytes_; }
     // The reply holds generated text, or is a stream.
     bool generates() const { return form_ != reply_form::json || generated_; }
+    // A JSON reply whose text, if it is not known, is where it is not looked for.
+    bool hides_text() const { return generated_ && !text_seen_; }
     // It holds embeddings or ranks.
     bool has_vectors() const { return vectors_; }
 
@@ -114,15 +132,22 @@ private:
     void on_usage(const json_event& event, const call& in);
     void on_wrapped_usage(const json_event& event);
     void on_choice(const json_event& event);
-    void on_choices(const json_event& event, const call& in);
+    void on_choices(const json_event& event);
     void on_native(usage_field field, const json_event& event);
     void on_type(const json_event& event);
+    void on_element(const json_event& event);
+    void on_text(const json_event& event);
     uint64_t text_bytes(const json_event& event);
+    void note_content();
+    void on_other_content(const json_event& event);
     void on_content(const json_event& event, bool parts_count, const call& in);
     void on_reasoning(const json_event& event, const call& in);
     void on_timing(usage_field field, const json_event& event);
     void on_json_end(const json_event& event);
+    void feed_form(std::string_view piece, const cut_sink& cuts);
+    size_t begin(std::string_view piece);
     void feed_json(std::string_view piece, const cut_sink& cuts);
+    void become_lines(std::string_view piece);
     bool read_same_shape(std::string_view piece);
     void feed_events(std::string_view piece, const cut_sink& cuts);
     void feed_lines(std::string_view piece);
@@ -130,6 +155,7 @@ private:
     void pass_skippable(size_t bytes, const text_size& text);
     void on_item(const sse_item& item, const cut_sink& cuts);
     void on_data(std::string_view bytes, const cut_sink& cuts);
+    void next_text(const cut_sink& cuts);
     void on_event_end(const cut_sink& cuts);
     size_t read_same_shape(std::string_view piece, const cut_sink& cuts);
     size_t pass_same_shape(std::span<reply_piece> pieces);
@@ -141,11 +167,14 @@ private:
     bool may_skip() const { return chunks_ && place_.known(); }
     void settle(const cut_sink& cuts);
     void clear_event();
-    bool has_timings() const { return (timings_.prompt | timings_.completion) != 0; }
+    usage_counts told_by_timings() const;
+    void forget_timings();
+    void end_choice(uint32_t index);
 
     // Of the reply. What an event without usage needs comes first, on one cache line with the request's
     // state: with many paced streams each chunk finds the cache cold.
     reply_form form_ = reply_form::none;
+    bool begun_ = false; // the first bytes have decided what it is
     bool content_seen_ = false;
     bool error_seen_ = false;
     bool done_seen_ = false;
@@ -153,6 +182,10 @@ private:
     bool incomplete_seen_ = false;
     bool generated_ = false;
     bool vectors_ = false;
+    bool text_seen_ = false;   // JSON: text was where it is looked for, be it empty
+    bool typed_ = false;       // a stream of choices, or of Anthropic's or the Responses API's events
+    bool finish_seen_ = false; // of one choice at least
+    bool by_timings_ = false;  // all counts so far are llama.cpp's timings
     bool reasoning_seen_ = false;
     bool null_tells_ = false;   // `"usage":null` has to be seen
     bool chunks_ = false;       // of chat or completions: all else that events may be means nothing
@@ -163,12 +196,15 @@ private:
     bool drafted_ = false;    // the event that is being read may become the pattern
     uint8_t other_shapes_ = 0; // events that were not like it, one after the other
     uint32_t prompts_ = 1;
+    uint32_t asked_choices_ = 1;
     uint64_t settled_ = 0;
     text_size uncounted_;
     text_place place_; // of text in chunks
     usage_patterns* patterns_ = nullptr;
     sse_reader stream_;
 
+    reply_begin first_;
+    uint64_t ended_choices_ = 0; // a bit each, as far as there are bits
     text_size counted_;
     uint64_t json_bytes_ = 0;
 
@@ -181,24 +217,34 @@ private:
     uint32_t usage_index_ = 0;  // of the choice that event_usage_ is of
     uint32_t choice_index_ = 0; // of the choice that is being read, or was the last
     uint32_t event_choices_ = 0;
+    uint32_t top_index_ = 0;
     bool usage_is_choices_ = false; // event_usage_ is a choice's
     bool has_choices_ = false;
     bool has_native_ = false; // reading_ is that
+    bool has_top_index_ = false;
+    bool native_is_whole_ = false; // it is of the whole reply, whatever the index
     bool event_error_ = false;
     bool event_failed_ = false;
     bool event_incomplete_ = false;
     bool event_content_ = false;
     bool event_repeats_ = false; // its text has come in others before
     bool event_has_text_ = false;
-    uint64_t event_text_ = 0;    // bytes of text
-    uint64_t part_begin_ = 0;    // of a list or object that is text
-    uint64_t text_end_ = 0;      // of the text that place_ is of
-    uint64_t thought_size_ = 0;  // of the choice's last reasoning
-    bool event_ends_ = false;    // a native API's last
-    bool event_is_last_ = false; // its usage is the last word
-    bool event_bad_ = false;     // more than one value in its data
-    bool lf_goes_too_ = false;   // the line feed behind an event that was taken out
-    uint8_t done_at_ = 0;        // bytes of [DONE] that match, if it may still be that
+    uint64_t event_text_ = 0;     // bytes of text
+    uint64_t part_begin_ = 0;     // of a list or object that is text
+    uint64_t text_end_ = 0;       // of the text that place_ is of
+    uint64_t thought_size_ = 0;   // of the choice's last reasoning
+    bool event_ends_ = false;     // a native API's last
+    bool event_is_last_ = false;  // its usage is the last word
+    bool event_is_typed_ = false; // by its type it is of a known kind of stream
+    bool event_finishes_ = false; // a choice ends with it
+    bool event_stops_ = false;    // likewise it is the stream's last
+    bool line_joined_ = false;    // the next data is a line of its own
+    uint64_t line_end_ = 0;       // of the data before it
+    uint64_t text_begin_ = 0;     // where the text begins that is not the first of its event, or 0
+    uint64_t other_text_ = 0;     // bytes of what the delta has beside the members that are known
+    bool event_bad_ = false;      // more than one value in its data
+    bool lf_goes_too_ = false;    // the line feed behind an event that was taken out
+    uint8_t done_at_ = 0;         // bytes of [DONE] that match, if it may still be that
     timings timings_;
     usage_sum sum_;
 };

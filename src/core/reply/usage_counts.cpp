@@ -57,15 +57,18 @@ usage_fields::usage_fields(const usage_counts& counts)
 void usage_fields::set(usage_field field, const json_event& event)
 {
     uint64_t count = 0;
-    if (event.type != json_type::number || event.truncated
-        || !json_count(event.text, usage_counts::max_count, count)) {
-        return;
+    const bool may_be = event.type == json_type::number || event.type == json_type::string;
+    if (may_be && !event.truncated && json_count_part(event.text, usage_counts::max_count, count)) {
+        put(field, static_cast<uint32_t>(count));
     }
-    put(field, static_cast<uint32_t>(count));
 }
 
 void usage_fields::update(const usage_fields& later)
 {
+    if (later.has(usage_field::cache_creation_5m) || later.has(usage_field::cache_creation_1h)) {
+        put(usage_field::cache_creation_5m, 0);
+        put(usage_field::cache_creation_1h, 0);
+    }
     for (size_t i = 0; i < static_cast<size_t>(usage_field::count); ++i) {
         const auto field = static_cast<usage_field>(i);
         if (later.has(field) && (later.value[i] != 0 || !is_of_prompt(field))) {
@@ -78,28 +81,29 @@ void usage_fields::update(const usage_fields& later)
 usage_counts usage_fields::counts() const
 {
     const usage_fields& of = *this;
-    const bool has_prompt = has(usage_field::prompt) || has(usage_field::input);
-    const bool has_completion =
-        has(usage_field::completion) || has(usage_field::output) || has(usage_field::thoughts);
+    uint32_t creation = of[usage_field::cache_creation];
+    if (creation == 0) {
+        creation = sum(of[usage_field::cache_creation_5m], of[usage_field::cache_creation_1h]);
+    }
     usage_counts c;
-    if (has(usage_field::prompt)) {
-        c.prompt = of[usage_field::prompt];
-    } else {
-        c.prompt =
-            sum(of[usage_field::input], sum(of[usage_field::cache_read], of[usage_field::cache_creation]));
+    // Servers that have both sets of names may leave one of them at 0.
+    c.prompt = of[usage_field::prompt];
+    if (c.prompt == 0) {
+        c.prompt = sum(of[usage_field::input], sum(of[usage_field::cache_read], creation));
     }
     c.prompt = sum(c.prompt, of[usage_field::beside_prompt]);
-    c.completion = sum(of[has(usage_field::completion) ? usage_field::completion : usage_field::output],
+    c.completion = sum(of[of[usage_field::completion] != 0 ? usage_field::completion : usage_field::output],
                        of[usage_field::thoughts]);
-    // Rerank servers may send the total alone: all of it is input.
-    if (!has_prompt && c.prompt == 0) {
-        c.prompt = above(of[usage_field::total], c.completion);
-    } else if (!has_completion) {
-        c.completion = above(of[usage_field::total], c.prompt);
+    // Rerank servers may send the total alone: all of it is input. Else what the total has more was
+    // generated: some count reasoning beside the completion.
+    const uint32_t total = of[usage_field::total];
+    if (c.prompt == 0) {
+        c.prompt = above(total, c.completion);
+    } else if (total > sum(c.prompt, c.completion)) {
+        c.completion = total - c.prompt;
     }
     c.cached = std::min(std::max(of[usage_field::cached], of[usage_field::cache_read]), c.prompt);
-    c.cache_write = std::min(std::max(of[usage_field::cache_write], of[usage_field::cache_creation]),
-                             c.prompt - c.cached);
+    c.cache_write = std::min(std::max(of[usage_field::cache_write], creation), c.prompt - c.cached);
     c.reasoning = std::min(std::max(of[usage_field::reasoning], of[usage_field::thoughts]), c.completion);
     return c;
 }

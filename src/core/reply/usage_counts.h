@@ -34,10 +34,12 @@ enum class usage_field : uint8_t {
     cached,
     reasoning,
     cache_write,
-    cache_read,     // Anthropic's and llama.cpp's: beside the input, not part of it
-    cache_creation, // likewise
-    beside_prompt,  // Gemini's: what tools brought
-    thoughts,       // Gemini's: reasoning beside the completion
+    cache_read,        // Anthropic's and llama.cpp's: beside the input, not part of it
+    cache_creation,    // likewise
+    cache_creation_5m, // what that is the sum of
+    cache_creation_1h,
+    beside_prompt, // Gemini's: what tools brought
+    thoughts,      // Gemini's: reasoning beside the completion
     count,
 };
 
@@ -57,7 +59,8 @@ struct usage_fields {
         value[static_cast<size_t>(field)] = count;
         seen = static_cast<uint16_t>(seen | 1u << static_cast<unsigned>(field));
     }
-    // Takes the value that ends with this event. What is no count is not seen.
+    // Takes the value that ends with this event: a number, or one in a string; of a fraction what is whole.
+    // What is no count is not seen.
     void set(usage_field field, const json_event& event);
     // Takes over what a later object says. Servers that do not know the prompt yet send it as 0, before or
     // after they have sent it right.

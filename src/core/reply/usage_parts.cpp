@@ -12,6 +12,21 @@ namespace {
 // Above the index of any choice that a server lets be asked for.
 constexpr uint64_t max_index = 1u << 20;
 
+// What a piece of sound counts as in an estimate: as many bytes as a token has by default. Its base64 has a
+// thousand times as many as its tokens.
+constexpr uint64_t sound_bytes = 4;
+
+// Bytes of a list or object that may be nothing but brackets.
+constexpr uint64_t least_other = 4;
+
+// Whether an event that has this at its top is more than one that tells usage.
+bool is_more(const json_event& event, reply_part part)
+{
+    return event.path != 0 && event_paths.paths[event.path].parent == 0 && part != reply_part::usage
+           && part != reply_part::choices && part != reply_part::object && part != reply_part::envelope
+           && event.type != json_type::null;
+}
+
 // Whether Python or JavaScript takes the value that ends with this event for true.
 bool truthy(const json_event& event)
 {
@@ -45,8 +60,13 @@ void usage_reader::on(const json_event& event, const call& in)
     const reply_path& part = in.parts[event.path];
     const bool opens = event.is == json_event::what::open;
     const bool is_value = event.is == json_event::what::value;
+    if (strip_.active() && is_more(event, part.is)) {
+        strip_.on_more();
+    }
     switch (part.is) {
     case reply_part::other:
+    case reply_part::envelope:
+    case reply_part::more:
         break;
     case reply_part::root:
         if (form_ == reply_form::json) {
@@ -59,9 +79,44 @@ void usage_reader::on(const json_event& event, const call& in)
     case reply_part::wrapped_usage:
         on_wrapped_usage(event);
         break;
+    case reply_part::groq_usage:
+        if (opens) {
+            reading_ = {};
+            has_native_ = false;
+        } else if (event.is == json_event::what::close && !event_usage_.any()) {
+            event_usage_ = reading_.counts();
+        }
+        break;
+    case reply_part::object:
+        if (event.text == "error") {
+            event_error_ = true;
+            error_seen_ = error_seen_ || form_ == reply_form::json;
+        }
+        break;
+    case reply_part::top_index: {
+        uint64_t index = 0;
+        has_top_index_ = event.type == json_type::number && json_count(event.text, max_index, index);
+        top_index_ = static_cast<uint32_t>(index);
+        break;
+    }
+    case reply_part::finish:
+        if (is_value && truthy(event)) {
+            end_choice(choice_index_);
+            event_finishes_ = true;
+            strip_.on_finish();
+        }
+        break;
+    case reply_part::finish_any:
+        if (is_value && form_ != reply_form::json) {
+            end_choice(0);
+        }
+        break;
+    case reply_part::item:
+        generated_ = true;
+        break;
     case reply_part::choice:
         if (event.is != json_event::what::close && event.index == 0 && strip_.active()) {
-            strip_.on_choices(false, in.cuts);
+            strip_.on_choice(in.cuts);
         }
         on_choice(event);
         break;
@@ -70,7 +125,7 @@ void usage_reader::on(const json_event& event, const call& in)
         on_choice(event);
         break;
     case reply_part::choices:
-        on_choices(event, in);
+        on_choices(event);
         break;
     case reply_part::usage_field:
         reading_.set(part.field, event);
@@ -78,6 +133,9 @@ void usage_reader::on(const json_event& event, const call& in)
             in.notes->add(part.field, event);
         }
         break;
+    case reply_part::details_field:
+        native_is_whole_ = true;
+        [[fallthrough]];
     case reply_part::native_field:
         on_native(part.field, event);
         if (in.notes != nullptr) {
@@ -100,8 +158,21 @@ void usage_reader::on(const json_event& event, const call& in)
         if (is_value) {
             on_content(event, false, in);
         } else if (opens) {
-            content_seen_ = true;
-            event_content_ = true;
+            note_content();
+        }
+        break;
+    case reply_part::content_item:
+        if (opens) {
+            note_content();
+        }
+        break;
+    case reply_part::content_other:
+        on_other_content(event);
+        break;
+    case reply_part::sound:
+        if (text_bytes(event) != 0) {
+            note_content();
+            other_text_ += sound_bytes;
         }
         break;
     case reply_part::reasoning:
@@ -123,29 +194,52 @@ void usage_reader::on(const json_event& event, const call& in)
         event_ends_ = event_ends_ || opens || (is_value && event.type == json_type::yes);
         break;
     case reply_part::element:
-        if (event.is == json_event::what::close && has_native_ && reading_.counts().any()) {
-            sum_.last_word(reading_.counts());
-            prompts_ = 2; // they are of one prompt each
-        }
-        has_native_ = false;
+        on_element(event);
         break;
     case reply_part::generated:
-        generated_ = generated_ || opens || event.type == json_type::string;
+        // What is in a list or an object is found by itself.
+        generated_ = generated_ || (is_value && event.type == json_type::string)
+                     || (event.is == json_event::what::close && event.index != 0);
         if (is_value) {
-            uncounted_.bytes += text_bytes(event);
+            on_text(event);
         }
         break;
     case reply_part::text:
-        uncounted_.bytes += text_bytes(event);
+        on_text(event);
         break;
     case reply_part::thought:
         reasoning_seen_ = reasoning_seen_ || text_bytes(event) != 0;
-        uncounted_.bytes += text_bytes(event);
+        on_text(event);
         break;
     case reply_part::vectors:
         vectors_ = true;
         break;
     }
+}
+
+// One of a list of replies, or of a list of vectors.
+void usage_reader::on_element(const json_event& event)
+{
+    if (event.is == json_event::what::value || event.type == json_type::array) {
+        vectors_ = true;
+        return;
+    }
+    if (event.is == json_event::what::close && has_native_) {
+        const usage_counts counts = reading_.counts();
+        if (counts.any()) {
+            sum_.last_word(counts);
+        }
+        // Where each is of a prompt of its own, the request may say so in a way that is not known.
+        prompts_ = prompts_ == asked_choices_ ? UINT32_MAX : prompts_;
+    }
+    has_native_ = false;
+}
+
+// Text of a JSON reply.
+void usage_reader::on_text(const json_event& event)
+{
+    uncounted_.bytes += text_bytes(event);
+    text_seen_ = text_seen_ || event.type == json_type::string;
 }
 
 void usage_reader::on_usage(const json_event& event, const call& in)
@@ -201,16 +295,13 @@ void usage_reader::on_native(usage_field field, const json_event& event)
     reading_.set(field, event);
 }
 
-void usage_reader::on_choices(const json_event& event, const call& in)
+void usage_reader::on_choices(const json_event& event)
 {
     if (event.is == json_event::what::open) {
         return;
     }
     has_choices_ = event.is == json_event::what::close && event.type == json_type::array;
     event_choices_ = event.index;
-    if (has_choices_ && event_choices_ == 0 && strip_.active()) {
-        strip_.on_choices(true, in.cuts);
-    }
 }
 
 void usage_reader::on_choice(const json_event& event)
@@ -255,6 +346,8 @@ void usage_reader::on_type(const json_event& event)
     event_error_ = event_error_ || event.text == "error";
     event_is_last_ = event_failed_ || event_incomplete_ || event.text == "response.completed"
                      || event.text == "message_delta";
+    event_is_typed_ = event.text == "message_start" || event.text.starts_with("response.");
+    event_stops_ = event.text == "message_stop" || (event_is_last_ && event.text != "message_delta");
 }
 
 // The bytes of text that end with this event: a string's, unescaped, or a list's or object's, as sent.
@@ -273,6 +366,23 @@ uint64_t usage_reader::text_bytes(const json_event& event)
     }
 }
 
+void usage_reader::note_content()
+{
+    content_seen_ = true;
+    event_content_ = true;
+}
+
+// A member of a delta that no API is known to have: a string, or what has more in its brackets than brackets.
+void usage_reader::on_other_content(const json_event& event)
+{
+    const bool is_string = event.is == json_event::what::value && event.type == json_type::string;
+    const uint64_t bytes = text_bytes(event);
+    if (is_string ? bytes != 0 : bytes > least_other) {
+        note_content();
+        other_text_ += bytes;
+    }
+}
+
 // Text counts once it is not empty. A list of parts as content (Mistral) counts from its bracket on.
 void usage_reader::on_content(const json_event& event, bool parts_count, const call& in)
 {
@@ -283,8 +393,7 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
     const uint64_t bytes = text_bytes(event);
     event_text_ += bytes;
     if (event.is == json_event::what::open || bytes != 0) {
-        content_seen_ = true;
-        event_content_ = true;
+        note_content();
     }
     if (bytes == 0) {
         return;
@@ -328,9 +437,19 @@ void usage_reader::on_json_end(const json_event& event)
     if (event.is != json_event::what::close) {
         return;
     }
-    if (!sum_.known() && has_native_ && reading_.counts().any()) {
-        sum_.last_word(reading_.counts());
+    const usage_counts counts = has_native_ ? reading_.counts() : told_by_timings();
+    if (!sum_.known() && counts.any()) {
+        sum_.last_word(counts);
     }
+}
+
+usage_counts usage_reader::told_by_timings() const
+{
+    usage_counts counts;
+    counts.prompt = timings_.cached + timings_.prompt;
+    counts.cached = timings_.cached;
+    counts.completion = timings_.completion;
+    return counts;
 }
 
 } // namespace llm

@@ -15,11 +15,15 @@ namespace llm {
 enum class reply_part : uint8_t {
     other,
     root,
+    envelope,      // what names the reply in each event
+    more,          // at the top, of no known name
     usage,         // the usage object of the reply or the event
     wrapped_usage, // the same within `message` (Anthropic) or `response` (Responses)
+    groq_usage,    // the same within `x_groq`, of an event with choices
     choice_usage,  // of one choice
     usage_field,   // in any of these
     native_field,  // a count of a native API, beside the content
+    details_field, // likewise, of a reply of one choice
     timing_field,  // llama.cpp's timings, which stand beside usage, or alone
     choices,
     choice,
@@ -27,8 +31,16 @@ enum class reply_part : uint8_t {
     content,       // text: content once it is not empty
     content_parts, // text, or parts of content
     content_list,  // text, or a list with texts at paths of their own
+    content_item,  // what is there is content, whatever it says
+    content_other, // content if it is not empty, but of no known form
+    sound,         // in base64
     reasoning,     // as content_parts
     type,          // of an event
+    object,        // what the reply or the event calls itself
+    top_index,     // of the choice that a native API's event is of
+    finish,        // why a choice ended
+    finish_any,    // why the reply ended
+    item,          // JSON: one of a list of generated things
     status,        // of a Responses object
     error,
     end_mark,  // Ollama's and llama.cpp's: true in the last event
@@ -47,7 +59,7 @@ struct reply_path {
 // A list of paths under construction, each after its parent.
 class reply_path_list {
 public:
-    static constexpr size_t max = 200;
+    static constexpr size_t max = 254;
 
     std::array<json_path, max> paths{};
     std::array<reply_path, max> parts{};
@@ -82,18 +94,28 @@ public:
         add_count("reasoning_tokens", usage, usage_field::reasoning);
         add_count("cache_read_input_tokens", usage, usage_field::cache_read);
         add_count("cache_creation_input_tokens", usage, usage_field::cache_creation);
+        add_count("cached_tokens", usage, usage_field::cached);           // Moonshot
+        add_count("prompt_cache_hit_tokens", usage, usage_field::cached); // DeepSeek
         const uint8_t prompt = add("prompt_tokens_details", usage);
         const uint8_t completion = add("completion_tokens_details", usage);
         const uint8_t input = add("input_tokens_details", usage);
         const uint8_t output = add("output_tokens_details", usage);
+        const uint8_t creation =
+            add("cache_creation", usage, {reply_part::usage_field, usage_field::cache_creation},
+                json_text::bounded);
         add_count("cached_tokens", prompt, usage_field::cached);
         add_count("cache_write_tokens", prompt, usage_field::cache_write);
         add_count("created_cache_tokens", prompt, usage_field::cache_write);
+        add_count("cache_creation_input_tokens", prompt, usage_field::cache_write); // DashScope
+        add_count("cache_creation", prompt, usage_field::cache_write);
         add_count("reasoning_tokens", completion, usage_field::reasoning);
         add_count("cached_tokens", input, usage_field::cached);
         add_count("cache_write_tokens", input, usage_field::cache_write);
         add_count("reasoning_tokens", output, usage_field::reasoning);
         add_count("thinking_tokens", output, usage_field::reasoning);
+        // Anthropic's, which may come without their sum.
+        add_count("ephemeral_5m_input_tokens", creation, usage_field::cache_creation_5m);
+        add_count("ephemeral_1h_input_tokens", creation, usage_field::cache_creation_1h);
     }
     // Gemini's reply, of which a stream has several: `usage`, `candidates` and `text` are what these say.
     consteval void add_gemini_members(uint8_t reply, reply_part usage, reply_part candidates, reply_part text,
@@ -106,8 +128,10 @@ public:
         add_count("candidatesTokenCount", metadata, usage_field::completion);
         add_count("thoughtsTokenCount", metadata, usage_field::thoughts);
         const uint8_t list = add("candidates", reply, candidates);
-        const uint8_t candidate = add(json_elements, list);
+        const uint8_t candidate = add(
+            json_elements, list, candidates == reply_part::generated ? reply_part::item : reply_part::other);
         const uint8_t content = add("content", candidate);
+        add("finishReason", candidate, reply_part::finish_any);
         const uint8_t parts = add("parts", content);
         const uint8_t part = add(json_elements, parts);
         add("text", part, text);
@@ -115,8 +139,8 @@ public:
     }
     consteval void add_details_members(uint8_t details) // TGI
     {
-        add_count("input_length", details, usage_field::prompt, reply_part::native_field);
-        add_count("generated_tokens", details, usage_field::completion, reply_part::native_field);
+        add_count("input_length", details, usage_field::prompt, reply_part::details_field);
+        add_count("generated_tokens", details, usage_field::completion, reply_part::details_field);
     }
     consteval void add_meta_info_members(uint8_t meta) // SGLang
     {
@@ -148,13 +172,21 @@ consteval reply_path_list event_path_list()
     const uint8_t usage = list.add("usage", root, part::usage);
     const uint8_t choices = list.add("choices", root, part::choices);
     const uint8_t error = list.add("error", root, part::error, json_text::bounded);
+    for (const std::string_view name :
+         {"id", "created", "model", "system_fingerprint", "service_tier", "provider", "obfuscation"}) {
+        list.add(name, root, part::envelope);
+    }
+    list.add(json_others, root, part::more);
     list.add("type", root, part::type, json_text::bounded);
+    list.add("object", root, part::object, json_text::bounded);
+    list.add("index", root, part::top_index, json_text::bounded);
     const uint8_t message = list.add("message", root);
     const uint8_t response = list.add("response", root, part::content);
     const uint8_t delta = list.add("delta", root, part::content);
     list.add("content", root, part::content);
     list.add("text", root, part::content);
-    list.add("thinking", root, part::reasoning); // Ollama's generate
+    list.add("text_output", root, part::content); // Triton
+    list.add("thinking", root, part::reasoning);  // Ollama's generate
     const uint8_t token = list.add("token", root);
     const uint8_t timings = list.add("timings", root);
     const uint8_t details = list.add("details", root, part::end_mark); // an object in the last event only
@@ -162,6 +194,7 @@ consteval reply_path_list event_path_list()
     list.add("stop", root, part::end_mark);
     list.add("done", root, part::end_mark);
     list.add_native_counts(root);
+    const uint8_t groq = list.add("x_groq", root);
 
     list.add_usage_members(usage);
     const uint8_t choice = list.add(json_elements, choices, part::choice);
@@ -181,6 +214,7 @@ consteval reply_path_list event_path_list()
 
     // The details of the usage object follow its members; those of the others as well.
     list.add("index", choice, part::choice_index, json_text::bounded);
+    list.add("finish_reason", choice, part::finish, json_text::bounded);
     const uint8_t choice_delta = list.add("delta", choice);
     list.add("text", choice, part::content_parts);
     const uint8_t usage_of_choice = list.add("usage", choice, part::choice_usage);
@@ -191,10 +225,23 @@ consteval reply_path_list event_path_list()
     list.add("reasoning_content", choice_delta, part::reasoning);
     list.add("refusal", choice_delta, part::content);
     const uint8_t tool_calls = list.add("tool_calls", choice_delta);
-    const uint8_t function_call = list.add("function_call", choice_delta); // before there were several
+    const uint8_t function_call =
+        list.add("function_call", choice_delta, part::content_item); // before there were several
+    const uint8_t audio = list.add("audio", choice_delta);
+    const uint8_t details_of_reasoning = list.add("reasoning_details", choice_delta, part::content_other);
+    const uint8_t thinking_blocks = list.add("thinking_blocks", choice_delta, part::content_other);
+    list.add("role", choice_delta);
+    list.add(json_others, choice_delta, part::content_other);
     list.add_usage_members(usage_of_choice);
     const uint8_t content_part = list.add(json_elements, content); // Mistral's
-    const uint8_t tool_call = list.add(json_elements, tool_calls);
+    const uint8_t tool_call = list.add(json_elements, tool_calls, part::content_item);
+    const uint8_t reasoning_detail = list.add(json_elements, details_of_reasoning);
+    const uint8_t thinking_block = list.add(json_elements, thinking_blocks);
+    list.add("data", audio, part::sound);
+    list.add("transcript", audio, part::content);
+    list.add("text", reasoning_detail, part::reasoning);
+    list.add("summary", reasoning_detail, part::reasoning);
+    list.add("thinking", thinking_block, part::reasoning);
     list.add("arguments", function_call, part::content_parts);
     list.add("text", content_part, part::content);
     const uint8_t thinking = list.add("thinking", content_part, part::content_list);
@@ -205,6 +252,10 @@ consteval reply_path_list event_path_list()
     list.add("input", custom, part::content_parts);
     list.add("text", thought, part::reasoning);
     list.add_gemini_members(root, part::wrapped_usage, part::other, part::content, part::content_parts);
+    const uint8_t groq_usage = list.add("usage", groq, part::groq_usage);
+    list.add_count("prompt_tokens", groq_usage, usage_field::prompt);
+    list.add_count("completion_tokens", groq_usage, usage_field::completion);
+    list.add_count("total_tokens", groq_usage, usage_field::total);
     return list;
 }
 
@@ -221,12 +272,14 @@ consteval reply_path_list reply_path_list_of_json()
     const uint8_t content = list.add("content", root, part::generated);
     const uint8_t message = list.add("message", root, part::generated);
     const uint8_t output = list.add("output", root, part::generated);
-    for (const std::string_view name : {"response", "text", "generated_text"}) {
+    list.add("object", root, part::object, json_text::bounded);
+    for (const std::string_view name : {"response", "text", "generated_text", "text_output"}) {
         list.add(name, root, part::generated);
     }
-    for (const std::string_view name : {"data", "embedding", "embeddings", "results"}) {
+    for (const std::string_view name : {"data", "embedding", "embeddings"}) {
         list.add(name, root, part::vectors);
     }
+    const uint8_t results = list.add("results", root, part::vectors);
     list.add("status", root, part::status, json_text::bounded);
     const uint8_t timings = list.add("timings", root);
     const uint8_t details = list.add("details", root);
@@ -235,19 +288,29 @@ consteval reply_path_list reply_path_list_of_json()
 
     const uint8_t element_details = list.add("details", element);
     const uint8_t element_meta_info = list.add("meta_info", element);
-    list.add("text", element, part::text);
-    list.add("generated_text", element, part::text);
+    for (const std::string_view name : {"content", "text", "generated_text", "text_output"}) {
+        list.add(name, element, part::generated);
+    }
+    list.add("score", element, part::vectors);
+    list.add("embedding", element, part::vectors);
+    list.add_native_counts(element);
+    const uint8_t element_usage = list.add("usage", element, part::wrapped_usage);
+    const uint8_t result = list.add(json_elements, results);
+    list.add("text", result, part::generated); // KoboldAI
     list.add_usage_members(usage);
     list.add("message", error);
     list.add_timings_members(timings);
     list.add_details_members(details);
     list.add_meta_info_members(meta_info);
-    const uint8_t choice = list.add(json_elements, choices);
-    const uint8_t block = list.add(json_elements, content); // Anthropic's
-    list.add("content", message, part::text);               // Ollama's
+    const uint8_t choice = list.add(json_elements, choices, part::item);
+    const uint8_t block = list.add(json_elements, content, part::item); // Anthropic's
+    list.add("content", message, part::text);                           // Ollama's
     list.add("thinking", message, part::thought);
     list.add("tool_calls", message, part::text);
-    const uint8_t item = list.add(json_elements, output); // of Responses
+    const uint8_t item = list.add(json_elements, output, part::item); // of Responses
+    list.add_count("prompt_tokens", element_usage, usage_field::prompt);
+    list.add_count("completion_tokens", element_usage, usage_field::completion);
+    list.add_count("total_tokens", element_usage, usage_field::total);
     list.add_details_members(element_details);
     list.add_meta_info_members(element_meta_info);
 

@@ -34,7 +34,7 @@ void usage_strip::on_usage(const json_event& event, std::string_view next, const
 {
     const bool opens = event.is == json_event::what::open;
     has_usage_ = has_usage_ || opens;
-    if (what_ == strip_what::last) {
+    if (what_ == strip_what::last && has_choice_) {
         return;
     }
     if (opens || !in_usage_) {
@@ -69,12 +69,14 @@ void usage_strip::find_comma(std::string_view bytes, uint64_t offset, const cut_
     }
 }
 
-void usage_strip::on_choices(bool empty, const cut_sink& sink)
+void usage_strip::on_choice(const cut_sink& sink)
 {
-    no_choices_ = empty;
-    if (!empty && !decided_) {
-        keep_event(sink);
+    has_choice_ = true;
+    if (decided_ || what_ == strip_what::running) {
+        return;
     }
+    is_waiting_ = is_waiting_ && what_ == strip_what::all;
+    keep_event(sink);
 }
 
 void usage_strip::on_data(std::string_view bytes, uint64_t offset, const cut_sink& sink)
@@ -86,10 +88,12 @@ void usage_strip::on_data(std::string_view bytes, uint64_t offset, const cut_sin
 
 bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const cut_sink& sink)
 {
-    const bool goes = valid && !decided_ && what_ != strip_what::running && no_choices_ && has_usage_;
+    const bool was_asked_for = what_ == strip_what::running && (!has_choice_ || ends_choice_);
+    const bool goes =
+        valid && !decided_ && what_ != strip_what::running && !has_choice_ && has_usage_ && !has_more_;
     if (goes) {
         sink(begin, end);
-    } else if (valid && !decided_ && what_ == strip_what::all) {
+    } else if (valid && !decided_ && !was_asked_for && (has_usage_ || what_ != strip_what::last)) {
         keep_event(sink);
     }
     start(what_);
@@ -104,7 +108,7 @@ uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, cons
         }
         keep_event(sink);
     }
-    if (what_ == strip_what::last) {
+    if (what_ == strip_what::last && has_choice_) {
         return end;
     }
     if (in_usage_) {

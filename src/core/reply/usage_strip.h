@@ -23,9 +23,10 @@ struct cut_sink {
     }
 };
 
-// Follows the events of one stream. What an event is may be known at its end only: until then none of its
-// bytes should go to the client. An event that grows beyond max_held undecided is kept, less its `usage`.
-// All zero bytes are a valid initial state.
+// Follows the events of one stream. An event goes that has usage and no choice, and nothing else but what
+// each event of the stream has; one that has more stays, without its usage. What an event is may be known at
+// its end only: until then none of its bytes should go to the client. An event that grows beyond max_held
+// undecided is kept, less its `usage`. All zero bytes are a valid initial state.
 class usage_strip {
 public:
     static constexpr uint64_t max_held = 16384;
@@ -38,7 +39,12 @@ public:
     // Of the event that begins, or goes on, with each of its parts as the scanner tells them. `next` are the
     // bytes from the event's value_end on, as far as they are there.
     void on_usage(const json_event& event, std::string_view next, const cut_sink& sink);
-    void on_choices(bool empty, const cut_sink& sink);
+    // It has a choice.
+    void on_choice(const cut_sink& sink);
+    // The choice ends with it: a client that has asked for usage gets the one that is here.
+    void on_finish() { ends_choice_ = true; }
+    // It has a member that is more than usage and what names the reply.
+    void on_more() { has_more_ = true; }
     // More of the event's data, before the scanner sees it.
     void on_data(std::string_view bytes, uint64_t offset, const cut_sink& sink);
     // The event is whole. `valid`: its data is JSON. True if it is taken out.
@@ -59,10 +65,12 @@ private:
     void find_comma(std::string_view bytes, uint64_t offset, const cut_sink& sink);
 
     strip_what what_ = strip_what::nothing;
-    bool decided_ = false;     // the event stays
-    bool has_usage_ = false;   // which is not null
-    bool is_waiting_ = false;  // cut_, for the decision
-    bool no_choices_ = false;  // its `choices` are empty
+    bool decided_ = false;    // the event stays
+    bool has_usage_ = false;  // which is not null
+    bool is_waiting_ = false; // cut_, for the decision
+    bool has_choice_ = false;
+    bool ends_choice_ = false;
+    bool has_more_ = false;
     bool in_usage_ = false;    // the value of `usage` has begun
     bool wants_comma_ = false; // `usage` came first: the comma behind it goes as well
     range cut_ = {};

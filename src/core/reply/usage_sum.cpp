@@ -23,7 +23,8 @@ void usage_sum::of_choice(uint32_t choice, const usage_counts& counts)
 {
     choice_most_.raise(counts);
     if (choice < max_choices) {
-        choice_[choice] = {counts.prompt, counts.completion};
+        const uint32_t prompt = counts.prompt != 0 ? counts.prompt : choice_[choice].prompt;
+        choice_[choice] = {prompt, counts.completion};
     } else {
         choice_counts& rest = choice_[max_choices];
         rest = {std::max(rest.prompt, counts.prompt), std::max(rest.completion, counts.completion)};
@@ -31,9 +32,13 @@ void usage_sum::of_choice(uint32_t choice, const usage_counts& counts)
     choices_ = std::max(choices_, choice + 1);
 }
 
-void usage_sum::last_word(const usage_counts& counts)
+void usage_sum::last_word(const usage_counts& counts, uint32_t most)
 {
+    if (last_words_ >= most) {
+        forget_last_words();
+    }
     ++last_words_;
+    told_prompt_ = counts.prompt != 0 ? counts.prompt : told_prompt_;
     last_sum_.add(counts);
     last_most_.raise(counts);
 }
@@ -57,13 +62,20 @@ token_counts usage_sum::counts(uint32_t prompts) const
     if (last_words_ != 0) {
         // Choices of one prompt tell the same prompt each.
         const usage_counts& in = prompts <= 1 ? last_most_ : last_sum_;
-        return parts_within({.prompt = in.prompt,
-                             .cached = in.cached,
+        const uint32_t times = prompts <= 1 ? 1 : std::max(last_words_ / prompts, 1u);
+        const uint64_t prompt = in.prompt != 0 ? in.prompt / times : so_far(prompts).prompt;
+        return parts_within({.prompt = prompt != 0 ? prompt : told_prompt_,
+                             .cached = in.cached / times,
                              .completion = last_sum_.completion,
                              .reasoning = last_sum_.reasoning,
-                             .cache_write = in.cache_write});
+                             .cache_write = in.cache_write / times});
     }
+    return parts_within(so_far(prompts));
+}
 
+// By all but last words.
+token_counts usage_sum::so_far(uint32_t prompts) const
+{
     token_counts total = choices_ != 0 ? of_choices(prompts) : token_counts();
     if (has_whole_) {
         const usage_counts whole = whole_.counts();
@@ -73,7 +85,7 @@ token_counts usage_sum::counts(uint32_t prompts) const
         total.cache_write = std::max<uint64_t>(total.cache_write, whole.cache_write);
         total.reasoning = std::max<uint64_t>(total.reasoning, whole.reasoning);
     }
-    return parts_within(total);
+    return total;
 }
 
 // Choice i is of prompt i / n, where the request's n is known from how many choices there are.
