@@ -215,7 +215,8 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
                     const admission_request& request, const admission_result& result)
 {
     ctx.decided.report = result.report;
-    watch(ctx, result.report.has_tokens, std::min(request.estimate, result.hard_left));
+    watch(ctx, result.report.has_tokens, std::min(request.estimate, result.hard_left),
+          result.hard_left != UINT64_MAX);
     log_dry_run(r, result.dry_run_refusals);
     if (result.tell_shares) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,

@@ -37,8 +37,8 @@ uint64_t untold_completion(const request_ctx& ctx)
     }
     // A reply that holds text, but not where it is known to be, has it somewhere.
     const text_size text = usage.uncounted_text();
-    return text.bytes != 0 || !usage.generates() ? ratios_of(ctx).text_tokens(text)
-                                                 : token_ratios().text_tokens({usage.json_bytes(), 0});
+    return text.bytes == 0 && usage.hides_text() ? token_ratios().text_tokens({usage.json_bytes(), 0})
+                                                 : ratios_of(ctx).text_tokens(text);
 }
 
 uint64_t bytes_shown(const usage_reader& usage)
@@ -51,7 +51,7 @@ bool left_unanswered(ngx_http_request_t* r)
 {
     const ngx_http_upstream_t* u = r->upstream;
     return u && u->request_body_sent && !u->header_sent && client_left(r)
-           && (u->headers_in.status_n == 0 || u->headers_in.status_n == NGX_HTTP_OK);
+           && (u->headers_in.status_n == 0 || is_success(u->headers_in.status_n));
 }
 
 // Whether the upstream has worked on what the request asks: a list of models or a count of tokens costs
@@ -59,10 +59,42 @@ bool left_unanswered(ngx_http_request_t* r)
 bool has_worked(const request_ctx& ctx)
 {
     const usage_reader& usage = ctx.usage;
-    if (usage.form() != reply_form::json) {
+    if (usage.form() == reply_form::sse || usage.form() == reply_form::lines) {
         return usage.content_seen() || !usage.error_seen();
     }
     return usage.generates() || usage.has_vectors() || (!ctx.reply.complete && !usage.content_seen());
+}
+
+// What a reply shows is charged although nothing is known of the request.
+bool shows_text(const request_ctx& ctx)
+{
+    return ctx.call.generates && ctx.usage.uncounted_text().bytes != 0;
+}
+
+// Below this many bytes a reply that cannot be read is taken for an error, or a word of thanks.
+constexpr uint64_t least_unread = 1024;
+
+// A reply of some size, to a prompt, that cannot be read or says nothing that is known: it is not free for
+// that.
+bool hides_generation(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    constexpr std::string_view html = "text/html";
+    const usage_reader& usage = ctx.usage;
+    return has_prompt(ctx) && ctx.call.generates && usage.unread() && !usage.error_seen()
+           && usage.json_bytes() >= least_unread
+           && !same_without_case(view(r->headers_out.content_type).substr(0, html.size()), html);
+}
+
+void warn_of_unread(ngx_http_request_t* r)
+{
+    location_conf* conf = location_conf_of(r);
+    if (!conf->warned_of_unread) {
+        conf->warned_of_unread = 1;
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "llm: the reply to \"%V\" tells no usage in a form that is known: it is charged by an "
+                      "estimate, and so are further ones in this location",
+                      &r->uri);
+    }
 }
 
 std::optional<uint64_t> count_in_header(ngx_http_request_t* r, std::string_view name)
@@ -128,6 +160,20 @@ uint64_t usual_completion(const request_ctx& ctx)
 
 } // namespace
 
+// What was generated before is read here, or looked for: that costs nothing, however often it is done. A
+// stream brings it for the first time.
+bool is_charged(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    constexpr ngx_uint_t reads = NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_OPTIONS | NGX_HTTP_DELETE;
+    return !(r->method & reads) || ctx.usage.form() == reply_form::sse
+           || ctx.usage.form() == reply_form::lines;
+}
+
+bool is_success(ngx_uint_t status)
+{
+    return status >= 200 && status < 300;
+}
+
 token_ratios ratios_of(const request_ctx& ctx)
 {
     return learned_of(ctx).ratios(view(ctx.names.key), view(ctx.asked.model));
@@ -143,14 +189,16 @@ usage_so_far reckon(const request_ctx& ctx)
     bool estimated = counts != told;
     usage_so_far so_far{counts, usage_source::none};
 
-    if (!whole && (!is_json || !usage.known())) {
+    // No completion beside text is one that was not told, or not as a count.
+    const bool untold = counts.completion == 0 || (!whole && !(is_json && usage.known()));
+    if (untold) {
         const uint64_t most = max_estimated_completion(ctx.asked.size);
         if (const uint64_t untold = untold_completion(ctx)) {
             so_far.tokens.completion =
                 std::max(counts.completion, std::min(counts.completion + untold, most));
             estimated = true;
         }
-        whole = ctx.reply.complete;
+        whole = whole || ctx.reply.complete;
     }
     // Ollama does not count a prompt that it has cached.
     if (so_far.tokens.prompt == 0 && has_prompt(ctx)) {
@@ -194,8 +242,22 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
     if (!ctx.reply.complete) {
         ctx.usage.finish();
     }
+    if (!is_charged(r, ctx)) {
+        return;
+    }
     const bool known = ctx.usage.known();
-    if (!known && (take_headers(r, ctx) || !has_prompt(ctx) || !has_worked(ctx))) {
+    if (!known && hides_generation(r, ctx)) {
+        warn_of_unread(r);
+        take_estimate(ctx, token_ratios().text_tokens({ctx.usage.json_bytes(), 0}));
+        return;
+    }
+    if (!known && ctx.reply.complete && ctx.usage.told_nothing()) {
+        ctx.account.source = usage_source::upstream;
+        return;
+    }
+    if (!known
+        && (take_headers(r, ctx) || !(has_prompt(ctx) || shows_text(ctx)) || !ctx.call.generates
+            || !has_worked(ctx))) {
         return;
     }
     const usage_so_far all = reckon(ctx);

@@ -12,6 +12,10 @@ struct usage_so_far {
     usage_source source;
 };
 usage_so_far reckon(const request_ctx& ctx);
+// Whether a reply to this method says what is to be charged, in the form that it has.
+bool is_charged(ngx_http_request_t* r, const request_ctx& ctx);
+// Of a status of the upstream.
+bool is_success(ngx_uint_t status);
 // By what this request's tokens are reckoned.
 token_ratios ratios_of(const request_ctx& ctx);
 

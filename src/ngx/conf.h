@@ -46,6 +46,7 @@ struct location_conf {
     usage_weights* weights; // nullptr: each token counts as one
     ngx_uint_t inject;      // usage_inject
     errors_as errors;
+    bool warned_of_unread;        // by this process: that replies here are charged by an estimate
     const ngx_command_t* content; // the directive that answers here; nullptr: none of this module
     ngx_http_handler_pt handler;  // its handler
 };

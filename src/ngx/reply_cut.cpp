@@ -16,18 +16,18 @@ namespace {
 // far beyond a hard quota.
 constexpr uint64_t extension_step = 64;
 
-// What is buffered is already promised to the client in another form, and a length cannot be taken back.
+} // namespace
+
 bool can_be_cut(ngx_http_request_t* r)
 {
     return r->upstream && !r->upstream->buffering && r->headers_out.content_length_n < 0;
 }
 
-} // namespace
-
-void watch(request_ctx& ctx, bool has_tokens, uint64_t granted)
+void watch(request_ctx& ctx, bool has_tokens, uint64_t granted, bool hard)
 {
     ctx.cut.watched = has_tokens;
     ctx.cut.granted = granted;
+    ctx.cut.hard = hard;
 }
 
 void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
@@ -43,7 +43,7 @@ void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
         result = session->extend(*ctx.held, request, extension_step);
     }
     ctx.cut.granted = used + extension_step;
-    if (result.cut && !ctx.cut.due && can_be_cut(r)) {
+    if (result.cut && !ctx.cut.due && can_be_cut(r) && !ctx.usage.whole()) {
         ctx.cut.due = true;
         ctx.cut_by = result.refused_by;
         // What is left of the quota may be held by others only; to this stream it is spent.

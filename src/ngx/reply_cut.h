@@ -5,8 +5,13 @@
 
 namespace llm {
 
-// The lease was taken with `granted` weighted tokens; with limits of tokens the reply is watched.
-void watch(request_ctx& ctx, bool has_tokens, uint64_t granted);
+// Whether the reply may be ended before its end: what is buffered is already promised to the client in
+// another form, and a length cannot be taken back.
+bool can_be_cut(ngx_http_request_t* r);
+
+// The lease was taken with `granted` weighted tokens; with limits of tokens the reply is watched, and with
+// `hard` ones it may be ended.
+void watch(request_ctx& ctx, bool has_tokens, uint64_t granted, bool hard);
 // A stream has used `used` weighted tokens: takes more for it, in steps, and marks it if a hard limit is to
 // end it.
 void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used);

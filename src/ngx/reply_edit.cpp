@@ -69,8 +69,11 @@ bool reply_edit::run(ngx_chain_t* in, bool given_up, ngx_chain_t*& out)
 {
     bool flushes = false;
     // What is undecided then is nobody's: it may be what was asked for.
-    if (given_up && state_.unread && !read_held(false)) {
-        return false;
+    if (given_up) {
+        reader_.release_events();
+        if (state_.held_size != 0 && !read_held(false)) {
+            return false;
+        }
     }
     reply_walk walk(reader_, in, upstream_tag_);
     for (ngx_chain_t* link = in; link;) {

@@ -29,6 +29,17 @@ request_ctx* held_request(ngx_http_request_t* r)
     return ctx && ctx->holds_lease() ? ctx : nullptr;
 }
 
+// Also what servers write there that is none.
+bool is_no_coding(std::string_view coding)
+{
+    for (const std::string_view none : {"", "identity", "none", "utf-8", "utf8"}) {
+        if (same_without_case(coding, none)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reply.edit.edits = true;
@@ -37,6 +48,22 @@ void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
     ngx_http_weak_etag(r);
+}
+
+// Whether it may be a stream of events, whatever it is said to be. Where it has a length, which an edit takes
+// from the client, the first bytes are asked, if they are here.
+bool may_have_events(ngx_http_request_t* r, reply_form said)
+{
+    if (said == reply_form::sse || r->headers_out.content_length_n < 0) {
+        return said != reply_form::lines;
+    }
+    const ngx_buf_t& b = r->upstream->buffer;
+    reply_begin begin;
+    reply_form shown = reply_form::unknown;
+    for (const u_char* p = b.pos; p != b.last && shown == reply_form::unknown; ++p) {
+        shown = begin.take(static_cast<char>(*p));
+    }
+    return said != reply_form::lines && (shown == reply_form::unknown || shown == reply_form::sse);
 }
 
 // Only the upstream's own success has usage: an error page, a refusal or a file of nginx's passes here too.
@@ -48,8 +75,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
     forget_progress(ctx);
     ctx.reply.edit = {};
     ctx.reply.to_come = r->headers_out.content_length_n;
-    if (!r->upstream || r->upstream->headers_in.status_n != NGX_HTTP_OK
-        || r->headers_out.status != NGX_HTTP_OK) {
+    if (!r->upstream || !is_success(r->upstream->headers_in.status_n) || !is_success(r->headers_out.status)) {
         return;
     }
     ctx.held->set_answered();
@@ -58,7 +84,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
         return;
     }
     ngx_table_elt_t* coding = r->headers_out.content_encoding;
-    if (coding && coding->value.len && !same_without_case(view(coding->value), "identity")) {
+    if (coding && !is_no_coding(view(coding->value))) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "llm: the upstream's reply is coded as \"%V\", its usage cannot be read: clear "
                       "Accept-Encoding towards the upstream",
@@ -66,15 +92,21 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
         ctx.reply.compressed = true;
         return;
     }
-    strip_what strip = form == reply_form::sse ? ctx.strip : strip_what::nothing;
+    const bool streams = ctx.asked.stream || form != reply_form::json;
+    strip_what strip = may_have_events(r, form) ? ctx.strip : strip_what::nothing;
     new (&ctx.usage) usage_reader(form, ctx.asked.prompts, strip, &main_conf_of(r)->patterns);
+    ctx.usage.expect_choices(ctx.asked.size.choices);
     ctx.reply.reading = true;
-    if (form != reply_form::json) {
+    if (streams) {
         ctx.reply.ratios = ratios_of(ctx);
     }
     // A reply that nginx has put into a file or a cache has to be brought back.
     r->filter_need_in_memory = 1;
-    if (strip != strip_what::nothing) {
+    const bool may_be_cut = ctx.cut.hard && streams && can_be_cut(r);
+    if (may_be_cut) {
+        ctx.usage.hold_events();
+    }
+    if (strip != strip_what::nothing || may_be_cut) {
         prepare_edit(r, ctx);
     }
 }
@@ -91,6 +123,9 @@ void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
 void note_progress(ngx_http_request_t* r, request_ctx& ctx)
 {
     if (!ctx.usage.known() && (ctx.usage.form() == reply_form::json || !ctx.usage.content_seen())) {
+        return;
+    }
+    if (!is_charged(r, ctx)) {
         return;
     }
     take_progress(ctx);
@@ -245,7 +280,9 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     if (edit) {
         edit->passed_on();
     }
-    if (rc != NGX_ERROR && ctx->cut.due && !ctx->cut.done && ctx->usage.at_event_border()) {
+    // Behind its own end a reply is whole: clients throw it away for an error that follows.
+    if (rc != NGX_ERROR && ctx->cut.due && !ctx->cut.done && !ctx->usage.whole()
+        && ctx->usage.settled_at_border()) {
         ngx_chain_t* last_words = cut_stream(r, *ctx);
         return last_words ? next_body_filter(r, last_words) : NGX_ERROR;
     }

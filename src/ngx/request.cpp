@@ -54,6 +54,9 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     if ((!ctx.reply.complete && !left) || r->headers_out.status >= NGX_HTTP_BAD_REQUEST) {
         return outcome::upstream_error;
     }
+    if (ctx.reply.reading && ctx.usage.lacks_end()) {
+        return outcome::upstream_error;
+    }
     return ctx.reply.reading && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;
 }
 

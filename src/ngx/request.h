@@ -55,6 +55,7 @@ struct request_ctx {
     // A stream that outgrows its lease: reply_cut.cpp.
     struct {
         bool watched = false; // limits of tokens want to see how long the stream gets
+        bool hard = false;    // a hard limit may end it
         bool due = false;     // a hard limit ends the stream, as soon as an event is whole
         bool done = false;
         uint64_t granted = 0; // tokens that the lease holds, weighted

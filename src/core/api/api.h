@@ -42,6 +42,8 @@ struct api_call {
     bool streams_unasked = false;      // unless the body says otherwise
     bool streams = false;              // whatever the body says
     bool takes_stream_options = false; // OpenAI's chat and completions
+    // What is asked there is text, as far as is known. Else only what the reply tells is charged.
+    bool generates = true;
     // Where the path names the model, and no body does: a part of the path.
     std::string_view model = {};
 };

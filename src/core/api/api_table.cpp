@@ -58,6 +58,20 @@ bool is_word(std::string_view text, std::string_view lowcase)
                          [](char a, char b) { return ascii_lower(a) == b; });
 }
 
+// Paths below which nothing is generated, or no text: sound, pictures, and what is stored or only looked up.
+bool has_no_text(std::string_view path, std::string_view name)
+{
+    constexpr std::string_view parts[] = {"/audio",      "/images",        "/files",       "/uploads",
+                                          "/batches",    "/assistants",    "/threads",     "/conversations",
+                                          "/evals",      "/vector_stores", "/fine_tuning", "/moderations",
+                                          "/containers", "/videos"};
+    constexpr std::string_view names[] = {"tokenize", "detokenize", "apply-template", "count_tokens",
+                                          "models"};
+    return std::find(std::begin(names), std::end(names), name) != std::end(names)
+           || std::any_of(std::begin(parts), std::end(parts),
+                          [&](std::string_view part) { return has_segments(path, part); });
+}
+
 // OpenAI's, and what servers of that API have beside it.
 api_call read_openai_path(std::string_view path)
 {
@@ -73,18 +87,25 @@ api_call read_openai_path(std::string_view path)
         call.bounds = n_predict | max_tokens;
     } else if (name == "generate" || name == "generate_stream") { // TGI, SGLang
         call.bounds = parameters_max_new_tokens | sampling_max_new_tokens;
+    } else {
+        call.generates = !has_no_text(path, name);
     }
     return call;
 }
 
-api_call read_responses_path(std::string_view)
+api_call read_responses_path(std::string_view path)
 {
-    return {.speaks = api::responses, .bounds = bound_name::max_output_tokens};
+    const std::string_view name = last_segment(path);
+    return {.speaks = api::responses,
+            .bounds = bound_name::max_output_tokens,
+            .generates = name != "input_tokens" && name != "cancel"};
 }
 
-api_call read_anthropic_path(std::string_view)
+api_call read_anthropic_path(std::string_view path)
 {
-    return {.speaks = api::anthropic, .bounds = bound_name::max_tokens};
+    return {.speaks = api::anthropic,
+            .bounds = bound_name::max_tokens,
+            .generates = last_segment(path) != "count_tokens"};
 }
 
 api_call read_ollama_path(std::string_view path)
@@ -92,7 +113,8 @@ api_call read_ollama_path(std::string_view path)
     const std::string_view name = last_segment(path);
     return {.speaks = api::ollama,
             .bounds = bound_name::num_predict,
-            .streams_unasked = name == "chat" || name == "generate"};
+            .streams_unasked = name == "chat" || name == "generate",
+            .generates = name == "chat" || name == "generate"};
 }
 
 // ".../models/NAME:METHOD", also ".../tunedModels/NAME:METHOD". In what it has, Google's API has no other
@@ -131,6 +153,7 @@ api_call read_gemini_path(std::string_view path)
     return {.speaks = api::gemini,
             .bounds = bound_name::max_output_tokens_of_config,
             .streams = parts.method.starts_with("stream"),
+            .generates = parts.method != "countTokens",
             .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)}};
 }
 

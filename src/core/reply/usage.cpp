@@ -36,7 +36,7 @@ size_t size_of(std::span<const reply_piece> pieces)
 usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, usage_patterns* patterns)
     : form_(form), prompts_(prompts > 1 ? prompts : 1), asked_choices_(prompts_), patterns_(patterns)
 {
-    if (form == reply_form::sse) {
+    if (form != reply_form::none && form != reply_form::lines) {
         strip_.start(strip);
         null_tells_ = strip_.active();
     }
@@ -63,6 +63,25 @@ bool usage_reader::whole() const
 {
     return done_seen_ || ended_
            || (ended_choices_ != 0 && static_cast<uint32_t>(std::popcount(ended_choices_)) >= asked_choices_);
+}
+
+bool usage_reader::settled_at_border() const
+{
+    const bool holds = holds_ && (form_ == reply_form::sse || form_ == reply_form::lines);
+    return at_event_border() || (holds && settled_ != stream_.offset() && settled_ == event_begin());
+}
+
+void usage_reader::release_events()
+{
+    holds_ = false;
+    settled_ = strip_.active() ? settled_ : stream_.offset();
+}
+
+// Where the event or line begins of which more is to come.
+uint64_t usage_reader::event_begin() const
+{
+    const uint64_t begin = form_ == reply_form::lines ? stream_.event_begin() : stream_.open_event_begin();
+    return std::max(begin, text_begin_);
 }
 
 size_t usage_reader::pass(std::span<reply_piece> pieces)
@@ -440,7 +459,7 @@ void usage_reader::feed_lines(std::string_view piece)
             at_line_ = true;
         }
     }
-    settled_ = stream_.offset();
+    settle({});
 }
 
 void usage_reader::on_item(const sse_item& item, const cut_sink& cuts)
@@ -623,11 +642,16 @@ void usage_reader::note_text(bool counted, const text_size& text)
 void usage_reader::settle(const cut_sink& cuts)
 {
     settled_ = stream_.offset();
-    if (!strip_.active()) {
+    if (!strip_.active() && !holds_) {
         return;
     }
-    const uint64_t begin = std::max(stream_.open_event_begin(), text_begin_);
-    if (begin != settled_) {
+    const uint64_t begin = event_begin();
+    if (begin == settled_) {
+        return;
+    }
+    if (holds_ && settled_ - begin <= usage_strip::max_held) {
+        settled_ = begin;
+    } else if (strip_.active()) {
         settled_ =
             strip_.settle(begin, settled_, scanner_.unsaid(event_usage_path, event_paths.paths.data()), cuts);
     }

@@ -63,6 +63,11 @@ public:
     // At most usage_strip::max_held of them.
     uint64_t settled() const { return settled_; }
 
+    // From now on no part of an event is settled before all of it has come, up to usage_strip::max_held
+    // bytes: so the stream can be ended behind a whole event at any time.
+    void hold_events() { holds_ = true; }
+    // The opposite. What has come is settled, where nothing is to be stripped.
+    void release_events();
     // How many choices the request asks for, of all its prompts; `prompts` if this is not called. The
     // upstream has no more last words than that.
     void expect_choices(uint32_t choices) { asked_choices_ = choices > prompts_ ? choices : prompts_; }
@@ -71,6 +76,8 @@ public:
     bool known() const { return sum_.known(); }
     // Nothing of an event has passed that has not passed whole: something may be put in here.
     bool at_event_border() const;
+    // The same of what is settled.
+    bool settled_at_border() const;
     // The upstream's last word was seen.
     bool final() const { return sum_.has_last_word() || (known() && whole()); }
     // True at any moment; an event counts when it is whole.
@@ -95,7 +102,8 @@ public:
     // Nothing of it can be read, or it is JSON in which nothing is known.
     bool unread() const
     {
-        return form_ == reply_form::none || (form_ == reply_form::json && !generated_ && !vectors_);
+        return form_ == reply_form::none
+               || (form_ == reply_form::json && !generated_ && !vectors_ && !pending_);
     }
     // Text that no usage has counted yet: what is left to be estimated. Of a stream whole events only.
     text_size uncounted_text() const { return uncounted_; }
@@ -111,7 +119,13 @@ public:
     // Of a JSON reply, or one that cannot be read: its bytes so far, as sent.
     uint64_t json_bytes() const { return json_bytes_; }
     // The reply holds generated text, or is a stream.
-    bool generates() const { return form_ != reply_form::json || generated_; }
+    bool generates() const { return form_ == reply_form::sse || form_ == reply_form::lines || generated_; }
+    // The upstream said that neither prompt nor completion has a token, or that it has not begun yet, and no
+    // text was there.
+    bool told_nothing() const
+    {
+        return (told_zero_ || pending_) && !known() && uncounted_.bytes == 0 && !hides_text();
+    }
     // A JSON reply whose text, if it is not known, is where it is not looked for.
     bool hides_text() const { return generated_ && !text_seen_; }
     // It holds embeddings or ranks.
@@ -165,6 +179,7 @@ private:
     void note_text(bool counted, const text_size& text);
     // Events that say nothing need not be read: what they show of text can be measured.
     bool may_skip() const { return chunks_ && place_.known(); }
+    uint64_t event_begin() const;
     void settle(const cut_sink& cuts);
     void clear_event();
     usage_counts told_by_timings() const;
@@ -182,6 +197,9 @@ private:
     bool incomplete_seen_ = false;
     bool generated_ = false;
     bool vectors_ = false;
+    bool pending_ = false;     // JSON: the reply is still to be made
+    bool told_zero_ = false;   // a usage object whose counts are all 0
+    bool holds_ = false;       // see hold_events()
     bool text_seen_ = false;   // JSON: text was where it is looked for, be it empty
     bool typed_ = false;       // a stream of choices, or of Anthropic's or the Responses API's events
     bool finish_seen_ = false; // of one choice at least

@@ -78,6 +78,12 @@ void usage_fields::update(const usage_fields& later)
     seen |= later.seen;
 }
 
+bool usage_fields::tells_zero() const
+{
+    return (has(usage_field::prompt) || has(usage_field::input))
+           && (has(usage_field::completion) || has(usage_field::output)) && !counts().any();
+}
+
 usage_counts usage_fields::counts() const
 {
     const usage_fields& of = *this;

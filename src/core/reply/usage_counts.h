@@ -66,6 +66,8 @@ struct usage_fields {
     // after they have sent it right.
     void update(const usage_fields& later);
     usage_counts counts() const;
+    // Prompt and completion are told, and 0.
+    bool tells_zero() const;
 };
 
 } // namespace llm

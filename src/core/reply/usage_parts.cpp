@@ -183,6 +183,7 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     case reply_part::status:
         incomplete_seen_ = is_value && event.text == "incomplete";
+        pending_ = is_value && (event.text == "queued" || event.text == "in_progress");
         break;
     case reply_part::error:
         if (!opens) {
@@ -198,8 +199,9 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     case reply_part::generated:
         // What is in a list or an object is found by itself.
-        generated_ = generated_ || (is_value && event.type == json_type::string)
-                     || (event.is == json_event::what::close && event.index != 0);
+        generated_ =
+            generated_ || (is_value && event.type == json_type::string)
+            || (event.is == json_event::what::close && event.type == json_type::array && event.index != 0);
         if (is_value) {
             on_text(event);
         }
@@ -238,7 +240,9 @@ void usage_reader::on_element(const json_event& event)
 // Text of a JSON reply.
 void usage_reader::on_text(const json_event& event)
 {
-    uncounted_.bytes += text_bytes(event);
+    const uint64_t bytes = text_bytes(event);
+    uncounted_.bytes += bytes;
+    generated_ = generated_ || bytes > least_other;
     text_seen_ = text_seen_ || event.type == json_type::string;
 }
 
@@ -258,6 +262,7 @@ void usage_reader::on_usage(const json_event& event, const call& in)
         return;
     }
     event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
+    told_zero_ = told_zero_ || (event.is == json_event::what::close && reading_.tells_zero());
     usage_is_choices_ = false;
     if (form_ == reply_form::json) {
         sum_.forget_last_words();

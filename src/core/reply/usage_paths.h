@@ -117,6 +117,15 @@ public:
         add_count("ephemeral_5m_input_tokens", creation, usage_field::cache_creation_5m);
         add_count("ephemeral_1h_input_tokens", creation, usage_field::cache_creation_1h);
     }
+    // The same in the names of Bedrock's Converse and of Cohere.
+    consteval void add_other_usage_members(uint8_t usage)
+    {
+        add_count("inputTokens", usage, usage_field::input);
+        add_count("outputTokens", usage, usage_field::output);
+        const uint8_t tokens = add("tokens", usage);
+        add_count("input_tokens", tokens, usage_field::input);
+        add_count("output_tokens", tokens, usage_field::output);
+    }
     // Gemini's reply, of which a stream has several: `usage`, `candidates` and `text` are what these say.
     consteval void add_gemini_members(uint8_t reply, reply_part usage, reply_part candidates, reply_part text,
                                       reply_part arguments)
@@ -197,6 +206,7 @@ consteval reply_path_list event_path_list()
     const uint8_t groq = list.add("x_groq", root);
 
     list.add_usage_members(usage);
+    list.add_other_usage_members(usage);
     const uint8_t choice = list.add(json_elements, choices, part::choice);
     list.add("message", error); // with a path into it, the scanner counts the error's members
     const uint8_t message_usage = list.add("usage", message, part::wrapped_usage);
@@ -207,6 +217,9 @@ consteval reply_path_list event_path_list()
     list.add("text", delta, part::content);
     list.add("thinking", delta, part::reasoning);
     list.add("partial_json", delta, part::content);
+    const uint8_t delta_usage = list.add("usage", delta, part::wrapped_usage); // Cohere's
+    list.add_other_usage_members(delta_usage);
+    list.add("text", list.add("content", list.add("message", delta)), part::content);
     list.add("text", token, part::content);
     list.add_timings_members(timings);
     list.add_details_members(details);
@@ -298,6 +311,7 @@ consteval reply_path_list reply_path_list_of_json()
     const uint8_t result = list.add(json_elements, results);
     list.add("text", result, part::generated); // KoboldAI
     list.add_usage_members(usage);
+    list.add_other_usage_members(usage);
     list.add("message", error);
     list.add_timings_members(timings);
     list.add_details_members(details);
