@@ -129,7 +129,9 @@ is_charged('a stream that nothing was asked for with', '-/- none', method => 'GE
 is_charged("the upstream says $_", '-/- none', status => $_, reply => $word . done(), outcome => 'upstream_error') for 400, 429, 500, 503;
 is_charged('an upstream that cannot be reached', '-/- none', uri => '/down/', outcome => 'upstream_error');
 is_charged('an upstream that does not answer in time', '-/- none', uri => '/slow/', outcome => 'upstream_error', reply => sub { $_[1]->wait_head });
-is_charged('a form', '-/- none', send => [ 'Content-Type' => 'multipart/form-data; boundary=b' ],
+is_charged('a form', '0/1 estimated', send => [ 'Content-Type' => 'multipart/form-data; boundary=b' ],
+    body => "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nxxx\r\n--b--\r\n", type => 'application/json', reply => '{"text":"hi"}');
+is_charged('a form with sound', '-/- none', send => [ 'Content-Type' => 'multipart/form-data; boundary=b' ], uri => '/v1/audio/transcriptions',
     body => "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nxxx\r\n--b--\r\n", type => 'application/json', reply => '{"text":"hi"}');
 is_charged('a reply of another type', '-/- none', type => 'audio/mpeg', reply => 'xxx');
 

@@ -119,12 +119,19 @@ try_all_ways('29 usage before the data, a decoy after it', '7/0',
 try_all_ways('a decoy before it', '7/10',
     '{"choices":[{"message":{"content":"\"usage\":{"},"usage_x":{"prompt_tokens":3}}],"x":{"usage":{"prompt_tokens":4}},'
         . usage(7, 10) . '}');
-try_all_ways('no usage', '?/6', '{"id":"c","choices":[]}', source => 'estimated');
+try_all_ways('no usage', '?/8', '{"id":"c","choices":[{"x":1}]}', source => 'estimated');
+try_all_ways('nothing generated', '-/-', '{"id":"c","choices":[]}');
+try_all_ways('still to be generated', '-/-',
+    '{"id":"r","object":"response","status":"queued","background":true,"output":[],"usage":null,"instructions":"' . 'a b ' x 1000 . '"}');
 try_all_ways('null usage', '-/-', '{"id":"c","usage":null}');
 try_all_ways('not JSON',  '-/-', 'Internal nonsense ' . usage(7, 10));
-try_all_ways('an array',  '-/-', '[{' . usage(7, 10) . '}]');
+try_all_ways('an array',  '7/10', '[{' . usage(7, 10) . '}]');
+try_all_ways('a byte order mark', '7/10', "\xef\xbb\xbf\n" . chat_reply(7, 10));
+try_all_ways("said to be $_", '7/10', chat_reply(7, 10), type => $_) for 'text/plain', 'text/event-stream', 'application/vnd.api+json';
+try_all_ways('of more than one line', '7/10',
+    qq({"message":{"content":"a"},"done":false}\n{"message":{"content":""},"done":true,"prompt_eval_count":7,"eval_count":10}\n));
 try_json('a content type with a parameter', '7/10', [ chat_reply(7, 10) ], type => 'Application/JSON; charset=utf-8');
-try_json('another content type', '-/-', [ chat_reply(7, 10) ], type => 'text/plain');
+try_json('sound', '-/-', [ chat_reply(7, 10) ], type => 'audio/mpeg');
 try_json('an empty body', '-/-', [''], framing => 'length');
 
 case 'a reply that is cut' => sub {

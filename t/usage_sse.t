@@ -131,7 +131,10 @@ try_all_ways('an event that is not JSON', '7/10', event('not json') . event('{"a
 try_all_ways('no DONE', '7/10', final_usage(7, 10));
 try_all_ways('a stream without usage', '?/?', chunk('a') x 3 . done());
 try_all_ways('an empty stream', '?/0', done());
-try_all_ways('another type is not read', '-/-', $plain, type => 'text/plain');
+for my $type ('text/plain', 'application/json', 'application/octet-stream', 'x/y') {
+    try_all_ways("said to be $type", '7/10', $plain, type => $type);
+}
+try_all_ways('sound is not read', '-/-', $plain, type => 'audio/mpeg');
 try_stream('a content type in capitals', '7/10', [$plain], type => 'Text/Event-Stream;Charset=UTF-8');
 
 case '22 nested details' => sub {

@@ -68,7 +68,7 @@ bool has_worked(const request_ctx& ctx)
 // What a reply shows is charged although nothing is known of the request.
 bool shows_text(const request_ctx& ctx)
 {
-    return ctx.call.generates && ctx.usage.uncounted_text().bytes != 0;
+    return ctx.asked.has_body && ctx.call.generates && ctx.usage.uncounted_text().bytes != 0;
 }
 
 // Below this many bytes a reply that cannot be read is taken for an error, or a word of thanks.
@@ -252,7 +252,7 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
         return;
     }
     if (!known && ctx.reply.complete && ctx.usage.told_nothing()) {
-        ctx.account.source = usage_source::upstream;
+        ctx.account.source = ctx.usage.pending() ? usage_source::none : usage_source::upstream;
         return;
     }
     if (!known

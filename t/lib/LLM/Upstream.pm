@@ -92,7 +92,8 @@ sub _read_body {
 
 sub request { return $_[0]{request} }
 
-# The header of a response. Framing: chunked (default), length => n, or close.
+# The header of a response, in one write with what comes first of the body (first => BYTES). Framing: chunked
+# (default), length => n, or close.
 sub head {
     my ($self, %o) = @_;
 
@@ -107,7 +108,7 @@ sub head {
     for (my $i = 0; $i < @headers; $i += 2) {
         $text .= "$headers[$i]: $headers[$i + 1]\r\n";
     }
-    return $self->write("$text\r\n");
+    return $self->write("$text\r\n" . ($o{first} // ''));
 }
 
 # A piece of the body, in one write.
@@ -130,8 +131,7 @@ sub finish {
 sub reply {
     my ($self, $body, %o) = @_;
 
-    $self->head(framing => 'length', length => length $body, type => 'application/json', %o);
-    $self->write($body);
+    $self->head(framing => 'length', length => length $body, type => 'application/json', first => $body, %o);
     $self->close;
     return;
 }
