@@ -14,7 +14,33 @@ using namespace llm;
 // Events are passed over only after content.
 constexpr std::string_view content = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
 
-std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t prompts, bool after_content)
+// Where an event is not JSON, one that is passed over may still have shown text.
+bool is_sound(std::string_view text)
+{
+    constexpr auto no_paths = json_paths<1>({{{""}}});
+    const json_sink nowhere{[](void*, const json_event&) {}, nullptr};
+    sse_reader events;
+    json_scanner scanner;
+    bool sound = true;
+    const auto take = [&](const sse_item& item) {
+        if (item.is == sse_item::what::data)
+            sound = scanner.feed(item.bytes, no_paths.data(), nowhere) == item.bytes.size() && sound;
+        else if (item.is == sse_item::what::end)
+            sound = scanner.finish(no_paths.data(), nowhere) == json_scanner::status::complete && sound,
+            scanner.start();
+    };
+    while (!text.empty())
+        take(events.next(text));
+    sse_item item;
+    do {
+        item = events.finish();
+        take(item);
+    } while (item.is != sse_item::what::none);
+    return sound;
+}
+
+std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t prompts, bool after_content,
+                 bool sound)
 {
     std::string log;
     static usage_patterns patterns; // what one reader has learned, others use
@@ -25,13 +51,20 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
              {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning, uint64_t{reader.known()},
               uint64_t{reader.incomplete_seen()}, uint64_t{reader.final()}, uint64_t{reader.content_seen()},
               uint64_t{reader.error_seen()}, uint64_t{reader.done_seen()}, uint64_t{reader.generates()},
-              uint64_t{reader.has_vectors()}})
+              uint64_t{reader.has_vectors()}, uint64_t{reader.whole()}, uint64_t{reader.lacks_end()},
+              uint64_t{reader.told_nothing()}, uint64_t{reader.showed_reasoning()}})
             log += std::to_string(n) + ' ';
+        // Of a JSON reply that is compared instead of read no text is measured, nor is it needed.
+        if (reader.form() == reply_form::sse ? sound : !reader.known() || c.completion == 0)
+            for (const uint64_t n : {reader.uncounted_text().bytes, reader.uncounted_text().pieces,
+                                     reader.shown_text().bytes, reader.shown_text().pieces})
+                log += std::to_string(n) + ' ';
         if (c.cached + c.cache_write > c.prompt || c.reasoning > c.completion
             || (reader.final() && !reader.known()))
             abort();
     };
     reader.start(form, prompts, strip_what::nothing, &patterns);
+    reader.expect_choices(prompts * 2);
     if (after_content)
         reader.feed(content);
     const auto feed = [&](std::string_view piece) { reader.feed(piece); };
@@ -50,9 +83,10 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
 
 void compare(std::string_view text, reply_form form, uint32_t prompts, bool after_content)
 {
-    const std::string bytes = told(text, byte_pieces, form, prompts, after_content);
+    const bool sound = is_sound(text);
+    const std::string bytes = told(text, byte_pieces, form, prompts, after_content, sound);
     for (const uint32_t seed : {whole_piece, event_pieces, piece_seed(text), piece_seed(text) * 31 | 2})
-        if (told(text, seed, form, prompts, after_content) != bytes)
+        if (told(text, seed, form, prompts, after_content, sound) != bytes)
             abort();
 }
 
@@ -65,7 +99,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
     if (text.starts_with('{') || text.starts_with('[')) {
         compare(text, reply_form::json, prompts, false);
         compare(text, reply_form::lines, prompts, false);
+        compare(text, reply_form::unknown, prompts, false);
     } else {
+        compare(text, reply_form::unknown, prompts, false);
         compare(text, reply_form::sse, prompts, true);
         compare(text, reply_form::sse, prompts, false);
     }

@@ -42,6 +42,8 @@ constexpr std::string_view members[] = {
     R"("metrics":{"usage":{"prompt_tokens":1}})",
     R"("created":12)",
 };
+// Of these, a choice, or more than usage and what names the reply: an event with one of them stays.
+constexpr uint32_t members_that_stay = 1u << 1 | 1u << 2 | 1u << 4;
 
 // One event, whose parts are chosen by `bits`.
 void add_event(two_forms& to, uint32_t bits)
@@ -69,7 +71,10 @@ void add_event(two_forms& to, uint32_t bits)
     }
     const uint32_t count = 1 + next(3);
     const uint32_t place = next(count + 2); // of usage; with none of these it has none
-    const std::string usage = "\"usage\":" + std::string(usages[next(std::size(usages))]);
+    const std::string_view value = usages[next(std::size(usages))];
+    const std::string usage = "\"usage\":" + std::string(value);
+    const size_t unasked_before = to.unasked.size();
+    bool stays = place > count || value.front() != '{';
     const char* const comma = next(2) == 0 ? "," : " ,\n";
     both(to, "data: {");
     // The comma in front goes with it; where there is none, the one behind it.
@@ -80,12 +85,17 @@ void add_event(two_forms& to, uint32_t bits)
         if (i != 0) {
             both(to, comma[0] == ' ' ? "," : comma);
         }
-        both(to, members[(next(16) + i) % std::size(members)]);
+        const uint32_t member = (next(16) + i) % std::size(members);
+        stays = stays || (members_that_stay >> member & 1) != 0;
+        both(to, members[member]);
     }
     if (count == place) {
         to.asked += "," + usage;
     }
     both(to, "}\n\n");
+    if (!stays) {
+        to.unasked.resize(unasked_before);
+    }
 }
 
 struct output {

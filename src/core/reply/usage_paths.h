@@ -366,19 +366,25 @@ struct reply_path_table {
 template <size_t N>
 consteval reply_path_table<N> reply_paths_of(const reply_path_list& list)
 {
-    // As json_path wants them: siblings together, json_elements first.
+    // As json_path wants them: siblings together, json_elements first. Of each path its first child and its
+    // next sibling; 0 where there is none.
+    std::array<uint8_t, N> first{};
+    std::array<uint8_t, N> next{};
+    for (size_t i = N - 1; i != 0; --i) {
+        uint8_t& head = first[list.paths[i].parent];
+        // It goes to the front, but not to that of json_elements.
+        const bool behind = head != 0 && list.paths[head].name == json_elements;
+        uint8_t& at = behind ? next[head] : head;
+        next[i] = at;
+        at = static_cast<uint8_t>(i);
+    }
     std::array<uint8_t, N> order{};
     std::array<uint8_t, N> place{};
     size_t n = 1;
     for (size_t i = 0; i < n; ++i) {
-        for (const bool elements : {true, false}) {
-            for (size_t child = 1; child < N; ++child) {
-                if (list.paths[child].parent == order[i]
-                    && (list.paths[child].name == json_elements) == elements) {
-                    order[n] = static_cast<uint8_t>(child);
-                    place[child] = static_cast<uint8_t>(n++);
-                }
-            }
+        for (uint8_t child = first[order[i]]; child != 0; child = next[child]) {
+            order[n] = child;
+            place[child] = static_cast<uint8_t>(n++);
         }
     }
     std::array<json_path, N> paths;
