@@ -121,7 +121,7 @@ try_all_ways('a decoy before it', '7/10',
         . usage(7, 10) . '}');
 try_all_ways('no usage', '?/8', '{"id":"c","choices":[{"x":1}]}', source => 'estimated');
 try_all_ways('nothing generated', '-/-', '{"id":"c","choices":[]}');
-try_all_ways('still to be generated', '-/-',
+try_all_ways('still to be generated', '0/0',
     '{"id":"r","object":"response","status":"queued","background":true,"output":[],"usage":null,"instructions":"' . 'a b ' x 1000 . '"}');
 try_all_ways('null usage', '-/-', '{"id":"c","usage":null}');
 try_all_ways('not JSON',  '-/-', 'Internal nonsense ' . usage(7, 10));

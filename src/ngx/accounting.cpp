@@ -252,7 +252,7 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
         return;
     }
     if (!known && ctx.reply.complete && ctx.usage.told_nothing()) {
-        ctx.account.source = ctx.usage.pending() ? usage_source::none : usage_source::upstream;
+        ctx.account.source = usage_source::upstream;
         return;
     }
     if (!known

@@ -126,8 +126,6 @@ public:
     {
         return (told_zero_ || pending_) && !known() && uncounted_.bytes == 0 && !hides_text();
     }
-    // A JSON reply that says so of itself: it is still to be made.
-    bool pending() const { return pending_; }
     // A JSON reply whose text, if it is not known, is where it is not looked for.
     bool hides_text() const { return generated_ && !text_seen_; }
     // It holds embeddings or ranks.
