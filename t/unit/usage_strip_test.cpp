@@ -147,6 +147,56 @@ TEST(usage_strip, all_else_stays)
            "data: {\"citations\":[1]}\n\n");
 }
 
+TEST(usage_strip, what_more_an_event_has)
+{
+    const std::string all = "\"usage\":" + counts;
+    for (const char* choices : {"\"choices\":[],", "\"choices\":null,", ""}) {
+        for (const char* names :
+             {"", "\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",",
+              "\"system_fingerprint\":\"f\",\"service_tier\":null,", "\"x\":null,"}) {
+            const std::string head = "data: {" + std::string(names) + choices;
+            for (const strip_what what : {strip_what::all, strip_what::last}) {
+                expect(what, head + all + "}\n\n" + done, done);
+                for (const char* more : {"\"error\":{\"code\":502}", "\"timings\":{\"predicted_n\":4}",
+                                         "\"citations\":[\"a\"]", "\"x\":1"}) {
+                    expect(what, head + all + "," + more + "}\n\n", head + more + "}\n\n");
+                }
+            }
+        }
+    }
+}
+
+// A client that has asked for usage gets it with the chunk that ends a choice, where some servers have it
+// only.
+TEST(usage_strip, the_chunk_that_ends_a_choice)
+{
+    const auto with = [](const char* reason, bool usage_first) {
+        const std::string choice =
+            "\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":" + std::string(reason) + "}]";
+        const std::string usage = "\"usage\":" + counts;
+        return "data: {" + (usage_first ? usage + "," + choice : choice + "," + usage) + "}\n\n";
+    };
+    const auto without = [](const char* reason) {
+        return "data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":" + std::string(reason)
+               + "}]}\n\n";
+    };
+    for (const bool first : {false, true}) {
+        expect(strip_what::running, with("null", first) + with("\"length\"", first) + last + done,
+               without("null") + with("\"length\"", first) + last + done);
+        expect(strip_what::all, with("null", first) + with("\"length\"", first) + done,
+               without("null") + without("\"length\"") + done);
+    }
+}
+
+TEST(usage_strip, events_without_empty_lines)
+{
+    const std::string chunk_line = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n";
+    const std::string usage_line = "data: {\"choices\":[],\"usage\":" + counts + "}\n";
+    const std::string done_line = "data: [DONE]\n";
+    expect(strip_what::all, chunk_line + chunk_line + usage_line + done_line + "\n",
+           chunk_line + chunk_line + done_line + "\n");
+}
+
 TEST(usage_strip, line_ends_and_other_lines)
 {
     const auto with = [](std::string text, const std::string& line_end) {

@@ -805,3 +805,202 @@ TEST(usage, reasoning_that_is_shown)
 }
 
 } // namespace
+
+// --- counts as servers tell them
+
+std::string json_usage(const std::string& members)
+{
+    return "{\"choices\":[{\"message\":{\"content\":\"some words\"}}],\"usage\":{" + members + "}}";
+}
+
+TEST(usage, counts_that_are_told_in_another_way)
+{
+    // What the total has more was generated too.
+    expect_json(json_usage(R"("prompt_tokens":20,"completion_tokens":198,"total_tokens":623)"),
+                "20/603 final");
+    expect_json(json_usage(R"("prompt_tokens":21,"completion_tokens":0,"total_tokens":81,)"
+                           R"("completion_tokens_details":{"reasoning_tokens":60})"),
+                "21/60 reasoning 60 final");
+    expect_json(json_usage(R"("prompt_tokens":7,"completion_tokens":10,"total_tokens":3)"), "7/10 final");
+    expect_json(json_usage(R"("completion_tokens":10,"total_tokens":17)"), "7/10 final");
+    // Strings and fractions.
+    expect_json(json_usage(R"("prompt_tokens":"7","completion_tokens":"10.0")"), "7/10 final");
+    expect_json(json_usage(R"("prompt_tokens":7.9,"completion_tokens":10.00000000000000000000000000000001)"),
+                "7/10 final");
+    expect_json(json_usage(R"("prompt_tokens":1.5e3,"completion_tokens":1e-9)"), "1500/0 final");
+    // What is no count is not told.
+    for (const char* bad : {"-1", "-0.5", "null", "\"x\"", "\"\"", "true", "[10]", "{}", "NaN"})
+        expect_json(json_usage("\"prompt_tokens\":7,\"completion_tokens\":" + std::string(bad)), "7/0 final");
+    // Two sets of names: the one that is not 0.
+    expect_json(json_usage(R"("prompt_tokens":0,"completion_tokens":0,"input_tokens":7,"output_tokens":10)"),
+                "7/10 final");
+    expect_json(json_usage(R"("input_tokens":0,"output_tokens":0,"prompt_tokens":7,"completion_tokens":10)"),
+                "7/10 final");
+    // A prompt that was told is kept.
+    expect_stream(choice_event(0, usage(7, 0)) + choice_event(0, usage(0, 10)) + done, "7/10 final");
+    expect_stream(choice_event(0, usage(7, 1)) + last_event(0, 10) + done, "7/10 final");
+}
+
+TEST(usage, cached_tokens_by_their_names)
+{
+    const std::string counts = R"("prompt_tokens":1000,"completion_tokens":10,)";
+    expect_json(json_usage(counts + R"("cached_tokens":900)"), "1000/10 cached 900 final");
+    expect_json(json_usage(counts + R"("prompt_cache_hit_tokens":900,"prompt_cache_miss_tokens":100)"),
+                "1000/10 cached 900 final");
+    expect_json(json_usage(counts + R"("prompt_tokens_details":{"cache_creation_input_tokens":900})"),
+                "1000/10 written 900 final");
+    expect_json(json_usage(counts + R"("prompt_tokens_details":{"cache_creation":900})"),
+                "1000/10 written 900 final");
+    // Anthropic's two kinds of cache writes, with their sum and without it.
+    const std::string kinds =
+        R"("cache_creation":{"ephemeral_5m_input_tokens":356,"ephemeral_1h_input_tokens":100})";
+    for (const std::string& sum : {std::string(), std::string(R"("cache_creation_input_tokens":456,)")})
+        expect_json(json_usage(R"("input_tokens":2,"output_tokens":5,)" + sum + kinds),
+                    "458/5 written 456 final");
+    expect_stream(
+        event(R"({"choices":[{"index":0,"delta":{}}],"x_groq":{"id":"r","usage":{"prompt_tokens":7,)"
+              R"("completion_tokens":10}}})"),
+        "7/10");
+}
+
+TEST(usage, timings_of_several_choices)
+{
+    const auto end = [](unsigned index, unsigned n) {
+        return event("{\"choices\":[{\"index\":" + std::to_string(index)
+                     + ",\"delta\":{},\"finish_reason\":\"stop\"}],\"timings\":{\"cache_n\":6,\"prompt_n\":1,"
+                       "\"predicted_n\":"
+                     + std::to_string(n) + "}}");
+    };
+    expect_stream(end(0, 4) + end(1, 5) + done, "7/9 cached 6 final", 1, 2);
+    // Usage, where there is some, says it better.
+    expect_stream(end(0, 4) + last_event(7, 10) + done, "7/10 final");
+    expect_stream(choice_event(0, usage(7, 10)) + end(0, 4) + done, "7/10 final");
+}
+
+TEST(usage, lists_of_replies)
+{
+    const auto llama = [](unsigned prompt, unsigned n) {
+        return "{\"index\":0,\"content\":\"word\",\"tokens_predicted\":" + std::to_string(n)
+               + ",\"tokens_evaluated\":" + std::to_string(prompt) + ",\"timings\":{\"predicted_n\":99}}";
+    };
+    const std::string list = "[" + llama(3, 4) + "," + llama(5, 6) + "]";
+    expect_json(list, "8/10 final");
+    // Two choices of one prompt.
+    each_way(
+        reply_form::json, "[" + llama(3, 4) + "," + llama(3, 6) + "]", 1,
+        [](const usage_reader& reader) { ASSERT_EQ(told(reader), "3/10 final"); }, 2);
+    // And as a stream, where each event says whose it is.
+    const auto part = [](unsigned index, unsigned prompt, unsigned n, bool ends) {
+        return event("{\"index\":" + std::to_string(index) + ",\"content\":\"a\",\"stop\":"
+                     + (ends ? "true" : "false") + ",\"tokens_predicted\":" + std::to_string(n)
+                     + ",\"tokens_evaluated\":" + std::to_string(prompt) + "}");
+    };
+    each_way(
+        reply_form::sse,
+        event("null") + part(0, 2, 1, false) + part(1, 1, 1, false) + part(1, 1, 6, true)
+            + part(0, 2, 6, true),
+        2, [](const usage_reader& reader) { ASSERT_EQ(told(reader), "3/12 final"); }, 2);
+    // Text without counts, and ranks.
+    each_way(reply_form::json, R"([{"generated_text":"some words"},{"generated_text":"more"}])", 1,
+             [](const usage_reader& reader) {
+                 ASSERT_EQ(told(reader), "unknown");
+                 ASSERT_TRUE(reader.generates());
+                 ASSERT_EQ(reader.uncounted_text().bytes, 14u);
+             });
+    for (const char* vectors :
+         {R"([{"index":1,"score":1.4}])", "[[0.1,0.2]]", "[0.1]", R"([{"embedding":[[1]]}])"})
+        each_way(reply_form::json, vectors, 1, [](const usage_reader& reader) {
+            ASSERT_TRUE(reader.has_vectors());
+            ASSERT_FALSE(reader.generates());
+        });
+}
+
+TEST(usage, forms_by_the_first_bytes)
+{
+    const std::string lines =
+        "{\"message\":{\"content\":\"a\"},\"done\":false}\n"
+        "{\"message\":{\"content\":\"\"},\"done\":true,\"prompt_eval_count\":7,\"eval_count\":10}\n";
+    const std::string json = json_usage(R"("prompt_tokens":7,"completion_tokens":10)");
+    for (const reply_form said : {reply_form::json, reply_form::sse, reply_form::unknown}) {
+        for (const char* before : {"", "\n \r\n", "\xef\xbb\xbf"}) {
+            const auto check = [](reply_form form) {
+                return [form](const usage_reader& reader) {
+                    ASSERT_EQ(told(reader), "7/10 final");
+                    ASSERT_EQ(reader.form(), form);
+                };
+            };
+            each_way(said, before + plain, 1, check(reply_form::sse));
+            each_way(said, before + replaced("event: x\n" + plain, "data: ", "data:"), 1,
+                     check(reply_form::sse));
+            each_way(said, before + std::string(": ping\n\n") + plain, 1, check(reply_form::sse));
+            each_way(said, before + json, 1, check(reply_form::json));
+            each_way(said, before + lines, 1, check(reply_form::lines));
+            each_way(said, before + replaced(lines, "}\n{", "}{"), 1,
+                     [&](const usage_reader& reader) { ASSERT_EQ(reader.form(), reply_form::lines); });
+        }
+        for (const char* text : {"nonsense", "dat", "events: x", "<html>", "\xef\xbb", "Id: 1"})
+            each_way(said, text, 1, [&](const usage_reader& reader) {
+                ASSERT_EQ(told(reader), "unknown");
+                ASSERT_EQ(reader.form(), said == reply_form::sse && text[0] != '\xef' ? said : reader.form());
+            });
+    }
+}
+
+TEST(usage, events_without_empty_lines)
+{
+    const std::string text = replaced(delta("a") + delta("b") + last_event(7, 10) + done, "\n\n", "\n");
+    expect_stream(text, "7/10 final");
+    each_way(reply_form::sse, text, 1, [](const usage_reader& reader) {
+        ASSERT_TRUE(reader.done_seen());
+        ASSERT_EQ(reader.shown_text().bytes, 2u);
+    });
+}
+
+TEST(usage, the_end_of_a_reply)
+{
+    const auto state = [](const std::string& text, uint32_t choices = 1, reply_form form = reply_form::sse) {
+        std::string is;
+        each_way(
+            form, text, 1,
+            [&](const usage_reader& reader) {
+                is = std::string(reader.whole() ? "whole" : "open") + (reader.lacks_end() ? " broken" : "");
+            },
+            choices);
+        return is;
+    };
+    const auto finish = [](unsigned index) {
+        return event("{\"choices\":[{\"index\":" + std::to_string(index)
+                     + ",\"delta\":{},\"finish_reason\":\"stop\"}]}");
+    };
+    EXPECT_EQ(state(delta("a")), "open broken");
+    EXPECT_EQ(state(delta("a") + done), "whole");
+    EXPECT_EQ(state(delta("a") + finish(0)), "whole");
+    EXPECT_EQ(state(delta("a") + finish(0), 2), "open");
+    EXPECT_EQ(state(delta("a") + finish(0) + finish(0), 2), "open");
+    EXPECT_EQ(state(delta("a") + finish(1) + finish(0), 2), "whole");
+    EXPECT_EQ(state(delta("a", "," + usage(7, 10))), "open");
+    EXPECT_EQ(state(event(R"({"x":1})")), "open");
+    EXPECT_EQ(state(event(R"({"type":"message_start","message":{}})")), "open broken");
+    EXPECT_EQ(state(event(R"({"type":"message_delta","delta":{"stop_reason":"end_turn"}})")), "open");
+    EXPECT_EQ(state(event(R"({"type":"message_stop"})")), "whole");
+    EXPECT_EQ(state(event(R"({"type":"response.created"})")), "open broken");
+    EXPECT_EQ(state(event(R"({"type":"response.completed","response":{}})")), "whole");
+    EXPECT_EQ(state("{\"done\":false}\n", 1, reply_form::lines), "open");
+    EXPECT_EQ(state("{\"done\":true}\n", 1, reply_form::lines), "whole");
+    EXPECT_EQ(state(event(R"({"candidates":[{"finishReason":"STOP"}]})")), "whole");
+}
+
+TEST(usage, nothing_that_was_generated)
+{
+    const auto nothing = [](const std::string& text) {
+        bool is = false;
+        each_way(reply_form::json, text, 1, [&](const usage_reader& reader) { is = reader.told_nothing(); });
+        return is;
+    };
+    EXPECT_TRUE(nothing(R"({"choices":[{"text":""}],"usage":{"prompt_tokens":0,"completion_tokens":0}})"));
+    EXPECT_TRUE(nothing(R"({"status":"queued","output":[],"usage":null,"text":{"format":{"type":"text"}}})"));
+    EXPECT_FALSE(nothing(R"({"choices":[{"text":"a"}],"usage":{"prompt_tokens":0,"completion_tokens":0}})"));
+    EXPECT_FALSE(nothing(R"({"choices":[{"text":""}]})"));
+    EXPECT_FALSE(nothing(R"({"choices":[{"x":"a"}],"usage":{"prompt_tokens":0,"completion_tokens":0}})"));
+    EXPECT_FALSE(nothing(R"({"status":"completed","output":[]})"));
+}

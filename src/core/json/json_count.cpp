@@ -7,6 +7,7 @@ namespace llm {
 namespace {
 
 constexpr uint64_t max_whole = uint64_t{1} << 50;
+constexpr int64_t max_zeros = 3;
 
 // Apart from the usual case, which is then as short as it can be.
 [[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, bool cuts, uint64_t& count)
@@ -38,7 +39,7 @@ constexpr uint64_t max_whole = uint64_t{1} << 50;
             break;
         }
         // So many digits more are of no account, and would have no room.
-        if (cuts && point && digits > max_whole) {
+        if (cuts && point && (digits > max_whole || zeros > max_zeros)) {
             continue;
         }
         if (point) {

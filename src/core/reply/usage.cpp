@@ -654,6 +654,10 @@ void usage_reader::settle(const cut_sink& cuts)
     } else if (strip_.active()) {
         settled_ =
             strip_.settle(begin, settled_, scanner_.unsaid(event_usage_path, event_paths.paths.data()), cuts);
+        // What follows a whole text may belong to another one in the same event, and go with that.
+        if (scanner_.state() == json_scanner::status::complete) {
+            settled_ = std::min(settled_, line_joined_ ? line_end_ : scanner_.offset());
+        }
     }
 }
 
