@@ -31,6 +31,8 @@ sub pending {
     return scalar IO::Select->new($self->{listener})->can_read(0);
 }
 
+sub listener { return $_[0]{listener} }
+
 # Accepts a connection and reads the whole request from it.
 sub take {
     my ($self) = @_;
