@@ -207,9 +207,10 @@ sub _of_client {
     }
     my $head = $response->{head} // '';
     for my $name (sort keys %{ $self->{expect}{client_headers} // {} }) {
-        my ($have, $value) = ($head =~ /^\Q$name\E:[ \t]*(.*?)[ \t]*\r$/mi, undef);
-        $value = $self->{expect}{client_headers}{$name};
-        push @bad, "header $name: " . ($have // 'none') . ', expected ' . ($value // 'none') if ($have // '') ne ($value // '') || defined $have != defined $value;
+        my $have  = $head =~ /^\Q$name\E:[ \t]*(.*?)[ \t]*\r$/mi ? "\"$1\"" : 'none';
+        my $value = $self->{expect}{client_headers}{$name};
+        $value = defined $value ? "\"$value\"" : 'none';
+        push @bad, "header $name: $have, expected $value" if $have ne $value;
     }
     for my $name (sort keys %{ $self->{expect}{client_header_count} // {} }) {
         my $have = () = $head =~ /^\Q$name\E:/mgi;

@@ -107,6 +107,7 @@ sub _receive {
     my ($now, $before) = ($job->{now}, length $c->{in});
     $c->read_some;
     $job->{received} += length($c->{in}) - $before;
+    $job->{until} = time + time_limit();
     # Not everything that is read here is HTTP: a case may say so.
     my $legible = eval { $c->_advance; 1 };
     $job->{response} = $now->{http2} ? $c->{streams}{ $job->{stream} } : $c->{response};
@@ -155,8 +156,12 @@ sub _hear {
     my @ends = @{ $now->{chunks} };
     @ends = map { $_ * $self->{split} } 1 .. length($now->{reply}) / $self->{split}
         if $self->{split} && !@ends && length $now->{reply} < $longest_split;
-    my $at = 0;
-    $connection->{pieces} = [ grep { $_ ne '' } map { my $piece = substr $now->{reply}, $at, $_ - $at; $at = $_; $piece } @ends, length $now->{reply} ];
+    my ($at, @pieces) = 0;
+    for my $end (@ends, length $now->{reply}) {
+        push @pieces, substr $now->{reply}, $at, $end - $at if $end > $at;
+        $at = $end;
+    }
+    $connection->{pieces} = \@pieces;
     $connection->{end}    = $now->{end} // 'close';
     return;
 }
