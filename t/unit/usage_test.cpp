@@ -981,7 +981,8 @@ TEST(usage, the_end_of_a_reply)
     EXPECT_EQ(state(delta("a", "," + usage(7, 10))), "open");
     EXPECT_EQ(state(event(R"({"x":1})")), "open");
     EXPECT_EQ(state(event(R"({"type":"message_start","message":{}})")), "open broken");
-    EXPECT_EQ(state(event(R"({"type":"message_delta","delta":{"stop_reason":"end_turn"}})")), "open");
+    EXPECT_EQ(state(event(R"({"type":"message_delta","delta":{"stop_reason":null}})")), "open");
+    EXPECT_EQ(state(event(R"({"type":"message_delta","delta":{"stop_reason":"end_turn"}})")), "whole");
     EXPECT_EQ(state(event(R"({"type":"message_stop"})")), "whole");
     EXPECT_EQ(state(event(R"({"type":"response.created"})")), "open broken");
     EXPECT_EQ(state(event(R"({"type":"response.completed","response":{}})")), "whole");

@@ -107,7 +107,7 @@ void usage_reader::on(const json_event& event, const call& in)
         }
         break;
     case reply_part::finish_any:
-        if (is_value && form_ != reply_form::json) {
+        if (is_value && event.type == json_type::string && form_ != reply_form::json) {
             end_choice(0);
         }
         break;
