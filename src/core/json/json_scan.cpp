@@ -4,8 +4,8 @@
 #include "core/base/chars.h"
 #include "json_bytes.h"
 #include "json_scan_run.h"
-
-#include <cstring>
+#include "json_scan_values.h"
+#include "string_text.h"
 
 namespace llm {
 
@@ -21,58 +21,6 @@ constexpr word words[] = {
     {"NaN", json_type::number}, {"Infinity", json_type::number}, {"-Infinity", json_type::number},
 };
 constexpr uint8_t minus_infinity = 5;
-
-[[gnu::noinline]] const char* past_some_space(const char* p, const char* end)
-{
-    while (p != end && is_space(*p)) {
-        ++p;
-    }
-    return p;
-}
-
-// Mostly there is none.
-inline const char* past_space(const char* p, const char* end)
-{
-    return p != end && *p > ' ' ? p : past_some_space(p, end);
-}
-
-bool is_null(const char* p, const char* end)
-{
-    return end - p >= 4 && std::memcmp(p, "null", 4) == 0;
-}
-
-// The end of a number in digits, with a fraction or not; p where there is another value or it may go on.
-const char* past_plain_number(const char* p, const char* end)
-{
-    if (!is_digit(*p)) {
-        return p;
-    }
-    const char* stop = find_digits_end(p + 1, end);
-    if (*p == '0' && stop != p + 1) {
-        return p;
-    }
-    if (stop != end && *stop == '.') {
-        const char* const fraction = stop + 1;
-        stop = find_digits_end(fraction, end);
-        if (stop == fraction) {
-            return p;
-        }
-    }
-    return stop != end && *stop != '.' && (*stop | 0x20) != 'e' ? stop : p;
-}
-
-// The end of the usual scalars; p where there is another value, or it does not end in the piece.
-const char* past_plain_value(const char* p, const char* end)
-{
-    if (*p == '"') {
-        const char* const stop = find_string_stop(p + 1, end);
-        return stop != end && *stop == '"' ? stop + 1 : p;
-    }
-    if (*p == 'n') {
-        return is_null(p, end) ? p + 4 : p;
-    }
-    return past_plain_number(p, end);
-}
 
 } // namespace
 
@@ -137,7 +85,7 @@ size_t json_scanner::feed(std::string_view piece, const json_path* paths, json_s
             p = in_string(r, p, end);
             break;
         case step::skip:
-            p = in_skip(r, p, end);
+            p = strict_ ? in_strict_skip(r, p, end) : in_skip(r, p, end);
             break;
         case step::number:
             p = in_number(r, p, end);
@@ -249,12 +197,14 @@ const char* json_scanner::members(const run& r, const char* p, const char* end)
         if (stop == end || *stop != '"') {
             role_ = role::key;
             capture_ = true;
+            folded_ = false;
             text_size_ = 0;
             step_ = step::string;
             return p;
         }
         match_key(r, {p, static_cast<size_t>(stop - p)});
         p = stop + 1;
+        key_end_ = r.at(p);
         if (p == end || *p != ':') {
             step_ = step::colon;
             return p;
@@ -309,14 +259,22 @@ const char* json_scanner::value(const run& r, const char* p, const char* end)
 const char* json_scanner::string(const run& r, const char* p, const char* end)
 {
     surplus_ = 0;
+    if (!capture_) {
+        const char* stop = find_string_stop(p, within(p, end));
+        if (stop != end && *stop != '"') {
+            stop = past_string_text(stop, end, surplus_);
+        }
+        if (stop != end && *stop == '"') {
+            value_ended(r, json_type::string, {}, r.at(stop) + 1);
+            return stop + 1;
+        }
+        step_ = step::string;
+        return stop;
+    }
     // As with names: what lies whole in the piece needs no copy.
     const char* const stop = find_string_stop(p, end);
     const size_t size = static_cast<size_t>(stop - p);
     if (stop != end && *stop == '"') {
-        if (!capture_) {
-            value_ended(r, json_type::string, {}, r.at(stop) + 1);
-            return stop + 1;
-        }
         if (size <= max_text || r.paths[path_].text == json_text::bounded) {
             truncated_ = size > max_text;
             value_ended(r, json_type::string, {p, truncated_ ? max_text : size}, r.at(stop) + 1);
@@ -335,6 +293,12 @@ const char* json_scanner::number(const run& r, const char* p, const char* end)
         value_ended(r, json_type::number, {p, capture_ ? size : 0}, r.at(stop));
         return stop;
     }
+    return begin_number(r, p, end);
+}
+
+// One that is not plain, or does not end in the piece.
+const char* json_scanner::begin_number(const run& r, const char* p, const char* end)
+{
     digits_ = *p == '-' ? digits::minus : *p == '0' ? digits::zero : digits::whole;
     if (capture_) {
         put(r, p, 1);
@@ -349,6 +313,11 @@ const char* json_scanner::literal(const run& r, const char* p, const char* end)
         value_ended(r, json_type::null, {}, r.at(p) + 4);
         return p + 4;
     }
+    return begin_literal(r, p, end);
+}
+
+const char* json_scanner::begin_literal(const run& r, const char* p, const char* end)
+{
     for (literal_ = 0; literal_ < minus_infinity; ++literal_) {
         if (*p == words[literal_].text[0]) {
             literal_at_ = 1;
@@ -372,6 +341,10 @@ const char* json_scanner::container(const run& r, const char* p, const char* end
     if (path_ == no_path || r.paths[path_].children == 0) {
         skip_base_ = static_cast<uint16_t>(depth_ - 1);
         step_ = step::skip;
+        if (strict_) {
+            due_ = object ? due::first_key : due::first_value;
+            return in_strict_skip(r, p + 1, end);
+        }
         return in_skip(r, p + 1, end);
     }
     container_ = path_;
@@ -438,7 +411,7 @@ const char* json_scanner::in_number(const run& r, const char* p, const char* end
         if (!number_may_end()) {
             return fail(p, json_error::syntax);
         }
-        value_ended(r, json_type::number, {text_, text_size_}, r.at(p));
+        scalar_ended(r, json_type::number, {text_, text_size_}, r.at(p));
     }
     return p;
 }
@@ -452,7 +425,7 @@ const char* json_scanner::in_literal(const run& r, const char* p, const char* en
         }
         if (++literal_at_ == w.text.size()) {
             ++p;
-            value_ended(r, w.type, w.type == json_type::number ? w.text : std::string_view(), r.at(p));
+            scalar_ended(r, w.type, w.type == json_type::number ? w.text : std::string_view(), r.at(p));
             return p;
         }
     }
@@ -471,6 +444,7 @@ void json_scanner::emit(const run& r, json_event::what is, json_type type, std::
                            .text = text,
                            .comma = comma_,
                            .key_begin = key_begin_,
+                           .key_end = key_end_,
                            .value_begin = value_begin_,
                            .value_end = end,
                            .surplus = surplus_};

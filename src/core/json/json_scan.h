@@ -20,7 +20,7 @@ struct json_path {
     std::string_view name;
     uint8_t parent = 0;
     json_text text = json_text::none;
-    bool any_case = false; // also takes names that differ in the case of ASCII letters, as `folded`
+    bool any_case = false; // also takes names that differ in the case of letters, as `folded`
     uint8_t first_child = 0;
     uint8_t children = 0;
     uint8_t others = 0;              // the child that is json_others, or 0
@@ -74,14 +74,15 @@ struct json_event {
     uint8_t path;
     json_type type;
     bool truncated; // `text` is not all of it
-    bool folded;    // the name's case is not that of the path
+    bool folded;    // the name is not the path's, but may be taken for it
     uint32_t index; // place among its siblings, from 0
     // Unescaped; valid during the call. Of numbers as written, NaN, Infinity and -Infinity included.
     std::string_view text;
     uint64_t comma; // the one before it; meaningless at index 0
-    // Of the name's quote, or of the value where there is no name. This and value_begin are not set at
-    // `close`.
+    // Of the name's quote, or of the value where there is no name. This, key_end and value_begin are not set
+    // at `close`.
     uint64_t key_begin;
+    uint64_t key_end; // one past the name's last quote; meaningless where there is no name
     uint64_t value_begin;
     uint64_t value_end; // one past its last byte; not set at `open` and `text`
     uint64_t surplus;   // of a string that ended: bytes that its escapes take more than what they stand for
@@ -98,9 +99,10 @@ struct json_sink {
 
 enum class json_error : uint8_t { none, syntax, too_deep };
 
-// Where the scanner finds paths it is a strict parser, which also takes NaN, Infinity and -Infinity as
-// CPython does. In containers that no path leads into it checks strings, escapes and the nesting of brackets
-// only. Names are compared unescaped. All zero bytes are a valid initial state.
+// Where the scanner finds paths it is a strict parser, which also takes NaN, Infinity and -Infinity, and
+// escapes of lone surrogates, as CPython does. In containers that no path leads into it checks strings,
+// escapes and the nesting of brackets only, but where it is told to be strict everywhere. Names are compared
+// unescaped. What is UTF-8 is not looked at. All zero bytes are a valid initial state.
 class json_scanner {
 public:
     enum class status : uint8_t { more, complete, failed };
@@ -114,6 +116,10 @@ public:
     // Sets the offset of the byte that is fed next, for texts that do not stand in one piece (SSE data
     // lines).
     void seek(uint64_t offset) { offset_ = offset; }
+    // From here on the whole grammar at every depth. And a name is also told, as `folded`, that is one of a
+    // path only if it ends at a NUL, less its lone surrogates, or in the case that Unicode makes of two
+    // letters.
+    void be_strict() { strict_ = true; }
 
     // Returns how many bytes it took: all, or up to the byte that is an error, or, once the top-level value
     // is complete, up to the first byte after it that is not white space. A number at the top ends only with
@@ -148,6 +154,8 @@ private:
         failed,
     };
     enum class role : uint8_t { key, value, skipped };
+    // What has to come next in what is skipped strictly.
+    enum class due : uint8_t { first_key, key, colon, first_value, value, after };
     enum class digits : uint8_t {
         minus,
         zero,
@@ -169,6 +177,8 @@ private:
     const char* string(const run& r, const char* p, const char* end);
     const char* number(const run& r, const char* p, const char* end);
     const char* literal(const run& r, const char* p, const char* end);
+    const char* begin_number(const run& r, const char* p, const char* end);
+    const char* begin_literal(const run& r, const char* p, const char* end);
     const char* container(const run& r, const char* p, const char* end);
     const char* close(const run& r, const char* p);
     const char* in_string(const run& r, const char* p, const char* end);
@@ -178,15 +188,21 @@ private:
     const char* in_skip(const run& r, const char* p, const char* end);
     const char* skip_blocks(const run& r, const char* p, const char* end);
     bool skip_bracket(const run& r, const char* p);
+    const char* in_strict_skip(const run& r, const char* p, const char* end);
+    const char* skip_string(const char* p, due next);
     void container_ended(const run& r, bool object, uint32_t count, uint64_t end);
+    void key_ended(const run& r);
     void string_ended(const run& r, uint64_t end);
     void match_key(const run& r, std::string_view name);
     uint8_t child_of(const run& r, std::string_view name);
     [[gnu::cold]] uint8_t folded_child_of(const run& r, std::string_view name);
+    uint8_t lookalike_of(const run& r, std::string_view name);
     void value_ended(const run& r, json_type type, std::string_view text, uint64_t end);
+    void scalar_ended(const run& r, json_type type, std::string_view text, uint64_t end);
     void put(const run& r, const char* p, size_t n);
     void put_code(const run& r, uint32_t code);
     void put_lone_surrogate(const run& r);
+    void put_lost(const run& r);
     void emit(const run& r, json_event::what is, json_type type, std::string_view text, uint64_t end) const;
     bool push(bool object);
     bool pop(bool object); // false where the innermost is not of this kind
@@ -196,6 +212,7 @@ private:
     uint64_t offset_ = 0;
     uint64_t comma_ = 0;
     uint64_t key_begin_ = 0;
+    uint64_t key_end_ = 0;
     uint64_t value_begin_ = 0;
     uint64_t surplus_ = 0;
     uint32_t count_[max_levels]; // members or elements begun, of each open container that paths lead into
@@ -207,6 +224,7 @@ private:
     json_error error_ = json_error::none;
     role role_ = role::key;
     digits digits_ = digits::minus;
+    due due_ = due::first_key;
     uint8_t escape_ = 0; // 0: not in an escape, 1: after the backslash, 2..5: before the hex digit 1..4
     uint8_t literal_ = 0;
     uint8_t literal_at_ = 0;
@@ -215,6 +233,7 @@ private:
     bool capture_ = false;
     bool truncated_ = false;
     bool folded_ = false;
+    bool strict_ = false;
     uint8_t text_size_ = 0;
     // A bit per open container: 1 is an object. The innermost one is bit 0 of the last word in use, which is
     // also that of the depth.

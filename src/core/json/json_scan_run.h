@@ -26,6 +26,9 @@ inline void json_scanner::match_key(const run& r, std::string_view name)
     if ((r.paths[container_].marks & json_name_mark(name)) != 0 && !truncated_) {
         path_ = child_of(r, name);
     }
+    if (path_ == no_path && strict_) {
+        path_ = lookalike_of(r, name);
+    }
     if (path_ == no_path && r.paths[container_].others != 0) {
         path_ = r.paths[container_].others;
     }
@@ -64,6 +67,16 @@ inline void json_scanner::value_ended(const run& r, json_type type, std::string_
         emit(r, json_event::what::value, type, text, end);
     }
     step_ = depth_ == 0 ? step::done : step::after_value;
+}
+
+// The same of what was read byte by byte, and may be in what is skipped.
+inline void json_scanner::scalar_ended(const run& r, json_type type, std::string_view text, uint64_t end)
+{
+    if (role_ == role::skipped) {
+        step_ = step::skip;
+    } else {
+        value_ended(r, type, text, end);
+    }
 }
 
 inline void json_scanner::container_ended(const run& r, bool object, uint32_t count, uint64_t end)

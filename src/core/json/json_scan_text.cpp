@@ -1,74 +1,15 @@
-// json_scanner's strings: escapes, the text that is kept of them, and names that lead to a path. And what it
-// skips.
+// json_scanner's strings: escapes, and the text that is kept of them. And what it skips.
 
 #include "core/base/bytes.h"
 #include "core/base/chars.h"
 #include "core/base/utf8.h"
 #include "json_bytes.h"
 #include "json_scan_run.h"
+#include "string_text.h"
 
-#include <algorithm>
-#include <bit>
 #include <cstring>
 
 namespace llm {
-
-namespace {
-
-// json_name_head() of a name that is not empty, without a loop.
-uint64_t head_of(std::string_view name)
-{
-    static_assert(std::endian::native == std::endian::little);
-    const char* const p = name.data();
-    const size_t n = name.size();
-    if (n >= 8) {
-        uint64_t head = 0;
-        std::memcpy(&head, p, sizeof head);
-        return head;
-    }
-    if (n >= 4) {
-        uint32_t first = 0;
-        uint32_t last = 0;
-        std::memcpy(&first, p, sizeof first);
-        std::memcpy(&last, p + n - sizeof last, sizeof last);
-        return first | uint64_t{last} << (8 * (n - sizeof last));
-    }
-    const auto byte = [&](size_t i) { return uint64_t{static_cast<uint8_t>(p[i])} << (8 * i); };
-    return byte(0) | byte(n / 2) | byte(n - 1);
-}
-
-// Of names of one size whose heads are the same. Faster than a call of memcmp.
-bool same_tail(const char* a, const char* b, size_t n)
-{
-    const auto same_word = [&](size_t i) {
-        uint64_t x = 0;
-        uint64_t y = 0;
-        std::memcpy(&x, a + i, sizeof x);
-        std::memcpy(&y, b + i, sizeof y);
-        return x == y;
-    };
-    for (size_t i = 8; n > i + 8; i += 8) {
-        if (!same_word(i)) {
-            return false;
-        }
-    }
-    return n <= 8 || same_word(n - 8);
-}
-
-bool equal_folded(std::string_view a, std::string_view b)
-{
-    if (a.size() != b.size()) {
-        return false;
-    }
-    for (size_t i = 0; i < a.size(); ++i) {
-        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-} // namespace
 
 const char* json_scanner::in_string(const run& r, const char* p, const char* end)
 {
@@ -80,7 +21,7 @@ const char* json_scanner::in_string(const run& r, const char* p, const char* end
             }
             continue;
         }
-        const char* const stop = find_string_stop(p, end);
+        const char* const stop = capture_ ? find_string_stop(p, end) : past_string_text(p, end, surplus_);
         if (capture_ && stop != p) {
             put(r, p, static_cast<size_t>(stop - p));
         }
@@ -146,7 +87,11 @@ const char* json_scanner::escape(const run& r, const char* p)
             if (code_ >= 0xd800 && code_ <= 0xdbff) {
                 high_ = code_;
             } else {
-                put_code(r, code_ >= 0xdc00 && code_ <= 0xdfff ? 0xfffd : code_);
+                if (code_ >= 0xdc00 && code_ <= 0xdfff) {
+                    put_lost(r);
+                } else {
+                    put_code(r, code_);
+                }
             }
         }
     }
@@ -158,7 +103,8 @@ void json_scanner::string_ended(const run& r, uint64_t end)
     put_lone_surrogate(r);
     switch (role_) {
     case role::key:
-        match_key(r, {text_, text_size_});
+        key_ended(r);
+        key_end_ = end;
         step_ = step::colon;
         break;
     case role::value:
@@ -168,32 +114,6 @@ void json_scanner::string_ended(const run& r, uint64_t end)
         step_ = step::skip;
         break;
     }
-}
-
-// One of the names that may be a child's by json_name_mark.
-uint8_t json_scanner::child_of(const run& r, std::string_view name)
-{
-    const uint64_t head = head_of(name);
-    bool any_case = false;
-    for (uint8_t i = r.paths[container_].slots[json_name_slot(name)]; i != 0; i = r.paths[i].next) {
-        const json_path& child = r.paths[i];
-        if (child.head == head && child.name.size() == name.size()
-            && same_tail(child.name.data(), name.data(), name.size())) {
-            return i;
-        }
-        any_case |= child.any_case;
-    }
-    return any_case ? folded_child_of(r, name) : no_path;
-}
-
-uint8_t json_scanner::folded_child_of(const run& r, std::string_view name)
-{
-    const json_path* const first = r.paths + r.paths[container_].first_child;
-    const json_path* const last = first + r.paths[container_].children;
-    const json_path* const child = std::find_if(
-        first, last, [&](const json_path& c) { return c.any_case && equal_folded(c.name, name); });
-    folded_ = child != last;
-    return folded_ ? static_cast<uint8_t>(child - r.paths) : no_path;
 }
 
 // Adds to the text of a key, string or number that is wanted.
@@ -232,7 +152,17 @@ void json_scanner::put_lone_surrogate(const run& r)
         return;
     }
     high_ = 0;
-    put_code(r, 0xfffd);
+    put_lost(r);
+}
+
+// A strict scan drops it from names, as some parsers do.
+void json_scanner::put_lost(const run& r)
+{
+    if (strict_ && role_ == role::key) {
+        folded_ = true;
+    } else {
+        put_code(r, 0xfffd);
+    }
 }
 
 const char* json_scanner::in_skip(const run& r, const char* p, const char* end)
