@@ -4,7 +4,7 @@ llm_packages="
     build-essential cmake ninja-build pkg-config clang libclang-rt-dev
     nginx nginx-dev libjansson-dev libssl-dev
     libgtest-dev libbenchmark-dev
-    perl curl nghttp2-client ca-certificates procps
+    perl python3 curl nghttp2-client ca-certificates procps
     nodejs npm
 "
 
@@ -13,9 +13,10 @@ install_packages() {
     missing=
     for package in "$@"; do
         case $package in
-        # Another source than Debian's may have brought node and npm.
+        # Another source than Debian's may have brought these.
         nodejs) command -v node > /dev/null && continue ;;
         npm) command -v npm > /dev/null && continue ;;
+        python3) command -v python3 > /dev/null && continue ;;
         esac
         dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q ' installed$' || missing="$missing $package"
     done

@@ -263,6 +263,23 @@ my @ambiguous = (
     [ 'single quotes',               "{'model':'good'}" ],
     [ 'a comment',                   '{"model":"good"/*"*/,"model2":1}' ],
     [ 'a bad escape',                '{"model":"go\od"}' ],
+    [ 'comments that hide a second model', '{"model":"good","a":[1/*"*/],"model":"evil","b":[1/*"*/]}' ],
+    [ 'the same in one list',        '{"a":[1/*"*/],"model":"good","b":[1/*"*/]}' ],
+    [ 'a comma too much, far inside', '{"model":"good","a":[{"b":[1,]}]}' ],
+    [ 'single quotes, far inside',   q({"model":"good","a":[{'b":"':1}]}) ],
+    [ 'a zero in front, inside',     '{"model":"good","a":[01]}' ],
+    [ 'no name, inside',             '{"model":"good","a":{b:1}}' ],
+    [ 'no colon, inside',            '{"model":"good","a":{"b" 1}}' ],
+    [ 'another word, inside',        '{"model":"good","a":[None]}' ],
+    [ 'a name that ends at a NUL',   '{"model":"good","model\u0000":"evil"}' ],
+    [ 'only that name',              '{"model\u0000x":"good"}' ],
+    [ 'a name with half a pair',     '{"model":"good","model\ud800":"evil"}' ],
+    [ 'a letter that Go folds',      qq({"model":"good","\xc5\xbftream":true}) ],
+    [ 'Latin-1 in a text',           qq({"model":"good","messages":[{"content":"caf\xe9"}]}) ],
+    [ 'Latin-1 in the model',        qq({"model":"caf\xe9"}) ],
+    [ 'a long form of a quote',      qq({"model":"good","a":"\xc0\xa2,\xc0\xa2model\xc0\xa2:\xc0\xa2evil"}) ],
+    [ 'a surrogate in UTF-8',        qq({"model":"good","a":"\xed\xa0\x80"}) ],
+    [ 'a control character, inside', qq({"model":"good","a":["\x01"]}) ],
     [ 'a model that is a number',    '{"model":7}' ],
     [ 'a model that is an object',   '{"model":{"model":"good"}}' ],
     [ 'a model that is a list',      '{"model":["good"]}' ],
@@ -282,6 +299,14 @@ for (@ambiguous) {
         refused_ok(send_h2($body, @options), 400, 'bad_request');
     };
 }
+
+case 'what is odd, but is one thing to all that take it, goes on' => sub {
+    for my $odd ('[NaN,-Infinity]', '"\ud800"', '[1e400,-0]', '{"model":"x","model":"y"}', '"\u0000"', qq("\xf0\x9f\x98\x80"), "[\r\n\t]") {
+        my $body = qq({"model":"good","a":$odd});
+        forwarded_ok(send_h1($body, key => 'sk-picky'), $body, 'good', 0);
+        forwarded_ok(send_h1($body, key => 'sk-picky', way => 'in steps'), $body, 'good', 0);
+    }
+};
 
 case '39e compressed requests' => sub {
     my $body = '{"model":"good"}';

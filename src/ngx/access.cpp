@@ -162,6 +162,8 @@ std::string_view text_of(body_fault fault)
         return "it is not a JSON object in UTF-8 without a byte order mark";
     case body_fault::syntax:
         return "it is not valid JSON";
+    case body_fault::not_utf8:
+        return "it is not valid UTF-8";
     case body_fault::too_deep:
         return "it is nested too deeply";
     case body_fault::duplicate_field:

@@ -105,7 +105,8 @@ TEST(request_facts, bounds_by_the_names_of_the_api)
             EXPECT_EQ(b.value, c.bound) << c.path;
         });
         each_way(R"({"max_unknown_tokens":1})", [&](const request_facts& facts) {
-            EXPECT_EQ(facts.max_tokens(call_of_path(c.path).bounds).is, request_bound::state::absent) << c.path;
+            EXPECT_EQ(facts.max_tokens(call_of_path(c.path).bounds).is, request_bound::state::absent)
+                << c.path;
         });
     }
     each_way(R"({"max_tokens":5,"max_completion_tokens":-1})", [](const request_facts& facts) {
@@ -203,6 +204,53 @@ TEST(request_facts, refuses_what_is_not_json)
     expect_fault("{\"x\":" + repeated(600, "["), body_fault::too_deep);
     expect_fault("{'model':'a'}", body_fault::syntax);
     each_way("{\"x\":[NaN,-Infinity],\"y\":Infinity,\"temperature\":1E400}\r\n", [](const request_facts&) {});
+}
+
+// A parser that is lenient there might find another model.
+TEST(request_facts, refuses_what_is_not_json_at_any_depth)
+{
+    expect_fault(R"({"model":"m","a":[1/*"*/],"model":"forbidden","b":[1/*"*/]})", body_fault::syntax);
+    expect_fault(R"({"model":"m","a":{"b":[{'c':1}]}})", body_fault::syntax);
+    expect_fault(R"({"messages":[{"content":[1,]}]})", body_fault::syntax);
+    expect_fault(R"({"tools":[{"a":01}]})", body_fault::syntax);
+    expect_fault(R"({"tools":[{"a" "b"}]})", body_fault::syntax);
+    expect_fault(R"({"options":{"x":[True]}})", body_fault::syntax);
+    each_way(R"({"a":[{"b":[-1,2.5e3,"\ud800",NaN,{"model":"x","model":"y"}]}]})",
+             [](const request_facts&) {});
+}
+
+TEST(request_facts, refuses_what_is_not_utf8)
+{
+    each_way("{\"m\xc3\xa4\":\"\xe4\xbd\xa0\xf0\x9f\x98\x80\",\"x\":[\"\xc3\xa9\"]}",
+             [](const request_facts&) {});
+    for (const std::string bad :
+         {"caf\xe9", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80", "\xf0\x9f\x98"})
+        for (const size_t shift : {0, 10, 60, 100}) {
+            const std::string gap(shift, 'x');
+            expect_fault("{\"messages\":[{\"content\":\"" + gap + bad + "\"}]}", body_fault::not_utf8);
+            expect_fault("{\"model\":\"" + gap + bad + gap + "\"}", body_fault::not_utf8);
+            expect_fault("{\"" + bad + gap + "\":1}", body_fault::not_utf8);
+        }
+    // The first mistake is told.
+    expect_fault("{\"model\":5,\"x\":\"\xff\"}", body_fault::bad_model);
+    expect_fault("{\"x\":\"\xff\",\"model\":5}", body_fault::not_utf8);
+    expect_fault("{\"x\":[1,],\"y\":\"\xff\"}", body_fault::syntax);
+    expect_fault("{\"x\":\"\xff\",\"y\":[1,]}", body_fault::not_utf8);
+    expect_fault("{\"x\":\"\xc3", body_fault::syntax);
+}
+
+TEST(request_facts, refuses_names_that_a_parser_may_take_for_one_that_decides)
+{
+    for (const char* name : {"model\\u0000", "model\\u0000x", "MODEL\\u0000", "mod\\u0065l\\u0000",
+                             "model\\ud800", "\\udc00model", "stream\\u0000", "max_tokens\\u0000",
+                             "\u017ftream", "\\u017fTREAM", "stream_option\u017f", "prompt\\u0000"}) {
+        expect_fault("{\"" + std::string(name) + "\":\"a\"}", body_fault::ambiguous_name);
+        expect_fault("{\"model\":null,\"" + std::string(name) + "\":null}", body_fault::ambiguous_name);
+    }
+    expect_fault(R"({"stream_options":{"include_usage\u0000":false}})", body_fault::ambiguous_name);
+    each_way(
+        R"({"model":"a","\u0000model":1,"mo\u0000del":2,"models\u0000":3,"metadata":{"model\u0000":"b"}})",
+        [](const request_facts& facts) { EXPECT_EQ(facts.model(), "a"); });
 }
 
 TEST(request_facts, bounds_the_model)

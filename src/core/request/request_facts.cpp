@@ -202,16 +202,21 @@ bool request_facts::feed(std::string_view piece)
             return false;
         }
         scanner_.seek(now.begin);
+        scanner_.be_strict();
     }
 
-    const size_t taken = scanner_.feed(piece, paths.data(), {take, &now});
+    // What is wrong first is told, wherever pieces end.
+    const size_t text = utf8_.feed(piece);
+    const size_t taken = scanner_.feed(piece.substr(0, text), paths.data(), {take, &now});
     if (wants_comma_) {
         find_options_comma(now);
     }
     if (scanner_.error() == json_error::too_deep) {
         set_fault(body_fault::too_deep);
-    } else if (taken != piece.size()) {
+    } else if (taken != text) {
         set_fault(body_fault::syntax);
+    } else if (text != piece.size()) {
+        set_fault(body_fault::not_utf8);
     }
     return fault_ == body_fault::none;
 }

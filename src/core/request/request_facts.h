@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/api/api.h"
+#include "core/base/utf8_check.h"
 #include "core/json/json_scan.h"
 
 #include <cstddef>
@@ -14,7 +15,8 @@ namespace llm {
 enum class body_fault : uint8_t {
     none,
     not_an_object,   // the first byte that is not white space is not `{` (also: UTF-16, a BOM, an empty body)
-    syntax,          // not JSON, NUL bytes, more text after the object, or the end is missing
+    syntax,          // not JSON at any depth, NUL bytes, more text after the object, or the end is missing
+    not_utf8,        // a byte that no text in UTF-8 has there
     too_deep,        // nested deeper than json_scanner::max_depth
     duplicate_field, // a field that is read here stands twice (escaped spellings of a name are the same name)
     ambiguous_name,  // a field that decides is in another case ("Model"): Go servers match names without case
@@ -114,6 +116,7 @@ private:
     void set_fault(body_fault fault);
 
     json_scanner scanner_;
+    utf8_check utf8_;
     uint64_t bytes_ = 0;
     uint64_t seen_ = 0;       // a bit per path
     request_bound bounds_[8]; // one for each of bound_names
