@@ -1,7 +1,8 @@
 // Edits of a request's body, laid over it where nginx keeps it: the whole of it in memory, or in a file.
 //
 // ngx_http_upstream_reinit() begins a retry with `pos = start` and `file_pos = 0` of the body's buffers. So
-// none may begin later than its memory, and the file must not be cut up: see core/body_edit.h.
+// none may begin later than its memory, and the file must not be cut up: see
+// core/request/body_edit.h.
 
 #include "request_edit.h"
 
@@ -49,15 +50,19 @@ bool write_at(ngx_buf_t* b, uint64_t at, std::string_view text)
            == static_cast<ssize_t>(text.size());
 }
 
-// `at`: the offset of the buffer's first byte in the body.
-bool blank_in(ngx_buf_t* b, uint64_t at, const body_edit& edit)
+// What is written over bytes of this buffer: texts, and white space behind them. `at` is the offset of its
+// first byte in the body.
+bool write_in_place(ngx_buf_t* b, uint64_t at, const body_edit& edit)
 {
-    for (const body_range& range : edit.blanks()) {
-        uint64_t begin = std::max(range.begin, at);
-        uint64_t end = std::min(range.end, at + bytes_of(b));
+    for (const byte_edit& e : edit.in_place()) {
+        uint64_t begin = std::max(e.from.begin, at);
+        const uint64_t end = std::min(e.from.end, at + bytes_of(b));
         while (begin < end) {
-            uint64_t n = std::min<uint64_t>(end - begin, spaces.size());
-            if (!write_at(b, begin - at, {spaces.data(), n})) {
+            const uint64_t done = std::min<uint64_t>(begin - e.from.begin, e.text.size());
+            const std::string_view text =
+                done < e.text.size() ? e.text.substr(done) : std::string_view(spaces.data(), spaces.size());
+            const uint64_t n = std::min<uint64_t>(end - begin, text.size());
+            if (!write_at(b, begin - at, text.substr(0, n))) {
                 return false;
             }
             begin += n;
@@ -93,14 +98,14 @@ bool each_text_of_tail(ngx_http_request_t* r, const body_edit& edit, F&& to)
         return memory != nullptr;
     };
 
-    for (const tail_piece& piece : edit.tail()) {
+    for (const byte_edit& piece : edit.tail()) {
         if (!piece.text.empty() && !to(piece.text)) {
             return false;
         }
         uint64_t at = 0;
-        for (ngx_chain_t* cl = r->request_body->bufs; cl && at < piece.range.end; cl = cl->next) {
-            uint64_t begin = std::max(piece.range.begin, at);
-            uint64_t end = std::min(piece.range.end, at + bytes_of(cl->buf));
+        for (ngx_chain_t* cl = r->request_body->bufs; cl && at < piece.copied.end; cl = cl->next) {
+            uint64_t begin = std::max(piece.copied.begin, at);
+            uint64_t end = std::min(piece.copied.end, at + bytes_of(cl->buf));
             if (begin < end && !copy(cl->buf, begin - at, end - begin)) {
                 return false;
             }
@@ -198,7 +203,7 @@ bool apply(ngx_http_request_t* r, const body_edit& edit)
     }
     uint64_t from = 0;
     for (ngx_chain_t* in = r->request_body->bufs; from <= at; in = in->next) {
-        if (!blank_in(in->buf, from, edit)) {
+        if (!write_in_place(in->buf, from, edit)) {
             return false;
         }
         from += bytes_of(in->buf);

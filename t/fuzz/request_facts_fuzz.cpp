@@ -27,16 +27,18 @@ void require(bool holds)
 std::string edited(std::string_view body, const body_edit& edit)
 {
     std::string tail;
-    for (const tail_piece& piece : edit.tail()) {
-        const body_range& range = piece.range;
+    for (const byte_edit& piece : edit.tail()) {
+        const byte_range& range = piece.copied;
         require(range.begin <= range.end && range.end <= edit.keep());
         require((range.begin == range.end) != piece.text.empty());
-        tail.append(piece.text).append(body.substr(range.begin, range.end - range.begin));
+        tail.append(piece.text).append(body.substr(range.begin, range.size()));
     }
     std::string out(body);
     uint64_t before = 0;
-    for (const body_range& range : edit.blanks()) {
-        require(before <= range.begin && range.begin < range.end && range.end <= edit.keep());
+    for (const byte_edit& e : edit.in_place()) {
+        const byte_range& range = e.from;
+        require(e.text.empty() && before <= range.begin && range.begin < range.end
+                && range.end <= edit.keep());
         std::fill(&out[range.begin], &out[range.end - 1] + 1, ' ');
         before = range.end;
     }
@@ -100,9 +102,29 @@ void check_edit(std::string_view body, const std::string& result, const injected
     json_decref(after);
 }
 
-std::string told(std::string_view text, uint32_t seed)
+// Each range, which must begin and end as the text has it.
+std::string told_members(std::string_view text, const body_members& members)
+{
+    std::string log = members.all_kept() ? "" : "+";
+    uint64_t before = 1;
+    for (const body_member& m : members.kept()) {
+        require(before <= m.name.begin && m.name.begin + 2 <= m.name.end && m.name.end < m.value.begin
+                && m.value.begin < m.value.end && m.value.end < text.size());
+        require(text[m.name.begin] == '"' && text[m.name.end - 1] == '"');
+        before = m.value.end;
+        for (const uint64_t n : {m.name.begin, m.name.end, m.value.begin, m.value.end})
+            log += ' ' + std::to_string(n);
+    }
+    return log;
+}
+
+// `members`: where those of the root are is kept as well.
+std::string told(std::string_view text, uint32_t seed, bool members)
 {
     request_facts facts;
+    body_member room[3];
+    if (members)
+        facts.keep_members(room);
     in_pieces(text, seed, [&](std::string_view piece) {
         require(facts.feed(piece) == (facts.fault() == body_fault::none));
     });
@@ -112,11 +134,12 @@ std::string told(std::string_view text, uint32_t seed)
     if (fault != body_fault::none)
         return "fault " + std::to_string(int(fault));
     std::string log(facts.model());
-    for (const uint64_t n :
-         {uint64_t{facts.has_model()}, uint64_t{facts.may_stream()}, uint64_t{facts.surely_streams()},
-          uint64_t(facts.max_tokens().is), facts.max_tokens().value, uint64_t{facts.choices()},
-          uint64_t{facts.prompts()}, facts.root_end()})
+    for (const uint64_t n : {uint64_t{facts.has_model()}, uint64_t{facts.may_stream()},
+                             uint64_t{facts.surely_streams()}, uint64_t(facts.max_tokens().is),
+                             facts.max_tokens().value, uint64_t{facts.choices()}, uint64_t{facts.prompts()},
+                             facts.root_end(), uint64_t{facts.media().count()}, facts.media().bytes()})
         log += ' ' + std::to_string(n);
+    require(facts.media().bytes() < text.size());
     for (const usage_inject mode : modes) {
         body_edit edit(facts.root_end());
         const injected_usage asked = inject_usage(facts, mode, edit);
@@ -130,6 +153,8 @@ std::string told(std::string_view text, uint32_t seed)
             check_edit(text, result, asked);
         log += result;
     }
+    if (members)
+        log += told_members(text, facts.members());
     return log;
 }
 
@@ -138,8 +163,11 @@ std::string told(std::string_view text, uint32_t seed)
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
 {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
-    const std::string whole = told(text, whole_piece);
-    if (told(text, byte_pieces) != whole || told(text, piece_seed(text)) != whole)
-        abort();
+    const std::string facts = told(text, whole_piece, false);
+    for (const bool members : {false, true}) {
+        const std::string whole = members ? told(text, whole_piece, true) : facts;
+        require(whole.starts_with(facts));
+        require(told(text, byte_pieces, members) == whole && told(text, piece_seed(text), members) == whole);
+    }
     return 0;
 }

@@ -7,15 +7,18 @@
 #include <string>
 #include <string_view>
 
+// As nginx's side does it, where the body is.
 inline std::string edited(std::string_view body, const llm::body_edit& edit)
 {
     std::string tail;
-    for (const llm::tail_piece& piece : edit.tail())
-        tail.append(piece.text).append(body.substr(piece.range.begin, piece.range.end - piece.range.begin));
+    for (const llm::byte_edit& piece : edit.tail())
+        tail.append(piece.text).append(body.substr(piece.copied.begin, piece.copied.size()));
     std::string out(body);
-    for (const llm::body_range& range : edit.blanks())
-        std::fill(out.begin() + static_cast<std::ptrdiff_t>(range.begin),
-                  out.begin() + static_cast<std::ptrdiff_t>(range.end), ' ');
+    for (const llm::byte_edit& e : edit.in_place()) {
+        std::fill(out.begin() + static_cast<std::ptrdiff_t>(e.from.begin),
+                  out.begin() + static_cast<std::ptrdiff_t>(e.from.end), ' ');
+        out.replace(e.from.begin, e.text.size(), e.text);
+    }
     out.resize(edit.keep());
     return out.append(tail);
 }

@@ -32,7 +32,7 @@ outcome injected(std::string_view body, usage_inject mode)
         if (asked.any()) {
             ASSERT_EQ(one.body.size(), edit.size());
         } else {
-            ASSERT_TRUE(edit.blanks().empty());
+            ASSERT_TRUE(edit.in_place().empty());
         }
         if (!first) {
             ASSERT_EQ(one.body, all.body);
@@ -307,28 +307,6 @@ TEST(usage_inject, finds_the_end_after_much_else)
     const std::string want =
         "  {" + std::string(41, ' ') + head.substr(44) + " ,\"stream_options\":{\"include_usage\":true}}";
     EXPECT_TRUE(o.body == want) << o.body.substr(0, 100) << "..." << o.body.substr(o.body.size() - 100);
-}
-
-TEST(body_edit, has_bounds)
-{
-    const std::string body = "0123456789}";
-    body_edit edit(10);
-    EXPECT_EQ(edited(body, edit), body);
-    EXPECT_EQ(edit.size(), 11u);
-    for (size_t i = 0; i < body_edit::max_blanks; ++i)
-        EXPECT_TRUE(edit.blank({i, i + 1}));
-    EXPECT_FALSE(edit.blank({0, 1}));
-    EXPECT_EQ(edit.blanks().size(), body_edit::max_blanks);
-    EXPECT_TRUE(edit.append(",\"a\":1"));
-    EXPECT_TRUE(edit.append(""));
-    EXPECT_TRUE(edit.append(body_range{3, 3}));
-    EXPECT_TRUE(edit.append(body_range{3, 6}));
-    EXPECT_EQ(edited(body, edit), "    456789,\"a\":1345}");
-    EXPECT_EQ(edit.size(), edited(body, edit).size());
-    while (edit.tail().size() < body_edit::max_pieces)
-        EXPECT_TRUE(edit.append("x"));
-    EXPECT_FALSE(edit.append("x"));
-    EXPECT_EQ(edit.tail().back().text, "}");
 }
 
 } // namespace

@@ -141,15 +141,8 @@ const char* json_scanner::structure(const run& r, const char* p, const char* end
             return close(r, p);
         }
         [[fallthrough]];
-    case step::element: {
-        const json_path& in = r.paths[container_];
-        const bool wanted = in.children != 0 && r.paths[in.first_child].name == json_elements;
-        path_ = wanted ? in.first_child : no_path;
-        folded_ = false;
-        ++count_[depth_ - 1];
-        key_begin_ = r.at(p);
-        return value(r, p, end);
-    }
+    case step::element:
+        return elements(r, p, end);
     case step::first_key:
         if (c == '}') {
             return close(r, p);
@@ -188,6 +181,7 @@ const char* json_scanner::structure(const run& r, const char* p, const char* end
 // what is expected, the step for the rest is set; in between it is not kept.
 const char* json_scanner::members(const run& r, const char* p, const char* end)
 {
+    const uint16_t depth = depth_;
     for (;;) {
         ++count_[depth_ - 1];
         key_begin_ = r.at(p);
@@ -219,8 +213,7 @@ const char* json_scanner::members(const run& r, const char* p, const char* end)
             p = after;
         } else {
             p = value(r, p, end);
-            // The innermost container is an object here too, this one or one in it.
-            if (step_ != step::after_value) {
+            if (step_ != step::after_value || depth_ != depth) {
                 return p;
             }
         }
@@ -232,6 +225,32 @@ const char* json_scanner::members(const run& r, const char* p, const char* end)
         p = past_space(p + 1, end);
         if (p == end || *p != '"') {
             step_ = step::key;
+            return p;
+        }
+    }
+}
+
+// From the first byte of an element on: likewise.
+const char* json_scanner::elements(const run& r, const char* p, const char* end)
+{
+    const uint16_t depth = depth_;
+    const uint8_t path = r.paths[container_].has_elements ? r.paths[container_].first_child : no_path;
+    for (;;) {
+        path_ = path;
+        folded_ = false;
+        ++count_[depth - 1];
+        key_begin_ = r.at(p);
+        p = value(r, p, end);
+        if (step_ != step::after_value || depth_ != depth || p == end) {
+            return p;
+        }
+        if (*p != ',') {
+            return *p == ']' ? close(r, p) : p;
+        }
+        comma_ = r.at(p);
+        p = past_space(p + 1, end);
+        if (p == end) {
+            step_ = step::element;
             return p;
         }
     }
@@ -272,14 +291,10 @@ const char* json_scanner::string(const run& r, const char* p, const char* end)
         return stop;
     }
     // As with names: what lies whole in the piece needs no copy.
-    const char* const stop = find_string_stop(p, end);
-    const size_t size = static_cast<size_t>(stop - p);
+    const char* const stop = find_string_stop(p, within(p, end));
     if (stop != end && *stop == '"') {
-        if (size <= max_text || r.paths[path_].text == json_text::bounded) {
-            truncated_ = size > max_text;
-            value_ended(r, json_type::string, {p, truncated_ ? max_text : size}, r.at(stop) + 1);
-            return stop + 1;
-        }
+        value_ended(r, json_type::string, {p, static_cast<size_t>(stop - p)}, r.at(stop) + 1);
+        return stop + 1;
     }
     step_ = step::string;
     return p;
@@ -328,17 +343,23 @@ const char* json_scanner::begin_literal(const run& r, const char* p, const char*
     return fail(p, json_error::syntax);
 }
 
+// Of what is skipped strictly nobody is told how many members or elements it has.
+bool json_scanner::leads_into(const json_path& path, bool object) const
+{
+    return !strict_ ? path.children != 0 : object ? path.has_members : path.has_elements;
+}
+
 const char* json_scanner::container(const run& r, const char* p, const char* end)
 {
     const bool object = *p == '{';
     value_begin_ = r.at(p);
-    if (path_ != no_path) {
+    if (is_told(r)) {
         emit(r, json_event::what::open, object ? json_type::object : json_type::array, {}, 0);
     }
     if (!push(object)) {
         return fail(p, json_error::too_deep);
     }
-    if (path_ == no_path || r.paths[path_].children == 0) {
+    if (path_ == no_path || !leads_into(r.paths[path_], object)) {
         skip_base_ = static_cast<uint16_t>(depth_ - 1);
         step_ = step::skip;
         if (strict_) {
@@ -351,7 +372,10 @@ const char* json_scanner::container(const run& r, const char* p, const char* end
     count_[depth_ - 1] = 0;
     step_ = object ? step::first_key : step::first_element;
     ++p;
-    return object && p != end && *p == '"' ? members(r, p, end) : p;
+    if (object) {
+        return p != end && *p == '"' ? members(r, p, end) : p;
+    }
+    return p != end && *p != ']' && !is_space(*p) ? elements(r, p, end) : p;
 }
 
 // The end of a container that paths lead into.

@@ -20,7 +20,11 @@ struct json_path {
     std::string_view name;
     uint8_t parent = 0;
     json_text text = json_text::none;
-    bool any_case = false; // also takes names that differ in the case of letters, as `folded`
+    bool any_case = false;     // also takes names that differ in the case of letters, as `folded`
+    bool silent = false;       // nothing is told of its values; other paths lead through it
+    bool has_elements = false; // a child is json_elements
+    bool has_members = false;  // another one is not
+    bool has_any_case = false; // one is any_case
     uint8_t first_child = 0;
     uint8_t children = 0;
     uint8_t others = 0;              // the child that is json_others, or 0
@@ -173,12 +177,14 @@ private:
     [[gnu::cold]] const char* fail(const char* p, json_error error);
     const char* structure(const run& r, const char* p, const char* end);
     const char* members(const run& r, const char* p, const char* end);
+    const char* elements(const run& r, const char* p, const char* end);
     const char* value(const run& r, const char* p, const char* end);
     const char* string(const run& r, const char* p, const char* end);
     const char* number(const run& r, const char* p, const char* end);
     const char* literal(const run& r, const char* p, const char* end);
     const char* begin_number(const run& r, const char* p, const char* end);
     const char* begin_literal(const run& r, const char* p, const char* end);
+    bool leads_into(const json_path& path, bool object) const;
     const char* container(const run& r, const char* p, const char* end);
     const char* close(const run& r, const char* p);
     const char* in_string(const run& r, const char* p, const char* end);
@@ -203,6 +209,7 @@ private:
     void put_code(const run& r, uint32_t code);
     void put_lone_surrogate(const run& r);
     void put_lost(const run& r);
+    bool is_told(const run& r) const;
     void emit(const run& r, json_event::what is, json_type type, std::string_view text, uint64_t end) const;
     bool push(bool object);
     bool pop(bool object); // false where the innermost is not of this kind
@@ -258,11 +265,15 @@ consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
             parent.first_child = static_cast<uint8_t>(i);
         }
         ++parent.children;
+        const bool is_element = list[i].name == json_elements;
+        parent.has_elements |= is_element;
+        parent.has_members |= !is_element;
+        parent.has_any_case |= list[i].any_case;
         // The head of no name of this length: a member may have it as its name.
         list[i].head = UINT64_MAX;
         if (list[i].name == json_others) {
             parent.others = static_cast<uint8_t>(i);
-        } else if (list[i].name != json_elements) {
+        } else if (!is_element) {
             list[i].head = json_name_head(list[i].name);
             parent.marks |= json_name_mark(list[i].name);
             if (!list[i].name.empty()) {
@@ -273,7 +284,7 @@ consteval std::array<json_path, N> json_paths(std::array<json_path, N> list)
                 *last = static_cast<uint8_t>(i);
             }
         }
-        if (list[i].parent >= i || (list[i].name == json_elements && parent.children != 1)
+        if (list[i].parent >= i || (is_element && parent.children != 1)
             || parent.first_child + parent.children != i + 1 || level[i] > json_scanner::max_levels
             || list[i].name.size() > json_scanner::max_text) {
             detail::paths_are_out_of_order();

@@ -26,7 +26,7 @@ inline void json_scanner::match_key(const run& r, std::string_view name)
     if ((r.paths[container_].marks & json_name_mark(name)) != 0 && !truncated_) {
         path_ = child_of(r, name);
     }
-    if (path_ == no_path && strict_) {
+    if (path_ == no_path && strict_ && r.paths[container_].has_any_case) {
         path_ = lookalike_of(r, name);
     }
     if (path_ == no_path && r.paths[container_].others != 0) {
@@ -61,9 +61,14 @@ inline bool json_scanner::top_is_object() const
     return (nesting_[(depth_ - 1u) / 64] & 1) != 0;
 }
 
+inline bool json_scanner::is_told(const run& r) const
+{
+    return path_ != no_path && !r.paths[path_].silent;
+}
+
 inline void json_scanner::value_ended(const run& r, json_type type, std::string_view text, uint64_t end)
 {
-    if (path_ != no_path) {
+    if (is_told(r)) {
         emit(r, json_event::what::value, type, text, end);
     }
     step_ = depth_ == 0 ? step::done : step::after_value;
@@ -81,7 +86,7 @@ inline void json_scanner::scalar_ended(const run& r, json_type type, std::string
 
 inline void json_scanner::container_ended(const run& r, bool object, uint32_t count, uint64_t end)
 {
-    if (path_ != no_path) {
+    if (is_told(r)) {
         json_event event{};
         event.is = json_event::what::close;
         event.path = path_;

@@ -5,6 +5,7 @@
 #include "core/base/utf8.h"
 #include "json_bytes.h"
 #include "json_scan_run.h"
+#include "json_scan_values.h"
 #include "string_text.h"
 
 #include <cstring>
@@ -21,13 +22,15 @@ const char* json_scanner::in_string(const run& r, const char* p, const char* end
             }
             continue;
         }
-        const char* const stop = capture_ ? find_string_stop(p, end) : past_string_text(p, end, surplus_);
+        const char* const limit = capture_ ? within(p, end) : end;
+        const char* const stop = capture_ ? find_string_stop(p, limit) : past_string_text(p, end, surplus_);
         if (capture_ && stop != p) {
             put(r, p, static_cast<size_t>(stop - p));
+            capture_ = !truncated_;
         }
         p = stop;
-        if (p == end) {
-            return p;
+        if (p == limit) {
+            continue;
         }
         if (*p == '\\') {
             escape_ = 1;

@@ -4,6 +4,7 @@
 #include "core/base/bytes.h"
 #include "core/base/chars.h"
 #include "json_bytes.h"
+#include "json_scan.h"
 
 #include <cstddef>
 #include <cstring>
@@ -35,7 +36,7 @@ inline bool is_null(const char* p, const char* end)
 // Where a string has to end that is looked at 16 bytes at a time: a longer one is passed over faster.
 inline const char* within(const char* p, const char* end)
 {
-    constexpr ptrdiff_t short_string = 64;
+    constexpr ptrdiff_t short_string = json_scanner::max_text;
     return end - p > short_string ? p + short_string : end;
 }
 

@@ -1,8 +1,7 @@
 #include "request_facts.h"
 
-#include "core/base/bytes.h"
 #include "core/base/chars.h"
-#include "core/json/json_count.h"
+#include "request_paths.h"
 
 #include <algorithm>
 #include <bit>
@@ -12,164 +11,14 @@ namespace llm {
 
 namespace {
 
-namespace path {
-enum : uint8_t {
-    root,
-    model,
-    stream,
-    stream_options,
-    max_tokens,
-    max_completion_tokens,
-    max_output_tokens,
-    n_predict,
-    n,
-    best_of,
-    n_cmpl,
-    prompt,
-    options,
-    parameters,
-    sampling_params,
-    generation_config,
-    generation_config_too,
-    include_usage,
-    continuous_usage_stats,
-    prompt_element,
-    num_predict,
-    parameters_max_new_tokens,
-    parameters_best_of,
-    sampling_max_new_tokens,
-    sampling_n,
-    config_max_tokens,
-    config_max_tokens_too,
-    config_candidates,
-    config_candidates_too,
-    config_too_max_tokens,
-    config_too_max_tokens_too,
-    config_too_candidates,
-    config_too_candidates_too,
-    count,
-};
-} // namespace path
+static_assert(request_path_lists<true>.onces <= 64, "request_facts::seen_ has a bit for each");
 
-constexpr auto paths = json_paths<path::count>({{
-    {""},
-    {"model", path::root, json_text::pieces, true},
-    {"stream", path::root, json_text::bounded, true},
-    {"stream_options", path::root, json_text::none, true},
-    {"max_tokens", path::root, json_text::bounded},
-    {"max_completion_tokens", path::root, json_text::bounded},
-    {"max_output_tokens", path::root, json_text::bounded},
-    {"n_predict", path::root, json_text::bounded},
-    {"n", path::root, json_text::bounded},
-    {"best_of", path::root, json_text::bounded},
-    {"n_cmpl", path::root, json_text::bounded},
-    {"prompt", path::root},
-    {"options", path::root},
-    {"parameters", path::root},
-    {"sampling_params", path::root},
-    // Gemini's, whose every field has two spellings.
-    {"generationConfig", path::root},
-    {"generation_config", path::root},
-    {"include_usage", path::stream_options, json_text::bounded, true},
-    {"continuous_usage_stats", path::stream_options, json_text::bounded, true},
-    {json_elements, path::prompt},
-    {"num_predict", path::options, json_text::bounded},
-    {"max_new_tokens", path::parameters, json_text::bounded},
-    {"best_of", path::parameters, json_text::bounded},
-    {"max_new_tokens", path::sampling_params, json_text::bounded},
-    {"n", path::sampling_params, json_text::bounded},
-    {"maxOutputTokens", path::generation_config, json_text::bounded},
-    {"max_output_tokens", path::generation_config, json_text::bounded},
-    {"candidateCount", path::generation_config, json_text::bounded},
-    {"candidate_count", path::generation_config, json_text::bounded},
-    {"maxOutputTokens", path::generation_config_too, json_text::bounded},
-    {"max_output_tokens", path::generation_config_too, json_text::bounded},
-    {"candidateCount", path::generation_config_too, json_text::bounded},
-    {"candidate_count", path::generation_config_too, json_text::bounded},
-}});
-
-static_assert(path::count <= 64, "request_facts::seen_ has a bit per path");
-
-// Far above any real bound, and sums and products of it with other counts stay far below UINT64_MAX.
-constexpr uint64_t max_bound = uint64_t{1} << 40;
-
-std::string_view trimmed(std::string_view text)
+// Of a member of the root, where these are told.
+bool is_of_root(const json_event& event)
 {
-    constexpr std::string_view spaces = " \t\n\r\v\f";
-    const size_t from = text.find_first_not_of(spaces);
-    return from == std::string_view::npos ? std::string_view()
-                                          : text.substr(from, text.find_last_not_of(spaces) - from + 1);
-}
-
-// The count that pydantic's lax mode reads: a whole number, its text in a string, or a bool. False for all
-// else.
-bool lax_count(const json_event& event, uint64_t& count)
-{
-    switch (event.type) {
-    case json_type::number:
-        return !event.truncated && json_count(event.text, max_bound, count);
-    case json_type::string: {
-        std::string_view text = event.text;
-        text = trimmed(text);
-        if (text.starts_with('+')) {
-            text.remove_prefix(1);
-        }
-        return !event.truncated && json_count(text, max_bound, count);
-    }
-    case json_type::yes:
-    case json_type::no:
-        count = event.type == json_type::yes ? 1 : 0;
-        return true;
-    default:
-        return false;
-    }
-}
-
-bool is_word(std::string_view text, std::string_view lowcase)
-{
-    return text.size() == lowcase.size()
-           && std::equal(text.begin(), text.end(), lowcase.begin(),
-                         [](char a, char b) { return ascii_lower(a) == b; });
-}
-
-// The words are those of pydantic's lax mode.
-request_flag flag_of_word(std::string_view text)
-{
-    for (const std::string_view word : {"0", "f", "n", "no", "off", "false"}) {
-        if (is_word(text, word)) {
-            return request_flag::no;
-        }
-    }
-    for (const std::string_view word : {"1", "t", "y", "on", "yes", "true"}) {
-        if (is_word(text, word)) {
-            return request_flag::yes;
-        }
-    }
-    return request_flag::unclear;
-}
-
-request_flag flag_of(const json_event& event)
-{
-    if (event.is == json_event::what::open || event.truncated) {
-        return request_flag::unclear;
-    }
-    switch (event.type) {
-    case json_type::null:
-    case json_type::no:
-        return request_flag::no;
-    case json_type::yes:
-        return request_flag::yes;
-    case json_type::string:
-        return flag_of_word(event.text);
-    default:
-        break;
-    }
-    // 1e-9 is not 0, yet no count either.
-    uint64_t count = 0;
-    if (!json_count(event.text, max_bound, count) || count > 1) {
-        return request_flag::unclear;
-    }
-    return count == 1 ? request_flag::yes : request_flag::no;
+    const json_path& root = request_paths<true>.paths[0];
+    return event.is != json_event::what::text && event.path - root.first_child < root.children
+           && event.path >= root.first_child;
 }
 
 } // namespace
@@ -177,12 +26,21 @@ request_flag flag_of(const json_event& event)
 struct request_facts::feeding {
     request_facts& self;
     std::string_view piece;
-    uint64_t begin; // its offset in the body
+    uint64_t begin;            // its offset in the body
+    const request_path* parts; // by path
 };
 
 bool request_facts::feed(std::string_view piece)
 {
-    feeding now{*this, piece, bytes_};
+    const auto feed_with = [&](const auto& table) {
+        return feed(piece, table.paths.data(), table.marks.data());
+    };
+    return members_.wanted() ? feed_with(request_paths<true>) : feed_with(request_paths<false>);
+}
+
+bool request_facts::feed(std::string_view piece, const json_path* paths, const request_path* parts)
+{
+    feeding now{*this, piece, bytes_, parts};
     bytes_ += piece.size();
     if (fault_ != body_fault::none) {
         return false;
@@ -207,7 +65,7 @@ bool request_facts::feed(std::string_view piece)
 
     // What is wrong first is told, wherever pieces end.
     const size_t text = utf8_.feed(piece);
-    const size_t taken = scanner_.feed(piece.substr(0, text), paths.data(), {take, &now});
+    const size_t taken = scanner_.feed(piece.substr(0, text), paths, {take, &now});
     if (wants_comma_) {
         find_options_comma(now);
     }
@@ -233,111 +91,85 @@ body_fault request_facts::finish()
 
 void request_facts::take(void* now, const json_event& event)
 {
-    static_cast<const feeding*>(now)->self.on(event);
+    const auto& feeding = *static_cast<const request_facts::feeding*>(now);
+    feeding.self.on(event, feeding.parts[event.path]);
 }
 
-void request_facts::on(const json_event& event)
+void request_facts::on(const json_event& event, const request_path& path)
 {
     // The rest of the piece in which the fault was found is scanned, and says nothing any more.
     if (fault_ != body_fault::none) {
         return;
     }
+    if (members_.wanted() && is_of_root(event)) {
+        members_.take(event);
+    }
     if (event.is == json_event::what::close) {
-        on_close(event);
+        on_close(event, path);
         return;
     }
-    if (event.folded) {
-        set_fault(body_fault::ambiguous_name);
-        return;
-    }
-    if (event.is != json_event::what::text && event.path != path::prompt_element && seen_twice(event.path)) {
-        set_fault(body_fault::duplicate_field);
-        return;
+    if (path.once != 0) {
+        if (event.folded) {
+            set_fault(body_fault::ambiguous_name);
+            return;
+        }
+        if (event.is != json_event::what::text && seen_twice(path.once)) {
+            set_fault(body_fault::duplicate_field);
+            return;
+        }
     }
 
-    switch (event.path) {
-    case path::model:
+    switch (path.is) {
+    case request_part::root:
+    case request_part::other:
+        break;
+    case request_part::model:
         on_model(event);
         break;
-    case path::stream:
+    case request_part::stream:
         stream_ = flag_of(event);
         break;
-    case path::stream_options:
+    case request_part::stream_options:
         on_stream_options(event);
         break;
-    case path::include_usage:
+    case request_part::include_usage:
         options_.include_usage = flag_of(event);
         options_.include_usage_begin = event.value_begin;
         options_.include_usage_end = event.value_end;
         break;
-    case path::continuous_usage_stats:
+    case request_part::continuous_usage:
         options_.continuous_usage_stats = flag_of(event);
         options_.continuous_begin = event.value_begin;
         options_.continuous_end = event.value_end;
         break;
-    case path::n:
-    case path::best_of:
-    case path::n_cmpl:
-    case path::parameters_best_of:
-    case path::sampling_n:
-    case path::config_candidates:
-    case path::config_candidates_too:
-    case path::config_too_candidates:
-    case path::config_too_candidates_too:
+    case request_part::bound:
+        on_bound(event, path.bound);
+        break;
+    case request_part::choices:
         on_choices(event);
         break;
-    case path::prompt_element:
+    case request_part::prompt_element:
         // Numbers are the tokens of one prompt.
         if (event.type == json_type::string || event.type == json_type::array) {
             ++prompts_;
         }
         break;
-    case path::root:
-    case path::prompt:
-    case path::options:
-    case path::parameters:
-    case path::sampling_params:
-    case path::generation_config:
-    case path::generation_config_too:
-        break;
-    case path::max_tokens:
-        on_bound(event, bound_name::max_tokens);
-        break;
-    case path::max_completion_tokens:
-        on_bound(event, bound_name::max_completion_tokens);
-        break;
-    case path::max_output_tokens:
-        on_bound(event, bound_name::max_output_tokens);
-        break;
-    case path::n_predict:
-        on_bound(event, bound_name::n_predict);
-        break;
-    case path::num_predict:
-        on_bound(event, bound_name::num_predict);
-        break;
-    case path::parameters_max_new_tokens:
-        on_bound(event, bound_name::parameters_max_new_tokens);
-        break;
-    case path::sampling_max_new_tokens:
-        on_bound(event, bound_name::sampling_max_new_tokens);
-        break;
-    case path::config_max_tokens:
-    case path::config_max_tokens_too:
-    case path::config_too_max_tokens:
-    case path::config_too_max_tokens_too:
-        on_bound(event, bound_name::max_output_tokens_of_config);
+    default:
+        media_.take(event, path.is);
         break;
     }
 }
 
-void request_facts::on_close(const json_event& event)
+void request_facts::on_close(const json_event& event, const request_path& path)
 {
-    if (event.path == path::root) {
+    if (path.is == request_part::root) {
         root_end_ = event.value_end - 1;
-    } else if (in_options_ && event.path == path::stream_options) {
+    } else if (path.is == request_part::stream_options) {
         in_options_ = false;
         options_.empty = event.index == 0;
         options_.value_end = options_.end = event.value_end;
+    } else if (path.is == request_part::carrier) {
+        media_.take(event, path.is);
     }
 }
 
@@ -427,9 +259,9 @@ void request_facts::on_choices(const json_event& event)
     }
 }
 
-bool request_facts::seen_twice(uint8_t path)
+bool request_facts::seen_twice(uint8_t once)
 {
-    const uint64_t bit = uint64_t{1} << path;
+    const uint64_t bit = uint64_t{1} << (once - 1);
     const bool before = (seen_ & bit) != 0;
     seen_ |= bit;
     return before;

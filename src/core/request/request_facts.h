@@ -1,12 +1,16 @@
 // What a request's JSON body asks for, read as the body arrives, in any pieces.
 #pragma once
 
+#include "body_members.h"
 #include "core/api/api.h"
 #include "core/base/utf8_check.h"
 #include "core/json/json_scan.h"
+#include "request_media.h"
+#include "request_values.h"
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace llm {
@@ -22,17 +26,6 @@ enum class body_fault : uint8_t {
     ambiguous_name,  // a field that decides is in another case ("Model"): Go servers match names without case
     bad_model,       // `model` is neither a string nor null, or longer than max_model bytes
 };
-
-// A number that a request gives as its bound. `unbounded`: it is given, but as no clear count from 0 up (-1,
-// "x", 5.5). An explicit null is `absent`.
-struct request_bound {
-    enum class state : uint8_t { absent, value, unbounded } is = state::absent;
-    uint64_t value = 0;
-};
-
-// A request's yes or no, as pydantic's lax mode reads it. `no`: also null. `unclear`: servers refuse it, or
-// differ.
-enum class request_flag : uint8_t { absent, no, yes, unclear };
 
 // `stream_options`: what it says, and where in the body it says so, for more to be asked there.
 struct stream_options_member {
@@ -68,6 +61,9 @@ public:
     // choices() of a request whose `n` is no clear count: the most that the OpenAI API allows.
     static constexpr uint32_t unclear_choices = 128;
 
+    // To be called before the first piece: keeps in this memory where the root's members are.
+    void keep_members(std::span<body_member> room) { members_.keep_in(room); }
+
     // Takes the next piece of the body. False once the body is faulty: the rest need not be fed.
     bool feed(std::string_view piece);
     // To be called at the end of the body.
@@ -100,25 +96,30 @@ public:
     uint64_t root_end() const { return root_end_; }
     // Body bytes fed.
     uint64_t bytes() const { return bytes_; }
+    // What of them is no text.
+    const request_media& media() const { return media_; }
+    // Where the root's members are, if keep_members() was called.
+    const body_members& members() const { return members_; }
 
 private:
     struct feeding; // the piece that is being fed
 
+    bool feed(std::string_view piece, const json_path* paths, const request_path* parts);
     static void take(void* feeding, const json_event& event);
-    void on(const json_event& event);
-    void on_close(const json_event& event);
+    void on(const json_event& event, const request_path& path);
+    void on_close(const json_event& event, const request_path& path);
     void on_stream_options(const json_event& event);
     void find_options_comma(const feeding& now);
     void on_model(const json_event& event);
     void on_bound(const json_event& event, bound_names name);
     void on_choices(const json_event& event);
-    bool seen_twice(uint8_t path);
+    bool seen_twice(uint8_t once);
     void set_fault(body_fault fault);
 
     json_scanner scanner_;
     utf8_check utf8_;
     uint64_t bytes_ = 0;
-    uint64_t seen_ = 0;       // a bit per path
+    uint64_t seen_ = 0;       // a bit for each member that may be there once only
     request_bound bounds_[8]; // one for each of bound_names
     uint32_t choices_ = 0;
     uint32_t prompts_ = 0;
@@ -131,6 +132,8 @@ private:
     request_flag stream_ = request_flag::absent;
     uint64_t root_end_ = 0;
     stream_options_member options_;
+    request_media media_;
+    body_members members_;
     char model_[max_model]; // the first model_size_ bytes are set
 };
 

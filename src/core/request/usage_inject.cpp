@@ -18,7 +18,7 @@ constexpr std::string_view ask_running = "\"continuous_usage_stats\":true";
 struct wanted {
     bool is;
     request_flag now;
-    body_range value;
+    byte_range value;
     std::string_view member;
 };
 
@@ -37,12 +37,12 @@ void append_options(const stream_options_member& options, const wanted& a, const
         uint64_t at = options.value_begin;
         for (const wanted* w : in_order) {
             if (w->is && w->now != request_flag::absent) {
-                edit.append(body_range{at, w->value.begin});
+                edit.append(byte_range{at, w->value.begin});
                 edit.append("true");
                 at = w->value.end;
             }
         }
-        edit.append(body_range{at, options.value_end - 1});
+        edit.append(byte_range{at, options.value_end - 1});
     } else {
         edit.append("{");
     }

@@ -1,0 +1,172 @@
+// Where requests have what request_facts reads. Internal to it.
+#pragma once
+
+#include "core/api/api.h"
+#include "core/json/json_path_list.h"
+
+#include <cstdint>
+#include <string_view>
+
+namespace llm {
+
+// What is at a path.
+enum class request_part : uint8_t {
+    other,
+    root,
+    model,
+    stream,
+    stream_options,
+    include_usage,
+    continuous_usage,
+    bound,   // of the completion's tokens
+    choices, // of one prompt
+    prompt_element,
+    // What is no text, see request_media.
+    url,      // of an image, audio or video
+    file,     // a file's content
+    base64,   // an image or audio so, or as a url
+    carrier,  // an object that has one
+    data,     // its content
+    type,     // its media type
+    encoding, // how its content is written, where there are several ways
+};
+
+struct request_path {
+    request_part is = request_part::other;
+    uint8_t once = 0;       // a number of its own, from 1 up, of a member that may be there once only
+    bound_names bound = {}; // of request_part::bound
+};
+
+class request_path_list {
+public:
+    json_path_list<request_path, 200> list;
+    uint8_t onces = 0;
+
+    // A member of which there may be one only, since what it says is used.
+    constexpr uint8_t add_once(std::string_view name, uint8_t parent, request_part is,
+                               json_text text = json_text::none, bool any_case = false)
+    {
+        return list.add({name, parent, text, any_case}, {is, ++onces});
+    }
+    constexpr uint8_t add_bound(std::string_view name, uint8_t parent, bound_names bound)
+    {
+        return list.add({name, parent, json_text::bounded}, {request_part::bound, ++onces, bound});
+    }
+    // What is told as often as it is there.
+    constexpr uint8_t add_part(std::string_view name, uint8_t parent, request_part is,
+                               json_text text = json_text::bounded)
+    {
+        return list.add({name, parent, text}, {is});
+    }
+    // What only leads to others. `told`: all the same, as members of the root are where their places are
+    // kept.
+    constexpr uint8_t add_way(std::string_view name, uint8_t parent, bool told = false)
+    {
+        return list.add({name, parent, json_text::none, false, !told}, {});
+    }
+
+    // An object with data and its media type, in the spelling of Anthropic, or in the two of Gemini.
+    constexpr void add_carrier(std::string_view name, uint8_t parent)
+    {
+        const uint8_t object = add_part(name, parent, request_part::carrier, json_text::none);
+        add_part("data", object, request_part::data);
+        if (name == "source") {
+            add_part("media_type", object, request_part::type);
+            add_part("type", object, request_part::encoding);
+        } else {
+            add_part("mimeType", object, request_part::type);
+            add_part("mime_type", object, request_part::type);
+        }
+    }
+    // A part of a message's content, in the APIs of OpenAI and Anthropic.
+    constexpr void add_content_part(uint8_t part)
+    {
+        const uint8_t image = add_part("image_url", part, request_part::url);
+        add_part("url", image, request_part::url);
+        add_part("url", add_way("video_url", part), request_part::url);
+        add_part("url", add_way("audio_url", part), request_part::url);
+        add_part("data", add_way("input_audio", part), request_part::base64);
+        add_part("file_data", part, request_part::file);
+        add_part("file_data", add_way("file", part), request_part::file);
+        add_carrier("source", part);
+    }
+    constexpr void add_images(uint8_t parent, bool told = false)
+    {
+        add_part(json_elements, add_way("images", parent, told), request_part::base64);
+    }
+};
+
+// `members`: the root's members are told too, whatever their names.
+constexpr request_path_list request_paths_of(bool members)
+{
+    using part = request_part;
+    request_path_list l;
+    const uint8_t root = l.list.add({""}, {part::root});
+    l.add_once("model", root, part::model, json_text::pieces, true);
+    l.add_once("stream", root, part::stream, json_text::bounded, true);
+    const uint8_t options = l.add_once("stream_options", root, part::stream_options, json_text::none, true);
+    l.add_once("include_usage", options, part::include_usage, json_text::bounded, true);
+    l.add_once("continuous_usage_stats", options, part::continuous_usage, json_text::bounded, true);
+
+    l.add_bound("max_tokens", root, bound_name::max_tokens);
+    l.add_bound("max_completion_tokens", root, bound_name::max_completion_tokens);
+    l.add_bound("max_output_tokens", root, bound_name::max_output_tokens);
+    l.add_bound("n_predict", root, bound_name::n_predict);
+    for (const std::string_view name : {"n", "best_of", "n_cmpl"}) {
+        l.add_once(name, root, part::choices, json_text::bounded);
+    }
+    const uint8_t prompt = l.add_once("prompt", root, part::other);
+    const uint8_t prompt_element = l.add_part(json_elements, prompt, part::prompt_element, json_text::none);
+    l.add_bound("num_predict", l.add_once("options", root, part::other), bound_name::num_predict);
+    const uint8_t parameters = l.add_once("parameters", root, part::other);
+    l.add_bound("max_new_tokens", parameters, bound_name::parameters_max_new_tokens);
+    l.add_once("best_of", parameters, part::choices, json_text::bounded);
+    const uint8_t sampling = l.add_once("sampling_params", root, part::other);
+    l.add_bound("max_new_tokens", sampling, bound_name::sampling_max_new_tokens);
+    l.add_once("n", sampling, part::choices, json_text::bounded);
+    // Gemini's, whose every field has two spellings.
+    for (const std::string_view name : {"generationConfig", "generation_config"}) {
+        const uint8_t config = l.add_once(name, root, part::other);
+        l.add_bound("maxOutputTokens", config, bound_name::max_output_tokens_of_config);
+        l.add_bound("max_output_tokens", config, bound_name::max_output_tokens_of_config);
+        l.add_once("candidateCount", config, part::choices, json_text::bounded);
+        l.add_once("candidate_count", config, part::choices, json_text::bounded);
+    }
+
+    // What is no text is looked for only where servers read nothing else: a tool's schema or its arguments,
+    // which may have any members, are text of the prompt.
+    const uint8_t message = l.add_way(json_elements, l.add_way("messages", root, members));
+    const uint8_t content = l.add_way(json_elements, l.add_way("content", message));
+    l.add_content_part(content);
+    l.add_content_part(l.add_way(json_elements, l.add_way("content", content))); // of a tool's result
+    l.add_images(message);
+    const uint8_t item = l.add_way(json_elements, l.add_way("input", root, members)); // of Responses
+    l.add_content_part(l.add_way(json_elements, l.add_way("content", item)));
+    const uint8_t output = l.add_way("output", item);
+    l.add_content_part(l.add_way(json_elements, output));
+    l.add_part("image_url", output, part::url);                                          // of a screen
+    const uint8_t turn = l.add_way(json_elements, l.add_way("contents", root, members)); // Gemini's
+    const uint8_t turn_part = l.add_way(json_elements, l.add_way("parts", turn));
+    l.add_carrier("inlineData", turn_part);
+    l.add_carrier("inline_data", turn_part);
+    l.add_images(root, members);                                             // Ollama's
+    const uint8_t image_data = l.add_part("image_data", root, part::base64); // SGLang's, llama.cpp's
+    const uint8_t image = l.add_part(json_elements, image_data, part::base64);
+    l.add_part("data", image, part::base64);
+    for (const uint8_t parent : {prompt, prompt_element}) {
+        l.add_part(json_elements, l.add_way("multimodal_data", parent), part::base64); // llama.cpp's
+    }
+    if (members) {
+        l.list.add({json_others, root}, {});
+    }
+    return l;
+}
+
+template <bool Members>
+inline constexpr request_path_list request_path_lists = request_paths_of(Members);
+
+template <bool Members>
+inline constexpr auto request_paths =
+    json_path_table_of<request_path_lists<Members>.list.size>(request_path_lists<Members>.list);
+
+} // namespace llm
