@@ -5,7 +5,7 @@ use warnings;
 
 use LLM::Test;
 
-my @names = qw(plain limited first second);
+my @names = qw(plain limited first second seer);
 
 my $t = LLM::Test->new(
     status => [ 0, '/status' ],
@@ -117,7 +117,62 @@ is_charged('JSON with text where none is known to be', '100/10 estimated', type 
     reply => '{"choices":[{"words":"xxxxxxxxxxxxx"}]}' . ' ');
 is_charged('vectors without usage', '100/0 estimated', type => 'application/json', uri => '/v1/embeddings',
     reply => '{"data":[{"embedding":[0.1,0.2]}]}');
-is_charged('images are no text', '1048576/1 estimated', bytes => 5_000_000, reply => $word . done());
+is_charged('a prompt of 5 MB', '1048576/1 estimated', bytes => 5_000_000, reply => $word . done());
+
+# --- what is no text: 1,000 tokens each, beside 100 of the text around it
+
+# A body of 400 bytes and of those of the media that are in it for "MEDIA".
+sub body_with {
+    my ($part, @media) = @_;
+
+    my $body = sprintf '{"model":"%s","stream":true,%s,"pad":"', fresh_model(), $part;
+    $body .= 'x' x (400 + 5 * @media - 2 - length $body) . '"}';
+    $body =~ s/MEDIA/$_/ for @media;
+    return $body;
+}
+
+my $base64  = 'iVBORw0K' x 75_000;
+my $picture = "data:image/png;base64,$base64";
+my $part    = '"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":MEDIA}}]}]';
+for (
+    [ 'an image' => $part, qq("$picture") ],
+    [ 'a small image' => $part, '"data:image/png;base64,iVBORw0KGgo="' ],
+    [ 'audio' => '"messages":[{"content":[{"type":"input_audio","input_audio":{"data":MEDIA,"format":"wav"}}]}]', qq("$base64") ],
+    [ 'a PDF' => '"input":[{"content":[{"type":"input_file","file_data":MEDIA}]}]', qq("data:application/pdf;base64,$base64") ],
+    [ 'Anthropic\'s' => '"messages":[{"content":[{"source":{"type":"base64","media_type":"image/png","data":MEDIA}}]}]', qq("$base64") ],
+    [ 'Gemini\'s' => '"contents":[{"parts":[{"inline_data":{"mime_type":"image/png","data":MEDIA}}]}]', qq("$base64") ],
+    [ 'Ollama\'s' => '"messages":[{"content":"x","images":[MEDIA]}]', qq("$base64") ],
+) {
+    my ($name, $member, $value) = @$_;
+    is_charged("no text: $name", '1100/1 estimated', body => body_with($member, $value), reply => $word . done());
+}
+is_charged('no text: three images', '3100/1 estimated', reply => $word . done(),
+    body => body_with('"images":[MEDIA,MEDIA,MEDIA],"prompt":"x"', (qq("$base64")) x 3));
+for (
+    [ 'in a text' => '"messages":[{"content":[{"type":"text","text":MEDIA}]}]', $picture ],
+    [ 'in a tool' => '"tools":[{"function":{"parameters":{"image_url":{"url":MEDIA}}}}]', $picture ],
+    [ 'of text' => '"messages":[{"content":[{"source":{"type":"text","media_type":"text/plain","data":MEDIA}}]}]', $base64 ],
+) {
+    my ($name, $member, $value) = @$_;
+    my $tokens = int((400 + length($value) + 2 + 3) / 4);
+    is_charged("text, whatever it looks like: $name", "$tokens/1 estimated", body => body_with($member, qq("$value")), reply => $word . done());
+}
+
+case 'an image reserves no more than it counts' => sub {
+    my (undef, $r) = ask(uri => '/limited/v1/chat/completions', key => 'seer', body => body_with("$part,\"max_tokens\":20", qq("$picture")),
+        reply => final_usage(600, 20) . done());
+    is($r->{status}, 200, 'status');
+    is($r->{headers}{'x-ratelimit-remaining-tokens'}, 10_000 - 1120, 'what is left while it runs');
+};
+
+case 'an image teaches nothing of text' => sub {
+    my $body = body_with($part, qq("$picture"));
+    my ($model) = $body =~ /"model":"([^"]+)"/;
+    my ($log) = ask(body => $body, reply => $word . final_usage(180, 10) . done());
+    is(said($log) . " $log->{usage_source}", '180/10 upstream', 'is charged as told');
+    ($log) = ask(model => $model, reply => $word . done());
+    is(said($log), '100/1', 'and the next is estimated as before');
+};
 
 # --- what costs nothing
 

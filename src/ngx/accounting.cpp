@@ -26,7 +26,7 @@ bool has_prompt(const request_ctx& ctx)
 
 uint64_t estimated_prompt(const request_ctx& ctx, const token_ratios& ratios)
 {
-    return ratios.prompt_tokens(ctx.asked.size.prompt_bytes);
+    return ratios.prompt_tokens(ctx.asked.size);
 }
 
 uint64_t untold_completion(const request_ctx& ctx)

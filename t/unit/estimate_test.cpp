@@ -37,7 +37,7 @@ TEST(estimate, begins_with_four_bytes_a_token_and_a_short_answer)
     EXPECT_EQ(e.completion, 256u);
     EXPECT_EQ(f->estimate("k", "m", {}).prompt, 0u);
     EXPECT_EQ(f->estimate("k", "m", {0, 0, 3}).completion, 768u);
-    EXPECT_EQ(f->ratios("k", "m").prompt_tokens(401), 101u);
+    EXPECT_EQ(f->ratios("k", "m").prompt_tokens({401}), 101u);
     EXPECT_EQ(text_tokens(f, "k", "m", 400), 100u);
 }
 
@@ -64,7 +64,7 @@ TEST(estimate, learns_each_key_and_model_by_itself)
     EXPECT_EQ(text_tokens(f, "k", "m", 15000), 5000u);
     EXPECT_EQ(f->estimate("k", "other", {6000, 0, 1}).completion, 256u);
     EXPECT_EQ(text_tokens(f, "k", "other", 15000), 3750u);
-    EXPECT_EQ(f->ratios("k", "other").prompt_tokens(6000), 1500u);
+    EXPECT_EQ(f->ratios("k", "other").prompt_tokens({6000}), 1500u);
     f->learn("k2", "m", {6000, 0, 1}, {2000, 10, 0});
     EXPECT_EQ(f->estimate("k2", "m", {6000, 0, 1}).completion, 10u);
     EXPECT_EQ(f->estimate("k2", "m", {6000, 0, 1}).prompt, 2000u);
@@ -78,7 +78,7 @@ TEST(estimate, what_it_has_learned_from_it_estimates_so)
             figures f;
             f->learn("k", "m", {bytes, 0, 1}, {tokens, 1, 0});
             ASSERT_EQ(f->estimate("k", "m", {bytes, 0, 1}).prompt, tokens) << bytes;
-            ASSERT_EQ(f->ratios("k", "m").prompt_tokens(bytes), tokens) << bytes;
+            ASSERT_EQ(f->ratios("k", "m").prompt_tokens({bytes}), tokens) << bytes;
         }
     }
 }
@@ -155,6 +155,22 @@ TEST(estimate, a_prompt_that_is_not_known_teaches_only_of_completions)
     EXPECT_EQ(f->estimate("k", "m", {400, 0, 1}).completion, 20u);
 }
 
+TEST(estimate, takes_media_for_a_fixed_figure)
+{
+    figures f;
+    EXPECT_EQ(f->estimate("k", "m", {400, 0, 1, 1}).prompt, 1100u);
+    EXPECT_EQ(f->estimate("k", "m", {400, 0, 1, 3}).prompt, 3100u);
+    EXPECT_EQ(f->ratios("k", "m").prompt_tokens({400, 0, 1, 2}), 2100u);
+    EXPECT_EQ(f->ratios("k", "m").prompt_tokens({400, 0, 1, UINT32_MAX}), token_ratios::max_prompt);
+    // What it has of tokens is no lesson for text.
+    for (int i = 0; i < 100; ++i) {
+        f->learn("k", "m", {400, 0, 1, 1}, {200, 50, 0});
+    }
+    EXPECT_EQ(f->estimate("k", "m", {400, 0, 1}).prompt, 100u);
+    EXPECT_EQ(f->estimate("k", "m", {400, 0, 1}).completion, 50u);
+    EXPECT_EQ(f->ratios("k", "m").prompt_tokens({400}), 100u);
+}
+
 TEST(estimate, completions_are_learned_of_one_choice)
 {
     figures f;
@@ -177,7 +193,7 @@ TEST(estimate, others_move_what_is_reserved_by_a_factor_of_two)
     EXPECT_EQ(f->estimate("k2", "short", {4000, 0, 1}).prompt, 500u);
     EXPECT_EQ(f->estimate("k2", "short", {4000, 0, 1}).completion, 128u);
     // And nothing of what is charged.
-    EXPECT_EQ(f->ratios("k2", "long").prompt_tokens(4000), 1000u);
+    EXPECT_EQ(f->ratios("k2", "long").prompt_tokens({4000}), 1000u);
     EXPECT_EQ(f->own_completion("k2", "long"), 256u);
 }
 
@@ -196,7 +212,7 @@ TEST(estimate, of_one_key_is_not_moved_by_any_lessons_of_others)
                  {any_size(), static_cast<uint32_t>(any_size()), static_cast<uint32_t>(any_size())},
                  {any_size(), any_size(), any_size()});
         const std::string own = "m" + std::to_string(random() % 1000);
-        ASSERT_EQ(f->ratios("honest", own).prompt_tokens(4000), 1000u);
+        ASSERT_EQ(f->ratios("honest", own).prompt_tokens({4000}), 1000u);
         ASSERT_EQ(text_tokens(f, "honest", own, 4000), 1000u);
         ASSERT_EQ(f->own_completion("honest", own), 256u);
         const token_estimate e = f->estimate("honest", own, {4000, 0, 1});

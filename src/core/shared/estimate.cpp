@@ -115,10 +115,11 @@ void token_estimator::ratio_figure::average::take(uint64_t bytes, uint64_t token
     }
 }
 
-uint64_t token_ratios::prompt_tokens(uint64_t bytes) const
+uint64_t token_ratios::prompt_tokens(const request_size& size) const
 {
-    const uint64_t units = std::min(bytes, max_bytes) * one;
-    return std::min(units / prompt + (units % prompt != 0), max_prompt);
+    const uint64_t units = std::min(size.prompt_bytes, max_bytes) * one;
+    const uint64_t text_tokens = units / prompt + (units % prompt != 0);
+    return std::min(text_tokens + size.media * request_size::media_tokens, max_prompt);
 }
 
 uint64_t token_ratios::text_tokens(const text_size& shown) const
@@ -187,8 +188,7 @@ token_estimate token_estimator::estimate(std::string_view key, std::string_view 
     const uint64_t each = size.max_tokens != 0 ? std::min<uint64_t>(size.max_tokens, max_completion)
                           : known.known()      ? known.tokens()
                                                : default_completion;
-    return {by.prompt_tokens(size.prompt_bytes),
-            each * std::clamp<uint64_t>(size.choices, 1, request_size::max_choices)};
+    return {by.prompt_tokens(size), each * std::clamp<uint64_t>(size.choices, 1, request_size::max_choices)};
 }
 
 token_ratios token_estimator::ratios(std::string_view key, std::string_view model) const
@@ -227,7 +227,8 @@ void token_estimator::learn_at(const place& at, const request_size& size, const 
     figures_[at.index].store(at.tag << 48 | value, std::memory_order_relaxed);
 
     ratio_figure known = ratios_at(at);
-    known.prompt.take(size.prompt_bytes, lesson.prompt_tokens);
+    // How many of its tokens were those of the text, nobody tells.
+    known.prompt.take(size.media == 0 ? size.prompt_bytes : 0, lesson.prompt_tokens);
     known.text.take(lesson.text_bytes, lesson.completion_tokens);
     put_ratios(at, known);
 }

@@ -33,10 +33,13 @@ inline uint64_t weighted(const token_estimate& tokens, const usage_weights& weig
 // What of a request the estimate is made from.
 struct request_size {
     static constexpr uint32_t max_choices = 1 << 20;
+    // What an image, audio or file is taken for, whatever its bytes: they say little of it.
+    static constexpr uint64_t media_tokens = 1000;
 
-    uint64_t prompt_bytes = 0;
-    uint32_t max_tokens = 0; // of the completion of one choice, as the request says; 0 = it does not
-    uint32_t choices = 1;    // of all its prompts
+    uint64_t prompt_bytes = 0; // of the body, less those of media
+    uint32_t max_tokens = 0;   // of the completion of one choice, as the request says; 0 = it does not
+    uint32_t choices = 1;      // of all its prompts
+    uint32_t media = 0;        // images, audio and files in it
 
     // The choices of each prompt, for `prompts` of them; bounded.
     static uint32_t choices_of(uint64_t each, uint64_t prompts)
@@ -60,13 +63,13 @@ struct token_ratios {
     static constexpr uint32_t by_default = 4 * one; // OpenAI's rule of thumb for English
     static constexpr uint32_t least = by_default / 2;
     static constexpr uint32_t most = by_default * 2;
-    // Images in base64 are long, and are no text.
+    // More than any model takes.
     static constexpr uint64_t max_prompt = 1 << 20;
 
     uint32_t prompt = by_default;
     uint32_t text = by_default;
 
-    uint64_t prompt_tokens(uint64_t bytes) const;
+    uint64_t prompt_tokens(const request_size& size) const;
     // Not fewer than one of two pieces: servers send a token at a time, but a gateway behind them may send
     // its letters one by one.
     uint64_t text_tokens(const text_size& text) const;
