@@ -236,15 +236,19 @@ case 'failures' => sub {
         my ($address) = @_;
         return race($crowd, '/failures', sub { { key => "guess-$_[0]", model => 'm', address => $address } });
     };
+    my $known = race(1, '/failures', { key => 'b1', model => 'm', address => '10.1.0.1' });
+    is(scalar(my @first = $known->let_in), 1, 'a good key');
+    $known->reply(100, 400);
     for my $address (qw(10.1.0.1 10.1.0.2)) {
         my %status;
         $status{ $_->{response}{status} }++ for $guess->($address)->refused;
         is_deeply(\%status, { 401 => 10, 429 => $crowd - 10 }, "so many guesses of $address are looked at");
     }
     my $good = race(20, '/failures', { key => 'b1', model => 'm', address => '10.1.0.1' });
-    is(scalar(my @all = $good->let_in), 20, 'a good key of such an address works');
+    is(scalar(my @all = $good->let_in), 20, 'it works where it is known');
     $good->reply(100, 400);
-    is(sum(idle('failures'), 'keys', 'requests'), 20, 'only the good key is counted');
+    is(scalar(@all = race(20, '/failures', { key => 'b1', model => 'm', address => '10.1.0.2' })->let_in), 0, 'but not where it is new');
+    is(sum(idle('failures'), 'keys', 'requests'), 21, 'only the good key is counted');
 };
 
 case 'all zones are idle' => sub {
