@@ -22,6 +22,7 @@ bool is_sound(std::string_view text)
     sse_reader events;
     json_scanner scanner;
     bool sound = true;
+    scanner.be_strict();
     const auto take = [&](const sse_item& item) {
         if (item.is == sse_item::what::data)
             sound = scanner.feed(item.bytes, no_paths.data(), nowhere) == item.bytes.size() && sound;

@@ -105,8 +105,9 @@ enum class json_error : uint8_t { none, syntax, too_deep };
 
 // Where the scanner finds paths it is a strict parser, which also takes NaN, Infinity and -Infinity, and
 // escapes of lone surrogates, as CPython does. In containers that no path leads into it checks strings,
-// escapes and the nesting of brackets only, but where it is told to be strict everywhere. Names are compared
-// unescaped. What is UTF-8 is not looked at. All zero bytes are a valid initial state.
+// escapes and the nesting of brackets only, and bears control characters in strings, but where it is told to
+// be strict everywhere. Names are compared unescaped. What is UTF-8 is not looked at. All zero bytes are a
+// valid initial state.
 class json_scanner {
 public:
     enum class status : uint8_t { more, complete, failed };

@@ -39,8 +39,14 @@ const char* json_scanner::in_string(const run& r, const char* p, const char* end
             ++p;
             string_ended(r, r.at(p));
             return p;
-        } else {
+        } else if (strict_) {
             return fail(p, json_error::syntax);
+        } else {
+            // A control character that is not escaped: replies have them, and their counts are to be read.
+            if (capture_) {
+                put(r, p, 1);
+            }
+            ++p;
         }
     }
     return p;
