@@ -65,6 +65,14 @@ bool has_worked(const request_ctx& ctx)
     return usage.generates() || usage.has_vectors() || (!ctx.reply.complete && !usage.content_seen());
 }
 
+// By the method as it was sent: with an internal redirect nginx makes a GET of any.
+bool only_reads(ngx_http_request_t* r)
+{
+    const std::string_view line = view(r->request_line);
+    return line.starts_with("GET ") || line.starts_with("HEAD ") || line.starts_with("OPTIONS ")
+           || line.starts_with("DELETE ");
+}
+
 // What a reply shows is charged although nothing is known of the request.
 bool shows_text(const request_ctx& ctx)
 {
@@ -164,9 +172,7 @@ uint64_t usual_completion(const request_ctx& ctx)
 // stream brings it for the first time.
 bool is_charged(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    constexpr ngx_uint_t reads = NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_OPTIONS | NGX_HTTP_DELETE;
-    return !(r->method & reads) || ctx.usage.form() == reply_form::sse
-           || ctx.usage.form() == reply_form::lines;
+    return !only_reads(r) || ctx.usage.form() == reply_form::sse || ctx.usage.form() == reply_form::lines;
 }
 
 bool is_success(ngx_uint_t status)
