@@ -74,7 +74,9 @@ bool usage_reader::settled_at_border() const
 void usage_reader::release_events()
 {
     holds_ = false;
-    settled_ = strip_.active() ? settled_ : stream_.offset();
+    const bool decided =
+        strip_.decided() && scanner_.state() == json_scanner::status::complete && form_ == reply_form::sse;
+    settled_ = strip_.active() && !decided ? settled_ : stream_.offset();
 }
 
 // Where the event or line begins of which more is to come.

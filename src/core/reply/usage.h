@@ -66,7 +66,8 @@ public:
     // From now on no part of an event is settled before all of it has come, up to usage_strip::max_held
     // bytes: so the stream can be ended behind a whole event at any time.
     void hold_events() { holds_ = true; }
-    // The opposite. What has come is settled, where nothing is to be stripped.
+    // The opposite, where no more comes: what has come is settled, but for an event that may be one to be
+    // stripped.
     void release_events();
     // How many choices the request asks for, of all its prompts; `prompts` if this is not called. The
     // upstream has no more last words than that.

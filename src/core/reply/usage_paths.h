@@ -217,7 +217,7 @@ consteval reply_path_list event_path_list()
     list.add("text", delta, part::content);
     list.add("thinking", delta, part::reasoning);
     list.add("partial_json", delta, part::content);
-    list.add("stop_reason", delta, part::finish_any); // Anthropic's
+    list.add("stop_reason", delta, part::finish_any);                          // Anthropic's
     const uint8_t delta_usage = list.add("usage", delta, part::wrapped_usage); // Cohere's
     list.add_other_usage_members(delta_usage);
     list.add("text", list.add("content", list.add("message", delta)), part::content);

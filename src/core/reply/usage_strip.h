@@ -33,6 +33,8 @@ public:
 
     void start(strip_what what);
     bool active() const { return what_ != strip_what::nothing; }
+    // It is known of the event that is being read that it stays.
+    bool decided() const { return decided_; }
     // `usage` is taken out of events that have choices.
     bool takes_running() const { return what_ == strip_what::all || what_ == strip_what::running; }
 
