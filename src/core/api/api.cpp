@@ -1,6 +1,7 @@
 #include "api.h"
 
 #include "api_table.h"
+#include "path_model.h"
 
 #include <algorithm>
 
@@ -12,7 +13,8 @@ namespace {
 constexpr std::string_view usual_target = "/v1/chat/completions";
 constexpr api_call usual_call = {.speaks = api::openai,
                                  .bounds = bound_name::max_tokens | bound_name::max_completion_tokens,
-                                 .takes_stream_options = true};
+                                 .takes_stream_options = true,
+                                 .needs_model = model_need::to_make};
 
 } // namespace
 
@@ -33,7 +35,17 @@ api api_of_path(std::string_view target)
 
 api_call call_of_path(std::string_view path)
 {
-    return path == usual_target ? usual_call : row_of(api_of_path(path)).read_path(path);
+    if (path == usual_target) {
+        return usual_call;
+    }
+    api_call call = row_of(api_of_path(path)).read_path(path);
+    if (call.model.empty()) {
+        const path_model found = model_in_path(path);
+        call.model = found.name;
+        call.unclear_model = found.unclear;
+        call.streams = call.streams || found.streams;
+    }
+    return call;
 }
 
 std::string_view last_segment(std::string_view path)

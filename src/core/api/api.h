@@ -34,6 +34,13 @@ enum : bound_names {
 };
 } // namespace bound_name
 
+// Whether a request is for a model even if it names none: then the server chooses one.
+enum class model_need : uint8_t {
+    always,
+    to_make, // unless it only looks something up: GET, HEAD, DELETE
+    none,
+};
+
 // What the path says of a request.
 struct api_call {
     api speaks = api::openai;
@@ -44,8 +51,10 @@ struct api_call {
     bool takes_stream_options = false; // OpenAI's chat and completions
     // What is asked there is text, as far as is known. Else only what the reply tells is charged.
     bool generates = true;
-    // Where the path names the model, and no body does: a part of the path.
+    model_need needs_model = model_need::always;
+    // Where the path names the model: a part of the path.
     std::string_view model = {};
+    bool unclear_model = false; // servers may read another one in the path
 };
 
 // Of the path that the client asked for; a query may follow it. What is not known is OpenAI's.

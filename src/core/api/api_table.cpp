@@ -1,6 +1,7 @@
 #include "api_table.h"
 
 #include "error_shapes.h"
+#include "path_model.h"
 
 #include "core/base/bytes.h"
 
@@ -12,18 +13,6 @@ namespace llm {
 namespace {
 
 // --- paths
-
-// Whether `path` has the whole segments of `part`, which begins with a slash.
-bool has_segments(std::string_view path, std::string_view part)
-{
-    for (size_t at = path.find(part); at != std::string_view::npos; at = path.find(part, at + 1)) {
-        const size_t end = at + part.size();
-        if (end == path.size() || path[end] == '/') {
-            return true;
-        }
-    }
-    return false;
-}
 
 bool is_anthropics(std::string_view path)
 {
@@ -78,6 +67,7 @@ api_call read_openai_path(std::string_view path)
     using namespace bound_name;
     const std::string_view name = last_segment(path);
     api_call call;
+    call.needs_model = need_of_path(path, name);
     // Also spellings that some server may take for it: another case, slashes or `;x` at the end.
     if (is_word(name, "completions")) {
         const bool is_chat = path.find("/chat/completions") != std::string_view::npos;
@@ -98,14 +88,16 @@ api_call read_responses_path(std::string_view path)
     const std::string_view name = last_segment(path);
     return {.speaks = api::responses,
             .bounds = bound_name::max_output_tokens,
-            .generates = name != "input_tokens" && name != "cancel"};
+            .generates = name != "input_tokens" && name != "cancel",
+            .needs_model = need_of_path(path, name)};
 }
 
 api_call read_anthropic_path(std::string_view path)
 {
     return {.speaks = api::anthropic,
             .bounds = bound_name::max_tokens,
-            .generates = last_segment(path) != "count_tokens"};
+            .generates = last_segment(path) != "count_tokens",
+            .needs_model = need_of_path(path, last_segment(path))};
 }
 
 api_call read_ollama_path(std::string_view path)
@@ -114,7 +106,10 @@ api_call read_ollama_path(std::string_view path)
     return {.speaks = api::ollama,
             .bounds = bound_name::num_predict,
             .streams_unasked = name == "chat" || name == "generate",
-            .generates = name == "chat" || name == "generate"};
+            .generates = name == "chat" || name == "generate",
+            .needs_model = name == "tags" || name == "version" || name == "ps" ? model_need::none
+                           : path.find("/blobs/") != std::string_view::npos    ? model_need::to_make
+                                                                               : model_need::always};
 }
 
 // ".../models/NAME:METHOD", also ".../tunedModels/NAME:METHOD". In what it has, Google's API has no other

@@ -1,0 +1,27 @@
+// Models that paths name, beside Gemini's, whose own row reads them; and which paths have none.
+#pragma once
+
+#include "api.h"
+
+#include <string_view>
+
+namespace llm {
+
+struct path_model {
+    std::string_view name = {}; // a part of the path
+    bool streams = false;
+    bool unclear = false; // servers may read another name in it
+};
+
+// Azure's ".../deployments/NAME/...", OpenAI's old ".../engines/NAME/...", Bedrock's ".../model/NAME/invoke"
+// and its like, KServe's ".../v2/models/NAME/infer" and its like. `path` has no query.
+path_model model_in_path(std::string_view path);
+
+// What servers of OpenAI's API do without any model on this path, where nothing is generated. `name` is its
+// last segment.
+model_need need_of_path(std::string_view path, std::string_view name);
+
+// Whether `path` has the whole segments of `part`, which begins with a slash.
+bool has_segments(std::string_view path, std::string_view part);
+
+} // namespace llm

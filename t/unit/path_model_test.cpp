@@ -1,0 +1,83 @@
+#include "core/api/api.h"
+
+#include <gtest/gtest.h>
+
+using namespace llm;
+
+TEST(path_model, names)
+{
+    const std::pair<const char*, const char*> paths[] = {
+        {"/openai/deployments/gpt-x/chat/completions", "gpt-x"},
+        {"/openai/deployments/gpt-x/chat/completions/", "gpt-x"},
+        {"/openai/deployments/azure/gpt-x/chat/completions", "azure/gpt-x"},
+        {"/openai/deployments/gpt-x/completions", "gpt-x"},
+        {"/openai/deployments/gpt-x/extensions/chat/completions", "gpt-x"},
+        {"/openai/deployments/gpt-x/audio/transcriptions", "gpt-x"},
+        {"/openai/deployments/gpt-x/responses", "gpt-x"},
+        {"/openai/deployments/gpt-x/whatever/new", "gpt-x"},
+        {"/openai/deployments/gpt-x", "gpt-x"},
+        {"/openai/deployments", ""},
+        {"/openai/deployments/", ""},
+        {"/v1/engines/davinci/completions", "davinci"},
+        {"/model/anthropic.claude-v2:1/invoke", "anthropic.claude-v2:1"},
+        {"/model/x/invoke-with-response-stream", "x"},
+        {"/model/arn:aws:bedrock:eu-west-1:1:inference-profile/eu.x/converse",
+         "arn:aws:bedrock:eu-west-1:1:inference-profile/eu.x"},
+        {"/bedrock/model/x/converse-stream", "x"},
+        {"/model/x/other", ""},
+        {"/model/invoke", ""},
+        {"/v2/models/m/infer", "m"},
+        {"/v2/models/m/versions/1/infer", "m"},
+        {"/v2/models/m/generate_stream", "m"},
+        {"/v2/models/m", ""},
+        {"/v1beta/models/gemini-pro:generateContent", "gemini-pro"},
+        {"/v1/chat/completions", ""},
+        {"/v1/models/m", ""},
+    };
+    for (const auto& [path, model] : paths) {
+        EXPECT_EQ(call_of_path(path).model, model) << path;
+        EXPECT_FALSE(call_of_path(path).unclear_model) << path;
+    }
+    EXPECT_TRUE(call_of_path("/openai/deployments/a/openai/deployments/b/chat/completions").unclear_model);
+    EXPECT_TRUE(call_of_path("/model/a/model/b/invoke").unclear_model);
+    EXPECT_TRUE(call_of_path("/model/x/converse-stream").streams);
+    EXPECT_FALSE(call_of_path("/model/x/converse").streams);
+}
+
+TEST(path_model, needs)
+{
+    const std::pair<const char*, model_need> paths[] = {
+        {"/v1/chat/completions", model_need::to_make}, // GET lists what is stored
+        {"/openai/v1/chat/completions/", model_need::to_make},
+        {"/v1/chat/completions/c1", model_need::to_make},
+        {"/v1/embeddings", model_need::always},
+        {"/v1/realtime", model_need::always},
+        {"/v1/audio/transcriptions", model_need::always},
+        {"/v1/messages", model_need::always},
+        {"/v1/messages/batches/b1/results", model_need::to_make},
+        {"/v1/models", model_need::to_make},
+        {"/v1/models/org/m", model_need::to_make},
+        {"/v1beta/models", model_need::to_make},
+        {"/models/org/m", model_need::to_make},
+        {"/v1/responses", model_need::to_make},
+        {"/v1/responses/r1/input_items", model_need::to_make},
+        {"/v1/responses/r1/cancel", model_need::none},
+        {"/v1/batches", model_need::to_make},
+        {"/v1/files", model_need::none},
+        {"/v1/files/f1/content", model_need::none},
+        {"/openai/v1/files", model_need::none},
+        {"/v1/usage", model_need::to_make},
+        {"/health", model_need::to_make},
+        {"/", model_need::to_make},
+        {"/tokenize", model_need::always},
+        {"/api/chat", model_need::always},
+        {"/api/show", model_need::always},
+        {"/api/tags", model_need::none},
+        {"/api/version", model_need::none},
+        {"/api/ps", model_need::none},
+        {"/unknown", model_need::always},
+    };
+    for (const auto& [path, need] : paths) {
+        EXPECT_EQ(call_of_path(path).needs_model, need) << path;
+    }
+}
