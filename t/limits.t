@@ -590,7 +590,13 @@ sub is_refusal {
         is("$error->{type} $error->{code}", 'insufficient_quota insufficient_quota', 'type and code');
         is($retry, 'false', 'x-should-retry');
         is($after // $after_ms, undef, 'no Retry-After');
-        unlike($error->{message}, qr/try again in/i, 'the message promises nothing soon');
+        if ($want{kind} eq 'quota') {
+            unlike($error->{message}, qr/try again in/i, 'the message promises nothing soon');
+        } else {
+            like($error->{message}, qr/: limit \d+ per (?:second|minute|hour|day) for this \w+\. Please try again in \d{2,}s\.\z/,
+                'the message says what the rule says');
+            unlike($error->{message}, qr/quota/i, 'a rate is no quota');
+        }
     } else {
         is("$error->{type} $error->{code}", "$want{type} rate_limit_exceeded", 'type and code');
         isnt($retry // '', 'false', 'x-should-retry');

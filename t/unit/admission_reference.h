@@ -283,7 +283,7 @@ struct gate {
             const name& who = name_of(a, scope);
             if (l.requests.amount) {
                 wide capacity = l.burst < 0 ? wide{l.requests.amount} : wide{l.burst} + 1;
-                all.push_back({who, limit_kind::requests, shape(l.requests, capacity), 0, quota_window::none,
+                all.push_back({who, limit_kind::requests, shape(l.requests, capacity), l.requests.amount, quota_window::none,
                                dry, hard});
             }
             if (l.concurrency >= 0) {
@@ -298,7 +298,7 @@ struct gate {
             if (l.tokens.amount) {
                 wide capacity = l.token_burst < 0 ? wide{l.tokens.amount} : wide{l.token_burst};
                 all.push_back(
-                    {who, limit_kind::tokens, shape(l.tokens, capacity), 0, quota_window::none, dry, hard});
+                    {who, limit_kind::tokens, shape(l.tokens, capacity), l.tokens.amount, quota_window::none, dry, hard});
             }
             if (l.window != quota_window::none) {
                 all.push_back({who, limit_kind::quota, {}, l.quota, l.window, dry, hard});
@@ -369,7 +369,7 @@ struct gate {
                 bucket& b = (tokens ? acc.tokens : acc.requests).find(r.rate->interval);
                 wide units = tokens ? std::min<wide>(a.estimate, r.rate->capacity) : 1;
                 if (!r.rate->fits(b, now, units)) {
-                    refuse(to, r, static_cast<uint64_t>(r.rate->capacity),
+                    refuse(to, r, r.number,
                            to_ms(r.rate->wait(b, now, units)));
                 }
                 wide taken = taking ? units : 0;

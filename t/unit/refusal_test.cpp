@@ -182,6 +182,40 @@ TEST(refusal, anthropics_types)
     EXPECT_EQ(anthropic_type(504), "timeout_error");
 }
 
+TEST(refusal, a_limit_in_words)
+{
+    auto message = [](const limit_refusal& by) {
+        char detail[limit_detail_bytes];
+        return field(body(refusal_of(by), write_limit_detail(by, detail)), "message");
+    };
+    using kind = limit_kind;
+    const auto key = subject_kind::key;
+    const auto no = quota_window::none;
+    EXPECT_EQ(message({kind::requests, key, no, 10, 6000, 60000}),
+              "Rate limit reached for requests: limit 10 per minute for this key. Please try again in 6s.");
+    // Long: in words it is no quota.
+    EXPECT_EQ(message({kind::requests, key, no, 10, 358001, 3600000}),
+              "Rate limit reached for requests: limit 10 per hour for this key. Please try again in 359s.");
+    EXPECT_EQ(message({kind::tokens, subject_kind::user, no, 100000, 90000000, 86400000}),
+              "Rate limit reached for tokens: limit 100000 per day for this user. Please try again in 90000s.");
+    EXPECT_EQ(message({kind::failures, subject_kind::address, no, 20, 61000, 3600000}),
+              "Too many wrong API keys from your address: limit 20 per hour for this address. Please try again in "
+              "61s.");
+    EXPECT_EQ(message({kind::quota, key, quota_window::day, 1000, 61000}),
+              "You exceeded your current quota: limit 1000 for this key.");
+    EXPECT_EQ(message({kind::requests, key, no, 1, limit_refusal::wait_never, 1000}),
+              "Rate limit reached for requests: limit 1 per second for this key.");
+    EXPECT_LE(message({kind::requests, subject_kind::address, no, UINT64_MAX, UINT64_MAX - 1, 60000}).size(),
+              limit_detail_bytes);
+    // By these clients give up.
+    for (kind k : {kind::requests, kind::tokens, kind::failures}) {
+        const refusal_answer& answer = answer_of(refusal_of({k, key, no, 1, 61000, 3600000}));
+        EXPECT_EQ(answer.code, "insufficient_quota");
+        EXPECT_EQ(answer.type, "insufficient_quota");
+        EXPECT_TRUE(answer.give_up);
+    }
+}
+
 TEST(refusal, the_event_that_ends_a_stream)
 {
     error_text error = {answer_of(refusal::quota), "limit 1", ""};

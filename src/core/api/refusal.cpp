@@ -34,10 +34,12 @@ constexpr refusal_answer answers[] = {
      "Compressed request bodies are not accepted: send the body without Content-Encoding.", false, 0},
     {429, "requests", "requests", "rate_limit_exceeded", "Rate limit reached for requests: %.", false, 0},
     {429, "tokens", "tokens", "rate_limit_exceeded", "Rate limit reached for tokens: %.", false, 0},
-    {429, "requests", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.",
+    // A rate, which clients would try again too often: by type and code, which are those of a spent quota,
+    // they give up. The words are for people, and say what it is.
+    {429, "requests", "insufficient_quota", "insufficient_quota", "Rate limit reached for requests: %.",
      false, 0, true},
-    {429, "tokens", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.", false,
-     0, true},
+    {429, "tokens", "insufficient_quota", "insufficient_quota", "Rate limit reached for tokens: %.", false, 0,
+     true},
     {429, "concurrency", "requests", "rate_limit_exceeded", "Rate limit reached for requests in flight: %.",
      false, 1},
     {429, "quota", "insufficient_quota", "insufficient_quota", "You exceeded your current quota: %.", false,
@@ -80,14 +82,39 @@ refusal refusal_of(const limit_refusal& by)
     return refusal::internal;
 }
 
+namespace {
+
+std::string_view name_of_period(uint64_t ms)
+{
+    switch (ms) {
+    case 1000:
+        return "second";
+    case 60000:
+        return "minute";
+    case 3600000:
+        return "hour";
+    case 86400000:
+        return "day";
+    default:
+        return {};
+    }
+}
+
+} // namespace
+
 std::string_view write_limit_detail(const limit_refusal& by, char* out)
 {
     static constexpr std::string_view whose[] = {"", "key", "user", "model", "address", "gateway", "address"};
     char* p = put(out, "limit ");
     p = put_number(p, by.limit);
+    if (const std::string_view period = name_of_period(by.period_ms); !period.empty()) {
+        p = put(p, " per ");
+        p = put(p, period);
+    }
     p = put(p, " for this ");
     p = put(p, whose[static_cast<size_t>(by.scope)]);
-    if (by.wait_ms <= longest_wait_ms) {
+    const bool is_rate = by.period_ms != 0 && by.wait_ms != limit_refusal::wait_never;
+    if (is_rate || by.wait_ms <= longest_wait_ms) {
         // One unit only: LangChain's client cannot read two.
         p = put(p, ". Please try again in ");
         p = put_number(p, std::max<uint64_t>((by.wait_ms + 999) / 1000, 1));

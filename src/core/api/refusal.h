@@ -55,8 +55,8 @@ inline constexpr uint64_t longest_wait_ms = 60000;
 
 // The refusal for a limit. `scope` is for its message.
 refusal refusal_of(const limit_refusal& by);
-// The message's detail of such a refusal: which limit, whose, and when to try again. At most
-// limit_detail_bytes.
+// The message's detail of such a refusal: which limit, whose, and when to try again, of a rate also if that
+// is long. At most limit_detail_bytes.
 inline constexpr size_t limit_detail_bytes = 160;
 std::string_view write_limit_detail(const limit_refusal& by, char* out);
 

@@ -18,8 +18,9 @@ struct limit_refusal {
     limit_kind kind = limit_kind::none;
     subject_kind scope = subject_kind::none;
     quota_window window = quota_window::none; // of a quota
-    uint64_t limit = 0;
+    uint64_t limit = 0;                       // of a rate: what it lets in each period, whatever its burst is
     uint64_t wait_ms = wait_unknown;
+    uint64_t period_ms = 0; // of a rate
 };
 
 } // namespace llm

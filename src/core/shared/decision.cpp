@@ -24,7 +24,7 @@ inline uint64_t decision::ms_to_end(quota_window window, uint32_t at) const
 
 // Apart, so that the way of those who are let in stays short.
 [[gnu::noinline]] void decision::refuse(const limit_rule& rule, limit_kind kind, uint64_t limit,
-                                        uint64_t wait_ms)
+                                        uint64_t wait_ms, uint64_t period_ms)
 {
     if (rule.dry_run()) {
         dry_run_refusals |= dry_run_bit(kind, rule.scope());
@@ -33,8 +33,13 @@ inline uint64_t decision::ms_to_end(quota_window window, uint32_t at) const
     cut |= rule.hard() && kind == limit_kind::quota;
     if (refused_by.kind == limit_kind::none || wait_ms > refused_by.wait_ms) {
         refused_by = {kind, rule.scope(), kind == limit_kind::quota ? rule.what().window : quota_window::none,
-                      limit, wait_ms};
+                      limit, wait_ms, period_ms};
     }
+}
+
+void decision::refuse_rate(const limit_rule& rule, limit_kind kind, const rate& what, uint64_t wait_ns)
+{
+    refuse(rule, kind, what.amount, ms_of(wait_ns), what.period_ms);
 }
 
 // `after_ns` is what is in use of the limit after the decision.
@@ -94,7 +99,7 @@ void decision::judge()
         if (const gcra& shape = rule.requests(); shape.limits() && !extending) {
             gcra::view seen = shape.look(s.rates.tat_of(rate_of_requests, shape.label), now, 1);
             if (!seen.allowed) [[unlikely]] {
-                refuse(rule, limit_kind::requests, shape.capacity, ms_of(seen.wait_ns));
+                refuse_rate(rule, limit_kind::requests, what.requests, seen.wait_ns);
             }
             if (!rule.dry_run()) {
                 report_requests(shape, as_it_stands ? seen.used_ns : seen.after_ns);
@@ -111,7 +116,7 @@ void decision::judge()
             uint64_t units = std::min(tokens, shape.capacity);
             gcra::view seen = shape.look(s.rates.tat_of(rate_of_tokens, shape.label), now, units);
             if (!seen.allowed) [[unlikely]] {
-                refuse(rule, limit_kind::tokens, shape.capacity, ms_of(seen.wait_ns));
+                refuse_rate(rule, limit_kind::tokens, what.tokens, seen.wait_ns);
             }
             if (!rule.dry_run()) {
                 report_tokens(shape, as_it_stands ? seen.used_ns : seen.after_ns);

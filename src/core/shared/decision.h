@@ -85,7 +85,9 @@ private:
     static const subject nobody;
 
     uint64_t ms_to_end(quota_window window, uint32_t at) const;
-    void refuse(const limit_rule& rule, limit_kind kind, uint64_t limit, uint64_t wait_ms);
+    void refuse(const limit_rule& rule, limit_kind kind, uint64_t limit, uint64_t wait_ms,
+                uint64_t period_ms = 0);
+    void refuse_rate(const limit_rule& rule, limit_kind kind, const rate& what, uint64_t wait_ns);
     void report_requests(const gcra& shape, uint64_t after_ns);
     void report_tokens(const gcra& shape, uint64_t after_ns);
     void report_quota(const limits& what, uint64_t taken, uint32_t at);

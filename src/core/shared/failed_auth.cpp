@@ -23,8 +23,12 @@ admission_result look_at_failed_auth(const subject_table& subjects, const admiss
             result.said = verdict::limited;
             uint64_t wait_ms = ms_of(seen.wait_ns);
             if (wait_ms >= result.refused_by.wait_ms) {
-                result.refused_by = {limit_kind::failures, subject_kind::address, quota_window::none,
-                                     shape.capacity, wait_ms};
+                result.refused_by = {limit_kind::failures,
+                                     subject_kind::address,
+                                     quota_window::none,
+                                     rule.what().failures.amount,
+                                     wait_ms,
+                                     rule.what().failures.period_ms};
             }
         }
     }
