@@ -84,9 +84,8 @@ ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, cons
         ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0, "llm_zone \"%V\" is full: request refused",
                       &ctx.decided.zone->name);
     }
-    if (why == refusal::model && ctx.asked.unread_form) {
-        return refuse(r, ctx, refusal::bad_request,
-                      "the model of a form is not looked at, and this key may use certain models only");
+    if (why == refusal::model && (ctx.asked.unclear_model || ctx.asked.more_models.len != 0)) {
+        return refuse(r, ctx, refusal::other_model);
     }
     if (why == refusal::model && !ctx.asked.names_model()) {
         return refuse(r, ctx, refusal::no_model);
@@ -172,17 +171,25 @@ std::string_view text_of(body_fault fault)
         return "a field is spelled in another case than the API's, as \"Model\" is";
     case body_fault::bad_model:
         return "\"model\" is not a string, or is too long";
+    case body_fault::not_a_form:
+        return "it does not begin with the boundary that its Content-Type tells";
     }
     return "it cannot be read";
 }
 
-// Whether a server that is sent the path as it came may read another model in it than nginx has: an escaped
-// slash, dots.
+// Whether a server that is sent the path as it came may read another model in it than nginx has, or that it
+// is for one at all: an escaped slash, dots, what nginx takes for a fragment.
 bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
 {
     std::string_view raw = view(r->unparsed_uri);
+    if (raw == view(r->uri) || !r->valid_unparsed_uri) {
+        return false;
+    }
+    if (raw.find('#') != std::string_view::npos) {
+        return true;
+    }
     raw = raw.substr(0, raw.find('?'));
-    if (ctx.call.model.empty() || !r->valid_unparsed_uri || raw == view(r->uri)) {
+    if (raw == view(r->uri)) {
         return false;
     }
     auto* decoded = static_cast<u_char*>(ngx_pnalloc(r->pool, raw.size()));
@@ -193,7 +200,8 @@ bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
     u_char* end = decoded;
     ngx_unescape_uri(&end, &from.data, from.len, 0);
     const std::string_view path(reinterpret_cast<char*>(decoded), static_cast<size_t>(end - decoded));
-    return call_of_path(path).model != ctx.call.model;
+    const api_call call = call_of_path(path);
+    return call.model != ctx.call.model || call.needs_model != ctx.call.needs_model;
 }
 
 // What is wrong with the head of a request whose key is good. Servers differ in what a control character in a
@@ -202,7 +210,10 @@ refusal check_head(ngx_http_request_t* r, const request_ctx& ctx)
 {
     std::string_view path = view(r->uri);
     bool control = std::any_of(path.begin(), path.end(), is_control);
-    return control || may_name_another_model(r, ctx) ? refusal::bad_path : check_coding(r);
+    if (control || may_name_another_model(r, ctx)) {
+        return refusal::bad_path;
+    }
+    return asks_websocket(r) && !location_conf_of(r)->websocket ? refusal::websocket : check_coding(r);
 }
 
 ngx_int_t let_in(request_ctx& ctx, const key_source& source)
@@ -270,17 +281,19 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     admission_request request = describe(r, ctx, source, now_of_both_clocks());
     admission_result result;
     source.zone->state->prepare(request);
+    // What a WebSocket will use is not known, and it may last for hours: nothing is reserved for it.
+    const request_size* size = asks_websocket(r) ? nullptr : &ctx.asked.size;
     const caller from = source.zone->state->caller_of(request);
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;
-        result = session->check_and_admit(request, &ctx.asked.size, key, from);
+        result = session->check_and_admit(request, size, key, from);
         if (key) {
             names.copy(*key);
         }
     }
     if (is_about_key(result.said, result.refused_by)) {
-        forget_body(ctx);
+        forget_body(r, ctx);
     } else {
         source.zone->state->note_caller(from, request);
     }
@@ -323,7 +336,7 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
     return {.file = source.id,
             .key = ctx.credential,
             .address = address_of(r),
-            .asks_model = ctx.asked.has_body || !ctx.call.model.empty(),
+            .asks_model = ctx.asked.has_body || ctx.asked.names_model(),
             .named_model = ctx.asked.names_model(),
             .model = view(ctx.asked.model),
             .stream = ctx.asked.stream,
@@ -332,7 +345,11 @@ admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const 
             .now_ns = now.ns,
             .rules = rules_of(lcf),
             .estimate = 0,
-            .weights = weights};
+            .weights = weights,
+            // What the body says is known only once it is read.
+            .needs_model = ctx.knows_body() && needs_model(r->main, ctx),
+            .unclear_model = ctx.asked.unclear_model,
+            .more_models = view(ctx.asked.more_models)};
 }
 
 std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
@@ -403,7 +420,7 @@ ngx_int_t access_handler(ngx_http_request_t* r)
         if (ctx->asked.fault == body_fault::none && usage_fault(r, *ctx).empty()) {
             return decide(r, *ctx, *source);
         }
-        forget_body(*ctx);
+        forget_body(r, *ctx);
     }
     ngx_int_t rc = check_key(r, *ctx, *source);
     if (rc != NGX_OK) {

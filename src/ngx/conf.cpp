@@ -75,6 +75,7 @@ void* create_location_conf(ngx_conf_t* cf)
     if (conf) {
         conf->keys = static_cast<key_source*>(NGX_CONF_UNSET_PTR);
         conf->inject = NGX_CONF_UNSET_UINT;
+        conf->websocket = NGX_CONF_UNSET;
     }
     return conf;
 }
@@ -99,6 +100,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
         to.weights = from.weights;
     }
     ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
+    ngx_conf_merge_value(to.websocket, from.websocket, 0);
     if (to.errors.is == errors_as::unset) {
         to.errors = from.errors;
     }

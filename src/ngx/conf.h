@@ -45,6 +45,7 @@ struct location_conf {
     ngx_array_t* rules;     // limit_rule, of llm_limit; nullptr: none
     usage_weights* weights; // nullptr: each token counts as one
     ngx_uint_t inject;      // usage_inject
+    ngx_flag_t websocket;   // WebSockets are let through
     errors_as errors;
     bool warned_of_unread;        // by this process: that replies here are charged by an estimate
     const ngx_command_t* content; // the directive that answers here; nullptr: none of this module

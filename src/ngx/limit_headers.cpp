@@ -102,7 +102,7 @@ void drop_upstreams(ngx_http_request_t* r)
 }
 
 constexpr std::string_view retry_after = "Retry-After", retry_after_ms = "retry-after-ms",
-                           should_retry = "x-should-retry", challenge = "Bearer";
+                           should_retry = "x-should-retry", challenge = "Bearer", upgrade = "Upgrade";
 
 } // namespace
 
@@ -164,6 +164,13 @@ bool ask_for_key(ngx_http_request_t* r)
     return header != nullptr;
 }
 
+// RFC 9110 wants it with a 426. Connection does not name it, as it should: parsers would then wait for
+// another protocol. HTTP/2 and 3 do not have it.
+bool ask_for_http(ngx_http_request_t* r)
+{
+    return r->http_version >= NGX_HTTP_VERSION_20 || add_header_out(r, upgrade, to_ngx("HTTP/1.1"));
+}
+
 void drop_refusal_headers(ngx_http_request_t* r)
 {
     drop_headers_out(r, [r](const ngx_table_elt_t& header) {
@@ -174,7 +181,7 @@ void drop_refusal_headers(ngx_http_request_t* r)
         }
         std::string_view name = view(header.key);
         return name.data() == retry_after.data() || name.data() == retry_after_ms.data()
-               || name.data() == should_retry.data();
+               || name.data() == should_retry.data() || name.data() == upgrade.data();
     });
 }
 

@@ -17,6 +17,9 @@ bool add_retry_headers(ngx_http_request_t* r, const refusal_answer& answer, uint
 // WWW-Authenticate: Bearer.
 bool ask_for_key(ngx_http_request_t* r);
 
+// Upgrade, which tells what to speak instead of WebSocket.
+bool ask_for_http(ngx_http_request_t* r);
+
 // Takes the headers of a refusal off again.
 void drop_refusal_headers(ngx_http_request_t* r);
 

@@ -9,11 +9,17 @@ namespace llm {
 
 namespace {
 
+constexpr uint16_t upgrade_required = 426;
+
 bool add_headers(ngx_http_request_t* r, const request_ctx& ctx, const refusal_answer& answer,
                  uint64_t wait_ms)
 {
-    return (!answer.authenticate || ask_for_key(r)) && add_retry_headers(r, answer, wait_ms)
-           && add_limit_headers(r, ctx.decided.report);
+    const bool needs_http = answer.status == upgrade_required;
+    if (needs_http) {
+        r->keepalive = 0; // the client may have begun to speak WebSocket
+    }
+    return (!answer.authenticate || ask_for_key(r)) && (!needs_http || ask_for_http(r))
+           && add_retry_headers(r, answer, wait_ms) && add_limit_headers(r, ctx.decided.report);
 }
 
 bool satisfies_any(ngx_http_request_t* r)

@@ -12,7 +12,8 @@ namespace llm {
 
 namespace {
 
-static_assert(sizeof(request_facts) <= sizeof(usage_reader), "what is read of the body costs no room");
+static_assert(sizeof(request_facts) <= sizeof(usage_reader) && sizeof(form_facts) <= sizeof(usage_reader),
+              "what is read of the body costs no room");
 
 // The pool's cleanup record in which the context lies is also how it is found again: it survives internal
 // redirects, which clear the request's own pointer to the context.
@@ -46,6 +47,10 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     // Clients leave as soon as they see an error in a stream.
     if (ctx.reply.reading && ctx.usage.error_seen()) {
         return outcome::upstream_error;
+    }
+    // A WebSocket ends when either side closes it.
+    if (r->headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS) {
+        return outcome::ok;
     }
     const bool left = client_left(r);
     if (ctx.reply.drains || (!ctx.reply.complete && left && !said_all(ctx))) {
@@ -118,7 +123,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     api_call call = call_of_path(view(r->main->uri));
     call.speaks = api_of_path(view(r->main->unparsed_uri));
     auto* ctx = new (memory) request_ctx(call, location_conf_of(r)->errors, home);
-    name_model_by_path(*ctx);
+    name_model_by_target(r, *ctx);
     cleanup->handler = free_context;
     cleanup->data = ctx;
     ngx_http_set_ctx(r, ctx, ngx_http_llm_module);

@@ -6,6 +6,7 @@
 
 #include "core/api/refusal.h"
 #include "core/reply/usage.h"
+#include "core/request/form_facts.h"
 #include "core/request/request_facts.h"
 #include "core/shared/estimate.h"
 
@@ -64,6 +65,7 @@ struct request_ctx {
     // A request's body is read (request_body.cpp) before its reply (reply_filter.cpp): one room serves both.
     union {
         request_facts facts;
+        form_facts form; // while asked.reads_form
         usage_reader usage;
     };
 
@@ -104,12 +106,14 @@ struct request_ctx {
 
     // What it asks: request_body.cpp.
     struct {
-        ngx_str_t model = ngx_null_string; // without data: none is named
-        request_size size;                 // what the estimate was made from
+        ngx_str_t model = ngx_null_string;       // without data: none is named
+        ngx_str_t more_models = ngx_null_string; // that servers may turn to; each with a NUL behind it
+        request_size size;                       // what the estimate was made from
         uint32_t prompts = 1;
         bool stream = false;
         bool has_body = false;
-        bool unread_form = false; // multipart/form-data: nothing of it is known, once the body is read
+        bool reads_form = false;    // the body is read as multipart/form-data
+        bool unclear_model = false; // servers may read another model than this one
         body_fault fault = body_fault::none;
 
         bool names_model() const { return model.data != nullptr; }

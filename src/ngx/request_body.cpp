@@ -4,6 +4,8 @@
 
 #include "headers_in.h"
 
+#include "core/request/query_model.h"
+
 #include <algorithm>
 
 namespace llm {
@@ -26,14 +28,53 @@ uint32_t bound_of(const request_bound& bound)
     return token_estimator::max_completion;
 }
 
+// "models/NAME" is Gemini's long form of a name.
+std::string_view short_name(std::string_view model)
+{
+    constexpr std::string_view collection = "models/";
+    return model.starts_with(collection) ? model.substr(collection.size()) : model;
+}
+
+// What the body names. If the path names a model too, that one is the request's: it is what servers go by
+// that have it there. The body's goes before the query's.
+void name_model_by_body(ngx_http_request_t* r, request_ctx& ctx, std::string_view model)
+{
+    if (ctx.asked.names_model() && short_name(model) != short_name(view(ctx.asked.model))) {
+        ctx.asked.unclear_model = true;
+    }
+    if (ctx.call.model.empty()) {
+        ctx.asked.model = copy_text(r->pool, model);
+    }
+}
+
+void conclude_form(ngx_http_request_t* r, request_ctx& ctx)
+{
+    form_facts& form = ctx.form;
+    form.finish();
+    ctx.asked.has_body = form.bytes() != 0;
+    if (ctx.asked.has_body && form.is() != form_facts::kind::form) {
+        // A server that does not look at the type would read anything else as JSON.
+        ctx.asked.fault = body_fault::not_a_form;
+    } else if (ctx.asked.has_body) {
+        ctx.asked.unclear_model = ctx.asked.unclear_model || form.unclear();
+        if (form.has_model()) {
+            name_model_by_body(r, ctx, form.model());
+        }
+    }
+    ctx.asked.reads_form = false;
+    new (&ctx.facts) request_facts;
+}
+
 void conclude(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.step = request_step::body_read;
-    // A server that does not look at the type would read anything else as JSON.
-    ctx.asked.unread_form = ctx.asked.unread_form && (ctx.facts.first() == '-' || ctx.facts.bytes() == 0);
+    if (ctx.asked.reads_form) {
+        conclude_form(r, ctx);
+        return;
+    }
     // nginx reads no body where there was none to read after all (Content-Length: 0, an empty chunked body).
-    ctx.asked.has_body = ctx.asked.unread_form || ctx.facts.bytes() != 0;
-    if (ctx.asked.unread_form || !ctx.asked.has_body) {
+    ctx.asked.has_body = ctx.facts.bytes() != 0;
+    if (!ctx.asked.has_body) {
         return;
     }
     ctx.asked.fault = ctx.facts.finish();
@@ -46,9 +87,42 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     const request_media& media = ctx.facts.media();
     ctx.asked.size = {ctx.facts.bytes() - media.bytes(), bound_of(ctx.facts.max_tokens(ctx.call.bounds)),
                       request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts()), media.count()};
-    if (!ctx.asked.names_model() && ctx.facts.has_model()) {
-        ctx.asked.model = copy_text(r->pool, ctx.facts.model());
+    if (ctx.facts.has_model()) {
+        name_model_by_body(r, ctx, ctx.facts.model());
     }
+    ctx.asked.unclear_model = ctx.asked.unclear_model || ctx.facts.unclear_models();
+    if (const std::string_view more = ctx.facts.more_models(); !more.empty()) {
+        ctx.asked.more_models = copy_text(r->pool, more);
+        ctx.asked.unclear_model = ctx.asked.unclear_model || !ctx.asked.more_models.data;
+    }
+}
+
+void feed(request_ctx& ctx, std::string_view piece)
+{
+    if (!ctx.asked.reads_form) {
+        ctx.facts.feed(piece);
+        return;
+    }
+    const size_t taken = ctx.form.feed(piece);
+    if (ctx.form.is() != form_facts::kind::object) {
+        return;
+    }
+    // It is JSON, whatever its type says. What came before it is white space.
+    constexpr std::string_view spaces = "                                ";
+    uint64_t before = ctx.form.bytes();
+    ctx.asked.reads_form = false;
+    new (&ctx.facts) request_facts;
+    while (before != 0) {
+        const size_t size = std::min<uint64_t>(before, spaces.size());
+        ctx.facts.feed(spaces.substr(0, size));
+        before -= size;
+    }
+    ctx.facts.feed(piece.substr(taken));
+}
+
+std::string_view bytes_of(const ngx_buf_t* b)
+{
+    return {reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)};
 }
 
 void body_here(ngx_http_request_t* r)
@@ -70,7 +144,7 @@ ngx_int_t scan_kept_body(ngx_http_request_t* r, request_ctx& ctx)
     for (ngx_chain_t* cl = r->request_body->bufs; cl; cl = cl->next) {
         ngx_buf_t* b = cl->buf;
         if (ngx_buf_in_memory(b)) {
-            ctx.facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)});
+            feed(ctx, bytes_of(b));
             continue;
         }
         for (off_t at = b->file_pos; at < b->file_last;) {
@@ -82,7 +156,7 @@ ngx_int_t scan_kept_body(ngx_http_request_t* r, request_ctx& ctx)
             if (n <= 0) {
                 return NGX_HTTP_INTERNAL_SERVER_ERROR;
             }
-            ctx.facts.feed({reinterpret_cast<char*>(memory), static_cast<size_t>(n)});
+            feed(ctx, {reinterpret_cast<char*>(memory), static_cast<size_t>(n)});
             at += n;
         }
     }
@@ -95,11 +169,31 @@ bool has_no_body(ngx_http_request_t* r)
     return r->discard_body || (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked);
 }
 
-bool is_form(ngx_http_request_t* r)
+bool is_form(std::string_view type)
 {
     constexpr std::string_view form = "multipart/form-data";
-    ngx_table_elt_t* type = r->headers_in.content_type;
-    return type && same_without_case(view(type->value).substr(0, form.size()), form);
+    return same_without_case(type.substr(0, form.size()), form);
+}
+
+// What reads the body: by its type, though a form's first bytes have a say too.
+void begin_reading(ngx_http_request_t* r, request_ctx& ctx)
+{
+    const ngx_table_elt_t* type = r->headers_in.content_type;
+    if (!type || !is_form(view(type->value))) {
+        if (ctx.asked.reads_form) {
+            ctx.asked.reads_form = false;
+            new (&ctx.facts) request_facts;
+        }
+        return;
+    }
+    ctx.asked.reads_form = true;
+    new (&ctx.form) form_facts(form_boundary(view(type->value)));
+    // A server may go by another one.
+    each_header_in(r, [&](const ngx_table_elt_t& header) {
+        if (&header != type && lowcase_name(header) == "content-type") {
+            ctx.asked.unclear_model = true;
+        }
+    });
 }
 
 ngx_int_t request_body_filter(ngx_http_request_t* r, ngx_chain_t* in)
@@ -109,7 +203,7 @@ ngx_int_t request_body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         for (ngx_chain_t* cl = in; cl; cl = cl->next) {
             ngx_buf_t* b = cl->buf;
             if (ngx_buf_in_memory(b)) {
-                ctx->facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(b->last - b->pos)});
+                feed(*ctx, bytes_of(b));
             }
         }
     }
@@ -122,7 +216,7 @@ refusal check_coding(ngx_http_request_t* r)
 {
     refusal why = refusal::none;
     each_header_in(r, [&](const ngx_table_elt_t& header) {
-        if (lowcase_name(header) == "content-encoding"
+        if (lowcase_name(header) == "content-encoding" && header.value.len != 0
             && !same_without_case(view(header.value), "identity")) {
             why = refusal::unsupported_encoding;
         }
@@ -130,9 +224,58 @@ refusal check_coding(ngx_http_request_t* r)
     return why;
 }
 
-void name_model_by_path(request_ctx& ctx)
+bool asks_websocket(ngx_http_request_t* r)
+{
+    constexpr std::string_view websocket = "websocket";
+    if (!r->headers_in.upgrade) {
+        return false;
+    }
+    bool asks = false;
+    each_header_in(r, [&](const ngx_table_elt_t& header) {
+        if (lowcase_name(header) != "upgrade") {
+            return;
+        }
+        for (std::string_view value = view(header.value); value.size() >= websocket.size();) {
+            asks = asks || same_without_case(value.substr(0, websocket.size()), websocket);
+            value.remove_prefix(1);
+        }
+    });
+    return asks;
+}
+
+bool needs_model(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    switch (ctx.call.needs_model) {
+    case model_need::always:
+        return true;
+    case model_need::to_make:
+        return !(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_DELETE | NGX_HTTP_OPTIONS))
+               || asks_websocket(r);
+    case model_need::none:
+        break;
+    }
+    return asks_websocket(r);
+}
+
+void name_model_by_target(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.asked.model = ctx.call.model.empty() ? ngx_str_t{0, nullptr} : to_ngx(ctx.call.model);
+    ctx.asked.unclear_model = ctx.call.unclear_model;
+    if (r->main->args.len == 0) {
+        return;
+    }
+    char room[form_facts::max_model];
+    const query_model found = model_in_query(view(r->main->args), room, sizeof room);
+    ctx.asked.unclear_model = ctx.asked.unclear_model || found.unclear;
+    if (!found.name.data()) {
+        return;
+    }
+    if (ctx.asked.names_model()) {
+        ctx.asked.unclear_model =
+            ctx.asked.unclear_model || short_name(found.name) != short_name(ctx.call.model);
+        return;
+    }
+    ctx.asked.model = copy_text(r->pool, found.name);
 }
 
 bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
@@ -151,23 +294,23 @@ bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
     if (is_http2 || r->headers_in.chunked || b->last - b->pos < size) {
         return false;
     }
-    ctx.asked.unread_form = is_form(r);
-    ctx.facts.feed({reinterpret_cast<char*>(b->pos), static_cast<size_t>(size)});
+    begin_reading(r, ctx);
+    feed(ctx, {reinterpret_cast<char*>(b->pos), static_cast<size_t>(size)});
     conclude(r, ctx);
     return true;
 }
 
-void forget_body(request_ctx& ctx)
+void forget_body(ngx_http_request_t* r, request_ctx& ctx)
 {
     new (&ctx.facts) request_facts;
     ctx.step = request_step::keyed;
     ctx.asked = {};
-    name_model_by_path(ctx);
+    name_model_by_target(r, ctx);
 }
 
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.asked.unread_form = is_form(r);
+    begin_reading(r, ctx);
     if (r->request_body) {
         return scan_kept_body(r, ctx);
     }

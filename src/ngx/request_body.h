@@ -5,15 +5,20 @@
 
 namespace llm {
 
-// The model that the path names, if it does, is the one that is asked for.
-void name_model_by_path(request_ctx& ctx);
+// The model that the path or the query names, if one does, is the one that is asked for.
+void name_model_by_target(ngx_http_request_t* r, request_ctx& ctx);
+// Whether a key that may use certain models only has to name one in this request. Holds once the body is
+// known.
+bool needs_model(ngx_http_request_t* r, const request_ctx& ctx);
+// Whether it wants to speak WebSocket.
+bool asks_websocket(ngx_http_request_t* r);
 // Refuses a body that is compressed: what it asks for could not be read.
 refusal check_coding(ngx_http_request_t* r);
 // Looks at the body where nginx has all of it already, before it is read; nothing is waited for. False if it
 // is still to be read, or somebody has read it.
 bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx);
 // As if the body had not been looked at: what stands in a request is not told of one whose key is wrong.
-void forget_body(request_ctx& ctx);
+void forget_body(ngx_http_request_t* r, request_ctx& ctx);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);

@@ -262,11 +262,17 @@ TEST(key_table, models)
 {
     shared_text patterns[] = {{"a-*", 3}, {"b", 1}};
     shared_policy any{{}, nullptr, nullptr, 0, 0};
-    EXPECT_TRUE(any.allows_model(false, ""));
-    EXPECT_TRUE(any.allows_model(true, "x"));
+    EXPECT_TRUE(any.allows_model(""));
+    EXPECT_TRUE(any.allows_model("x"));
+    EXPECT_TRUE(any.allows_all(std::string_view("x\0y\0", 4)));
     shared_policy some{{}, patterns, nullptr, 2, 0};
-    EXPECT_TRUE(some.allows_model(true, "a-1"));
-    EXPECT_TRUE(some.allows_model(true, "b"));
-    EXPECT_FALSE(some.allows_model(true, "c"));
-    EXPECT_FALSE(some.allows_model(false, ""));
+    EXPECT_TRUE(some.allows_model("a-1"));
+    EXPECT_TRUE(some.allows_model("b"));
+    EXPECT_FALSE(some.allows_model("c"));
+    EXPECT_FALSE(some.allows_model(""));
+    EXPECT_TRUE(some.allows_all(""));
+    EXPECT_TRUE(some.allows_all(std::string_view("b\0a-2\0", 6)));
+    EXPECT_FALSE(some.allows_all(std::string_view("b\0c\0", 4)));
+    EXPECT_FALSE(some.allows_all(std::string_view("c\0b\0", 4)));
+    EXPECT_FALSE(some.allows_all(std::string_view("\0", 1)));
 }

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 using namespace llm;
 
 namespace {
@@ -138,6 +140,47 @@ TEST(request_facts, has_defaults)
         });
 }
 
+// The names, each with a comma behind it; "?" if they are not clear.
+std::string more_models(std::string_view body)
+{
+    std::string all = "-";
+    each_way(body, [&](const request_facts& facts) {
+        std::string names(facts.more_models());
+        std::replace(names.begin(), names.end(), '\0', ',');
+        names = facts.unclear_models() ? "?" : names;
+        ASSERT_TRUE(all == "-" || all == names) << body.substr(0, 200);
+        all = names;
+    });
+    return all;
+}
+
+TEST(request_facts, reads_lists_of_models)
+{
+    EXPECT_EQ(more_models(R"({"model":"m"})"), "");
+    EXPECT_EQ(more_models(R"({"model":"m","models":[]})"), "");
+    EXPECT_EQ(more_models(R"({"models":null,"fallbacks":null})"), "");
+    EXPECT_EQ(more_models(R"({"model":"m","models":["a","b/c"]})"), "a,b/c,");
+    EXPECT_EQ(more_models(R"({"fallbacks":["a"],"model":"m","models":["","\u0062"]})"), "a,,b,");
+    EXPECT_EQ(more_models(R"({"messages":[{"models":["x"]}],"metadata":{"fallbacks":["y"]}})"), "");
+    for (const char* list : {"\"a\"", "{}", "1", "true", "[1]", "[\"a\",{\"model\":\"b\"}]", "[null]", "[[\"a\"]]",
+                             "[\"a\\u0000b\"]"}) {
+        EXPECT_EQ(more_models(std::string("{\"models\":") + list + "}"), "?") << list;
+        EXPECT_EQ(more_models(std::string("{\"fallbacks\":") + list + "}"), "?") << list;
+    }
+    expect_fault(R"({"models":["a"],"models":["b"]})", body_fault::duplicate_field);
+
+    // Neither takes the other's room.
+    const std::string model(256, 'm');
+    const std::string name(request_facts::least_list - 1, 'n');
+    for (const std::string& body : {"{\"model\":\"" + model + "\",\"models\":[\"" + name + "\"]}",
+                                    "{\"models\":[\"" + name + "\"],\"model\":\"" + model + "\"}"}) {
+        EXPECT_EQ(more_models(body), name + ",");
+        each_way(body, [&](const request_facts& facts) { EXPECT_EQ(facts.model(), model); });
+    }
+    EXPECT_EQ(more_models("{\"models\":[\"" + name + "n\"],\"model\":\"m\"}"), "?");
+    EXPECT_EQ(more_models("{\"models\":[\"" + name + "\",\"\"]}"), "?");
+}
+
 // Test 38 of the wire formats, without the image here.
 TEST(request_facts, is_not_taken_in_by_decoys)
 {
@@ -249,7 +292,7 @@ TEST(request_facts, refuses_names_that_a_parser_may_take_for_one_that_decides)
     }
     expect_fault(R"({"stream_options":{"include_usage\u0000":false}})", body_fault::ambiguous_name);
     each_way(
-        R"({"model":"a","\u0000model":1,"mo\u0000del":2,"models\u0000":3,"metadata":{"model\u0000":"b"}})",
+        R"({"model":"a","\u0000model":1,"mo\u0000del":2,"modelx\u0000":3,"metadata":{"model\u0000":"b"}})",
         [](const request_facts& facts) { EXPECT_EQ(facts.model(), "a"); });
 }
 

@@ -124,6 +124,33 @@ TEST(shared_state, what_is_refused_leaves_no_trace)
     EXPECT_EQ(zone.admit(zone.request(1, "good")).said, verdict::ok);
 }
 
+TEST(shared_state, every_model_that_is_named_has_to_be_allowed)
+{
+    shared_zone zone;
+    key_file file = file_of("keys.json", 2);
+    file.policies.push_back({{}, {"good*"}, {}});
+    file.keys[1].policy = 1;
+    zone.publish(file);
+
+    auto said = [&](auto&& change) {
+        admission_request request = zone.request(1, "good");
+        change(request);
+        const verdict of_limited = zone->check(request);
+        request.key = zone.request(0).key;
+        EXPECT_EQ(zone->check(request), verdict::ok);
+        return of_limited;
+    };
+    using request = admission_request;
+    EXPECT_EQ(said([](request&) {}), verdict::ok);
+    EXPECT_EQ(said([](request& r) { r.model = "bad"; }), verdict::model);
+    EXPECT_EQ(said([](request& r) { r.unclear_model = true; }), verdict::model);
+    EXPECT_EQ(said([](request& r) { r.more_models = {"good2\0good3\0", 12}; }), verdict::ok);
+    EXPECT_EQ(said([](request& r) { r.more_models = {"good2\0bad\0", 10}; }), verdict::model);
+    EXPECT_EQ(said([](request& r) { r.named_model = false, r.needs_model = true; }), verdict::model);
+    EXPECT_EQ(said([](request& r) { r.named_model = false; }), verdict::ok);
+    EXPECT_EQ(said([](request& r) { r.named_model = false, r.more_models = {"bad\0", 4}; }), verdict::model);
+}
+
 TEST(shared_state, counters_outlive_a_new_key_file_and_a_removed_key_is_refused)
 {
     shared_zone zone;

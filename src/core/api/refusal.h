@@ -19,9 +19,11 @@ enum class refusal : uint8_t {
     network,              // the client's address is not among the key's networks
     model,                // not among the key's models
     no_model,             // none is named, and the key may use certain models only
+    other_model,          // the same, and others are named beside the model, or may be read
     bad_request,          // the body may be read in more than one way
     bad_path,             // the path has control characters
     unsupported_encoding, // the body is compressed
+    websocket,            // a WebSocket, in which nothing could be counted
     requests,             // a rate of requests
     tokens,               // a rate of tokens
     requests_long,        // the same, for longer than a client should wait

@@ -154,6 +154,12 @@ void request_facts::on(const json_event& event, const request_path& path)
             ++prompts_;
         }
         break;
+    case request_part::model_list:
+        on_list(event);
+        break;
+    case request_part::listed_model:
+        on_listed(event);
+        break;
     default:
         media_.take(event, path.is);
         break;
@@ -212,9 +218,35 @@ void request_facts::on_model(const json_event& event)
         set_fault(body_fault::bad_model);
         return;
     }
-    std::memcpy(model_ + model_size_, event.text.data(), event.text.size());
+    std::memcpy(names_ + model_size_, event.text.data(), event.text.size());
     model_size_ = static_cast<uint16_t>(model_size_ + event.text.size());
     has_model_ = true;
+}
+
+void request_facts::on_list(const json_event& event)
+{
+    unclear_list_ = unclear_list_ || (event.type != json_type::array && event.type != json_type::null);
+}
+
+void request_facts::on_listed(const json_event& event)
+{
+    if (list_begin_ == 0) {
+        // A model that comes later has its place before it.
+        list_begin_ = has_model_ ? model_size_ : max_model;
+    }
+    const bool ends = event.is == json_event::what::value;
+    const size_t room = sizeof names_ - list_begin_ - list_size_;
+    if (event.type != json_type::string || event.text.find('\0') != std::string_view::npos
+        || event.text.size() + ends > room) {
+        unclear_list_ = true;
+        return;
+    }
+    char* at = names_ + list_begin_ + list_size_;
+    std::memcpy(at, event.text.data(), event.text.size());
+    if (ends) {
+        at[event.text.size()] = '\0';
+    }
+    list_size_ = static_cast<uint16_t>(list_size_ + event.text.size() + ends);
 }
 
 void request_facts::on_bound(const json_event& event, bound_names name)

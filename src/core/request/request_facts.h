@@ -25,6 +25,7 @@ enum class body_fault : uint8_t {
     duplicate_field, // a field that is read here stands twice (escaped spellings of a name are the same name)
     ambiguous_name,  // a field that decides is in another case ("Model"): Go servers match names without case
     bad_model,       // `model` is neither a string nor null, or longer than max_model bytes
+    not_a_form,      // a form that does not begin with its boundary
 };
 
 // `stream_options`: what it says, and where in the body it says so, for more to be asked there.
@@ -58,6 +59,8 @@ struct stream_options_member {
 class request_facts {
 public:
     static constexpr size_t max_model = 256;
+    // Room for the names in lists, beside what the model's name leaves.
+    static constexpr size_t least_list = 128;
     // choices() of a request whose `n` is no clear count: the most that the OpenAI API allows.
     static constexpr uint32_t unclear_choices = 128;
 
@@ -75,7 +78,11 @@ public:
     // `model` is present and not null.
     bool has_model() const { return has_model_; }
     // Unescaped; valid as long as this object.
-    std::string_view model() const { return {model_, model_size_}; }
+    std::string_view model() const { return {names_, model_size_}; }
+    // The names in `models` and `fallbacks`, which servers may turn to, each with a NUL behind it.
+    std::string_view more_models() const { return {names_ + list_begin_, list_size_}; }
+    // These lists have something else than names, or more of them than there is room for.
+    bool unclear_models() const { return unclear_list_; }
     // `stream` has a value that a lenient server may take for true: all but false, null, 0 and the words for
     // them.
     bool may_stream() const { return stream_ == request_flag::yes || stream_ == request_flag::unclear; }
@@ -111,6 +118,8 @@ private:
     void on_stream_options(const json_event& event);
     void find_options_comma(const feeding& now);
     void on_model(const json_event& event);
+    void on_list(const json_event& event);
+    void on_listed(const json_event& event);
     void on_bound(const json_event& event, bound_names name);
     void on_choices(const json_event& event);
     bool seen_twice(uint8_t once);
@@ -124,9 +133,12 @@ private:
     uint32_t choices_ = 0;
     uint32_t prompts_ = 0;
     uint16_t model_size_ = 0;
+    uint16_t list_begin_ = 0; // in names_
+    uint16_t list_size_ = 0;
     body_fault fault_ = body_fault::none;
     char first_ = '\0';
     bool has_model_ = false;
+    bool unclear_list_ = false;
     bool in_options_ = false;  // between the braces of `stream_options`
     bool wants_comma_ = false; // `stream_options` stood first: the comma after it is its own
     request_flag stream_ = request_flag::absent;
@@ -134,7 +146,9 @@ private:
     stream_options_member options_;
     request_media media_;
     body_members members_;
-    char model_[max_model]; // the first model_size_ bytes are set
+    // The first model_size_ bytes are the model's; then come the lists, or from max_model on if they came
+    // first.
+    char names_[max_model + least_list];
 };
 
 } // namespace llm

@@ -21,6 +21,8 @@ enum class request_part : uint8_t {
     bound,   // of the completion's tokens
     choices, // of one prompt
     prompt_element,
+    model_list,
+    listed_model,
     // What is no text, see request_media.
     url,      // of an image, audio or video
     file,     // a file's content
@@ -117,6 +119,10 @@ constexpr request_path_list request_paths_of(bool members)
     }
     const uint8_t prompt = l.add_once("prompt", root, part::other);
     const uint8_t prompt_element = l.add_part(json_elements, prompt, part::prompt_element, json_text::none);
+    for (const std::string_view name : {"models", "fallbacks"}) {
+        const uint8_t models = l.add_once(name, root, part::model_list);
+        l.add_part(json_elements, models, part::listed_model, json_text::pieces);
+    }
     l.add_bound("num_predict", l.add_once("options", root, part::other), bound_name::num_predict);
     const uint8_t parameters = l.add_once("parameters", root, part::other);
     l.add_bound("max_new_tokens", parameters, bound_name::parameters_max_new_tokens);

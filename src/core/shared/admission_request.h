@@ -28,6 +28,10 @@ struct admission_request {
     std::span<const limit_rule> rules = {};
     uint64_t estimate = 0; // tokens that it will likely use, weighted
     usage_weights weights = {};
+    // For a key that may use certain models only:
+    bool needs_model = false;          // one has to be named
+    bool unclear_model = false;        // servers may read another model in it than is told here
+    std::string_view more_models = {}; // which the server may turn to as well; each with a NUL behind it
 
     // What admission::prepare() adds.
     bool prepared = false;

@@ -32,8 +32,9 @@ inline uint64_t decision::ms_to_end(quota_window window, uint32_t at) const
     }
     cut |= rule.hard() && kind == limit_kind::quota;
     if (refused_by.kind == limit_kind::none || wait_ms > refused_by.wait_ms) {
-        refused_by = {kind, rule.scope(), kind == limit_kind::quota ? rule.what().window : quota_window::none,
-                      limit, wait_ms, period_ms};
+        refused_by = {
+            kind,  rule.scope(), kind == limit_kind::quota ? rule.what().window : quota_window::none,
+            limit, wait_ms,      period_ms};
     }
 }
 

@@ -226,14 +226,23 @@ verdict key_table::check(uint64_t file, const digest& d, std::span<const uint8_t
     return verdict::ok;
 }
 
-bool shared_policy::allows_model(bool named, std::string_view model) const
+bool shared_policy::allows_model(std::string_view model) const
 {
-    if (n_models == 0) {
-        return true;
-    }
-    return named && std::any_of(models, models + n_models, [&](const shared_text& pattern) {
+    return n_models == 0 || std::any_of(models, models + n_models, [&](const shared_text& pattern) {
                return glob_match(pattern.view(), model);
            });
+}
+
+bool shared_policy::allows_all(std::string_view names) const
+{
+    while (!names.empty()) {
+        const size_t end = names.find('\0');
+        if (!allows_model(names.substr(0, end))) {
+            return false;
+        }
+        names.remove_prefix(std::min(names.size(), end + 1));
+    }
+    return true;
 }
 
 bool shared_policy::allows_address(std::span<const uint8_t> address) const

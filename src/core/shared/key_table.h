@@ -47,9 +47,10 @@ struct shared_policy {
     bool limited = false;  // limit.any()
     shared_text plan = {}; // its name
 
-    // True if the policy lets a request use this model. Where it lists models, a request that names none may
-    // not pass: what the upstream would choose for it is not known.
-    bool allows_model(bool named, std::string_view model) const;
+    // True if the policy lets a request use this model.
+    bool allows_model(std::string_view model) const;
+    // The same of names that each have a NUL behind them.
+    bool allows_all(std::string_view models) const;
     // `address` is 4 or 16 bytes long, in network order. An IPv4 address mapped into IPv6 counts as IPv4.
     bool allows_address(std::span<const uint8_t> address) const;
 };

@@ -80,14 +80,28 @@ uint32_t shared_state::claim_owner(const lease_owner& self)
     return vacant;
 }
 
+namespace {
+
+// Where models are listed, a request that names none passes only if it is for none: what the upstream would
+// choose for it is not known.
+bool allows_models(const shared_policy& policy, const admission_request& request)
+{
+    if (request.unclear_model) {
+        return false;
+    }
+    return (request.named_model ? policy.allows_model(request.model) : !request.needs_model)
+           && policy.allows_all(request.more_models);
+}
+
+} // namespace
+
 verdict shared_state::check(const admission_request& request, shared_key*& key)
 {
     if (!keys_) {
         return verdict::no_such_file;
     }
     verdict v = keys_->check(request.file, request.key, request.address, request.now_ms / 1000, key);
-    if (v == verdict::ok && request.asks_model
-        && !key->policy->allows_model(request.named_model, request.model)) {
+    if (v == verdict::ok && key->policy->n_models != 0 && !allows_models(*key->policy, request)) {
         return verdict::model;
     }
     return v;

@@ -1,0 +1,312 @@
+# Why: a key that may use certain models only is as good as what is looked at. Models stand in paths, queries, lists, forms and
+# WebSockets too, and a server that reads another one than the gateway serves what was not allowed.
+
+use strict;
+use warnings;
+
+use LLM::Test;
+
+my $t = LLM::Test->new(
+    status => [ 0, '/status' ],
+    files  => {
+        'keys.json' => key_file([
+            { name => 'alice', secret => 'sk-alice' },
+            { name => 'cheap', secret => 'sk-cheap', models => ['cheap*'] },
+            { name => 'single', secret => 'sk-single', limits => { concurrency => 1 } },
+            { name => 'wild', secret => 'sk-wild', models => ['*'] },
+            { name => 'hourly', secret => 'sk-hourly', limits => { requests => '10r/h', burst => 0 } },
+            { name => 'counted', secret => 'sk-counted', limits => { tokens => '1000/h', token_burst => 20 } },
+        ]),
+    },
+    conf => <<'EOC');
+%%HTTP_BEGIN%%
+    llm_zone llm:4m;
+    llm_api_keys %%DIR%%/keys.json;
+    llm_usage_inject off;
+    proxy_set_header Upgrade $http_upgrade;
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /spilled/ { client_body_buffer_size 1k; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
+        location /ws/ { llm_websocket on; proxy_set_header Connection upgrade; proxy_pass http://127.0.0.1:%%PORT_2%%/; }
+        location /page/ { llm_errors nginx; error_page 426 = @landing; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location @landing { llm_websocket on; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location = /failures { llm_limit per=address failures=10r/h; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location = /status { llm_api_keys off; llm_status; }
+        location /open/ { llm_api_keys off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    }
+}
+EOC
+my $up = $t->daemon(1);
+my $tunnel = $t->upstream(2);
+$t->start;
+
+my @websocket = (Upgrade => 'websocket', Connection => 'Upgrade', 'Sec-WebSocket-Version' => 13,
+    'Sec-WebSocket-Key' => 'dGhlIHNhbXBsZSBub25jZQ==');
+
+# One request. Options: key, body, type, headers.
+sub ask {
+    my ($method, $uri, %o) = @_;
+
+    my @headers = @{ $o{headers} // [] };
+    push @headers, 'Content-Type' => $o{type} // 'application/json' if defined $o{body};
+    my $before = $up->count;
+    my $id     = $t->new_id;
+    my $c      = $t->client;
+    $c->request($method => $uri, headers => [ $t->bearer($o{key} // 'sk-cheap'), @headers ], body => $o{body}, id => $id);
+    my $r = $c->response;
+    $c->close;
+    return { %$r, log => $t->log_line($id), asked => $up->count - $before };
+}
+
+sub passes {
+    my ($name, $model, @request) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $r = ask(@request);
+    is("$r->{status} $r->{asked} $r->{log}{model}", "200 1 $model", $name) or diag($r->{body});
+    return $r;
+}
+
+sub refused {
+    my ($name, @request) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $r = ask(@request);
+    is("$r->{status} $r->{asked} $r->{log}{refusal}", '404 0 model', $name) or diag($r->{body});
+    like($r->{body}, qr/"code":"model_not_found"|"error":"|NOT_FOUND|not_found_error/, 'in the API\'s shape');
+    return $r;
+}
+
+sub chat { return chat_request(@_) }
+
+sub without_model { return '{"messages":[]}' }
+
+# --- in the path
+
+case 'the path names it' => sub {
+    for my $path ('/openai/deployments/%s/chat/completions?api-version=1', '/model/%s/invoke', '/model/%s/converse-stream',
+        '/v1/engines/%s/completions', '/v2/models/%s/infer', '/openai/deployments/%s/embeddings/', '/v1beta/models/%s:generateContent') {
+        my ($good, $bad) = map { sprintf $path, $_ } 'cheap-1', 'expensive';
+        passes("$good",                   'cheap-1', POST => $good, body => without_model());
+        passes("$good, in the body too",  'cheap-1', POST => $good, body => chat(model => 'cheap-1'));
+        passes("$good, in a longer form", 'cheap-1', POST => $good, body => chat(model => 'models/cheap-1'));
+        passes("$good, in the query too", 'cheap-1', POST => $good . ($good =~ /\?/ ? '&' : '?') . 'model=cheap-1', body => without_model());
+        refused("$bad",                   POST => $bad,  body => without_model());
+        refused("$bad, another in the body", POST => $bad,  body => chat(model => 'cheap-1'));
+        refused("$good, another in the body", POST => $good, body => chat(model => 'expensive'));
+        # Which one the server takes is not known, also where both may be used.
+        refused("$good, two that may be used", POST => $good, body => chat(model => 'cheap-2'));
+        refused("$good, another in the query", POST => $good . ($good =~ /\?/ ? '&' : '?') . 'model=expensive', body => without_model());
+        # For others the path's is logged and counted.
+        passes("$bad, any key", 'expensive', POST => $bad, body => chat(model => 'gpt-4'), key => 'sk-alice');
+    }
+    passes('escaped', 'cheap 1', POST => '/model/cheap%201/invoke', body => without_model());
+    refused('two names', POST => '/model/cheap/model/expensive/invoke', body => without_model());
+    passes('two names, any key', 'cheap/model/expensive', POST => '/model/cheap/model/expensive/invoke', body => without_model(), key => 'sk-alice');
+    for my $path ('/model/cheap%2f..%2fexpensive/invoke', '/v1/files/..%2fchat/completions', '/v1/models/x#/../chat/completions',
+        '/model/x/../expensive/invoke') {
+        my $r = ask(POST => $path, body => chat(model => 'cheap-1'), key => 'sk-wild');
+        is("$r->{status} $r->{asked}", '400 0', "$path: can be read in more than one way");
+    }
+};
+
+# --- in the query
+
+case 'the query names it' => sub {
+    passes('the model', 'cheap-1', GET => '/v1/realtime?model=cheap-1');
+    passes('decoded', 'cheap/1 x', GET => '/v1/realtime?x=y&mo%64el=cheap%2F1+x');
+    passes("Azure's name", 'cheap-1', GET => '/openai/realtime?api-version=1&deployment=cheap-1');
+    passes('where the body has none', 'cheap-1', POST => '/v1/audio?model=cheap-1', body => without_model());
+    passes('and the body the same', 'cheap-1', POST => '/v1/chat/completions?model=cheap-1', body => chat(model => 'cheap-1'));
+    passes('the body goes before it', 'cheap-1', POST => '/v1/chat/completions?model=expensive', body => chat(model => 'cheap-1'), key => 'sk-alice');
+    passes('any key', 'expensive', GET => '/v1/realtime?model=expensive&model=x', key => 'sk-alice');
+    refused('another', GET => '/v1/realtime?model=expensive');
+    for my $query ('model=cheap&model=expensive', 'model=expensive&model=cheap', 'model=cheap&Model=expensive', 'x=1;model=expensive&model=cheap',
+        'model=cheap;model=expensive', 'model=', 'model=cheap%zz', 'model=cheap' . 'x' x 300, 'model=cheap&deployment=expensive') {
+        refused("not clear: $query", GET => "/v1/realtime?$query", key => 'sk-wild');
+    }
+    refused('and the body another', POST => '/v1/chat/completions?model=expensive', body => chat(model => 'cheap-1'));
+    refused('and the body another that may be used', POST => '/v1/chat/completions?model=cheap-2', body => chat(model => 'cheap-1'));
+};
+
+# --- none
+
+case 'requests without a model' => sub {
+    for my $path (qw(/v1/models /v1/models/org/m /v1/usage /v1/files /v1/files/f1/content /v1/responses/r1 /v1/batches/b1 /api/tags /api/version
+        /api/ps /v1beta/models /health)) {
+        passes("GET $path", '', GET => $path);
+    }
+    passes('a model is deleted', '', DELETE => '/v1/models/m');
+    passes('cancelled', '', POST => '/v1/responses/r1/cancel');
+    for my $path (qw(/v1/realtime /v1/unknown /api/chat /v1/embeddings /v1/audio/speech)) {
+        my $r = refused("GET $path", GET => $path);
+        like($r->{body}, qr/must name a model/, 'says what to do');
+        passes("GET $path, any key", '', GET => $path, key => 'sk-alice');
+    }
+    for my $path (qw(/v1/chat/completions /v1/responses /v1/batches /v1/models /models/org/m /api/show /tokenize)) {
+        refused("POST $path", POST => $path, body => without_model());
+        refused("POST $path without a body", POST => $path);
+    }
+};
+
+# --- in lists
+
+case 'lists of models' => sub {
+    for my $list (qw(models fallbacks)) {
+        passes("$list that may be used", 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => [ 'cheap-2', 'cheap-3' ]));
+        passes("$list of eight", 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => [ map { "cheap/model-$_" } 1 .. 8 ]));
+        passes("no $list", 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => []));
+        passes("$list, any key", 'm', POST => '/v1/chat/completions', body => chat($list => [ 'a', { model => 'b' }, 1 ]), key => 'sk-alice');
+        refused("$list with another", POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => [ 'cheap-2', 'expensive' ]));
+        for my $value ('cheap-2', { model => 'cheap-2' }, [ { model => 'cheap-2' } ], [ 1 ], [ ['cheap-2'] ], [ map { "cheap-$_" . 'x' x 40 } 1 .. 9 ]) {
+            refused("$list that are not clear", POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => $value), key => 'sk-wild');
+        }
+        refused("$list alone", POST => '/v1/chat/completions', body => json({ $list => ['cheap-1'], messages => [] }));
+    }
+};
+
+# --- in forms
+
+sub part {
+    my ($headers, $value, $boundary) = @_;
+
+    return "--" . ($boundary // 'b') . "\r\n$headers\r\n\r\n$value\r\n";
+}
+
+sub field { my ($name, $value) = @_; return part(qq(Content-Disposition: form-data; name="$name"), $value) }
+sub file  { return part(qq(Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav), $_[0]) }
+
+sub form {
+    my ($body, %o) = @_;
+
+    my $uri = delete $o{uri} // '/v1/audio/transcriptions';
+    return (POST => $uri, body => $body, type => 'multipart/form-data; boundary=b', %o);
+}
+
+case 'forms' => sub {
+    my $cheap = field(model => 'cheap-1');
+    my $sound = "RIFF\0\r\n--\r\n{\"model\":\"expensive\"}\n" x 5000;
+    for my $uri ('/v1/audio/transcriptions', '/spilled/v1/images/edits') {
+        passes('the model first', 'cheap-1', form($cheap . file($sound) . "--b--\r\n", uri => $uri));
+        passes('the model last',  'cheap-1', form(file($sound) . $cheap . "--b--\r\n", uri => $uri));
+    }
+    passes('a quoted boundary', 'cheap-1',
+        form(part('Content-Disposition: form-data; name=model', 'cheap-1', 'a b') . "--a b--\r\n", type => 'multipart/form-data; boundary="a b"'));
+    passes('any key', 'expensive', form(field(model => 'expensive') . field(model => 'x') . '--b', key => 'sk-alice'));
+    passes('a file without a model', '', form(file('x') . "--b--\r\n", uri => '/v1/files'));
+    refused('another', form(field(model => 'expensive') . "--b--\r\n"));
+    refused('none', form(file('x') . "--b--\r\n"));
+    refused('another in the path', form("$cheap--b--\r\n", uri => '/openai/deployments/expensive/audio/transcriptions'));
+    for my $body ($cheap . field(model => 'expensive') . "--b--\r\n", $cheap, $cheap . part('Content-Disposition: form-data; name*=utf-8\'\'model', 'x') . "--b--\r\n",
+        $cheap . part('Content-Disposition', 'x') . "--b--\r\n") {
+        refused('not clear', form($body, key => 'sk-wild'));
+    }
+    refused('two types', form($cheap . "--b--\r\n", headers => [ 'Content-Type' => 'multipart/form-data; boundary=b' ], key => 'sk-wild'));
+    passes('JSON in spite of its type', 'cheap-1', form("\r\n" . chat(model => 'cheap-1'), uri => '/v1/chat/completions'));
+    refused('JSON in spite of its type, another', form(' ' . chat(model => 'expensive'), uri => '/v1/chat/completions'));
+    for my $key ('sk-alice', 'sk-cheap') {
+        for my $body ("x\r\n$cheap--b--\r\n", '--c' . $cheap, 'model=cheap-1', '[]', '-', "  $cheap--b--") {
+            my $r = ask(form($body, key => $key));
+            is("$r->{status} $r->{asked} $r->{log}{refusal}", '400 0 bad_request', 'no form');
+        }
+        my $r = ask(form("$cheap--b--\r\n", key => $key, type => 'multipart/form-data'));
+        is("$r->{status} $r->{asked} $r->{log}{refusal}", '400 0 bad_request', 'no boundary');
+    }
+    my $r = ask(form(field(model => 'expensive') . "--b--\r\n", key => 'sk-none'));
+    is("$r->{status} $r->{log}{model}", '401 ', 'a wrong key is told nothing');
+    passes('an empty coding is none', 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1'), headers => [ 'Content-Encoding' => '' ]);
+};
+
+case 'forms that come in pieces' => sub {
+    my $body = file("x\r\n--\r\n") . field(model => 'cheap-1') . "--b--\r\n";
+    for my $model ('cheap-1', 'dear-11') {
+        my $sent = $body =~ s/cheap-1/$model/r;
+        for my $way ('length', 'chunked') {
+            my $c = $t->client;
+            my $id = $t->new_id;
+            $c->request(POST => '/v1/audio/transcriptions', id => $id, headers => [ $t->bearer('sk-cheap'),
+                'Content-Type' => 'multipart/form-data; boundary=b',
+                $way eq 'chunked' ? ('Transfer-Encoding' => 'chunked') : ('Content-Length' => length $sent) ]);
+            $c->write($way eq 'chunked' ? "1\r\n$_\r\n" : $_) for split //, $sent;
+            $c->write("0\r\n\r\n") if $way eq 'chunked';
+            is($c->response->{status}, $model eq 'cheap-1' ? 200 : 404, "$model, $way");
+            is($t->log_line($id)->{model}, $model, 'is the model');
+            $c->close;
+        }
+    }
+};
+
+# --- WebSocket
+
+case 'a WebSocket is refused' => sub {
+    for my $headers (\@websocket, [ Upgrade => 'h2c, WebSocket' ], [ Upgrade => 'foo', Upgrade => 'websocket/13' ]) {
+        my $r = ask(GET => '/v1/realtime?model=m', key => 'sk-alice', headers => $headers);
+        is("$r->{status} $r->{asked} $r->{log}{refusal} $r->{log}{outcome}", '426 0 websocket refused', "@$headers[0 .. 1]");
+        is($r->{headers}{upgrade}, 'HTTP/1.1', 'says what to speak');
+        is($r->{headers}{connection}, 'close', 'and ends');
+        is($r->{headers}{'x-should-retry'}, 'false', 'for good');
+        like($r->{body}, qr/"error":\{"message":"WebSocket/, "in the API's shape");
+    }
+    my $r = ask(GET => '/v1/realtime?model=m', key => 'sk-none', headers => \@websocket);
+    is($r->{status}, 401, 'a wrong key is told that first');
+    $r = ask(POST => '/v1/responses', key => 'sk-alice', headers => \@websocket, body => chat());
+    is("$r->{status} $r->{asked}", '426 0', 'with a body');
+    passes('another protocol is none', 'm', POST => '/v1/chat/completions', key => 'sk-alice', body => chat(), headers => [ Upgrade => 'h2c' ]);
+    $r = ask(GET => '/page/x', key => 'sk-alice', headers => \@websocket);
+    is($r->{status}, 200, 'error_page may lead it on');
+    is(ask(GET => '/open/x', headers => \@websocket)->{status}, 200, 'without keys it is not looked at');
+};
+
+case 'a WebSocket that is let through' => sub {
+    my $c  = $t->client;
+    my $id = $t->new_id;
+    $c->request(GET => '/ws/v1/realtime?model=m', headers => [ $t->bearer('sk-single'), @websocket ], id => $id);
+    my $u = $tunnel->take;
+    $u->write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    is($c->wait_head, 101, 'switched');
+    $c->write('from client');
+    $u->read_more while $u->{in} !~ /from client/;
+    $u->write('from server');
+    $c->read_more while $c->{in} !~ /from server/;
+    pass('bytes pass both ways');
+    is($t->zone->{leases}{running}, 1, 'it holds a lease');
+
+    my $second = $t->client;
+    $second->request(GET => '/ws/v1/realtime?model=m', headers => [ $t->bearer('sk-single'), @websocket ]);
+    is($second->response->{status}, 429, 'a second one is over the concurrency');
+    $second->close;
+
+    $c->close;
+    $u->wait_close;
+    $u->close;
+    my $log = $t->log_line($id);
+    is("$log->{status} $log->{outcome} $log->{model} $log->{usage_source}", '101 ok m none', 'its line in the log');
+    $t->wait_idle;
+    is($t->totals('single')->{requests}, 1, 'it is counted');
+
+    for my $uri ('/ws/v1/realtime?model=expensive', '/ws/v1/realtime', '/ws/v1/responses', '/ws/v1/models') {
+        refused("$uri: not this model", GET => $uri, headers => \@websocket);
+    }
+};
+
+# --- words of long rates
+
+case 'a rate is told as the rule says it' => sub {
+    ask(GET => '/v1/models', key => 'sk-hourly');
+    my $r = ask(GET => '/v1/models', key => 'sk-hourly');
+    is($r->{status}, 429, 'refused');
+    like($r->{body}, qr/"Rate limit reached for requests: limit 10 per hour for this key\. Please try again in 3(?:60|5\d)s\."/, 'words, number and time');
+    like($r->{body}, qr/"code":"insufficient_quota"/, 'clients give up');
+    is($r->{headers}{'x-should-retry'}, 'false', 'and are told to');
+
+    ask(POST => '/v1/chat/completions', key => 'sk-counted', body => chat()) for 1 .. 3;
+    $r = ask(POST => '/v1/chat/completions', key => 'sk-counted', body => chat(max_tokens => 1000));
+    like($r->{body}, qr/"Rate limit reached for tokens: limit 1000 per hour for this key\. Please try again in \d+s\."/, 'tokens');
+
+    ask(GET => '/failures', key => "sk-wrong") for 1 .. 10;
+    $r = ask(GET => '/failures', key => "sk-wrong");
+    like($r->{body}, qr/limit 10 per hour for this address\. Please try again in 3(?:60|5\d)s\./, 'wrong keys');
+};
+
+LLM::Test::finish();
