@@ -458,7 +458,13 @@ case 'a form that is none' => sub {
             }
             refused_ok("$type, $way: $_", \&send_h1, $_, @as, why => qr/cannot be accepted/) for '[]', "\xef\xbb\xbf$body", 'model=m', "\0";
             my $form = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--x--\r\n";
-            try_one("$type, $way: a form", \&send_h1, $form, $form, @as);
+            if ($type =~ /boundary/) {
+                try_one("$type, $way: a form", \&send_h1, $form, $form, @as);
+                refused_ok("$type, $way: of another boundary", \&send_h1, $form =~ s/--x/--y/r, @as, why => qr/cannot be accepted/);
+            }
+            else {
+                refused_ok("$type, $way: a form without a boundary", \&send_h1, $form, @as, why => qr/cannot be accepted/);
+            }
         }
     }
 };

@@ -166,6 +166,14 @@ uint64_t usual_completion(const request_ctx& ctx)
     return std::max(own, token_estimator::default_completion / 2) * ctx.asked.size.choices;
 }
 
+// The client has asked for a reply without text and counts: it is not free for that.
+bool was_told_to_hide(const request_ctx& ctx)
+{
+    const usage_reader& usage = ctx.usage;
+    return ctx.asked.names_fields && ctx.call.generates && has_prompt(ctx) && !usage.error_seen()
+           && usage.counts().completion == 0 && usage.shown_text().bytes == 0;
+}
+
 } // namespace
 
 // What was generated before is read here, or looked for: that costs nothing, however often it is done. A
@@ -261,7 +269,7 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
         ctx.account.source = usage_source::upstream;
         return;
     }
-    if (!known
+    if (!known && !was_told_to_hide(ctx)
         && (take_headers(r, ctx) || !(has_prompt(ctx) || shows_text(ctx)) || !ctx.call.generates
             || !has_worked(ctx))) {
         return;
@@ -269,6 +277,10 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
     const usage_so_far all = reckon(ctx);
     ctx.account.used = all.tokens;
     ctx.account.source = all.source;
+    if (was_told_to_hide(ctx)) {
+        take_estimate(ctx, usual_completion(ctx));
+        ctx.account.used.prompt = std::max(ctx.account.used.prompt, all.tokens.prompt);
+    }
     if (known) {
         warn_of_counts(r, ctx);
     }

@@ -112,6 +112,7 @@ struct request_ctx {
         uint32_t prompts = 1;
         bool stream = false;
         bool has_body = false;
+        bool names_fields = false;  // the reply may leave out what it used
         bool reads_form = false;    // the body is read as multipart/form-data
         bool unclear_model = false; // servers may read another model than this one
         body_fault fault = body_fault::none;

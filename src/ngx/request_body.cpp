@@ -84,6 +84,7 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     ctx.asked.stream = ctx.call.streams || ctx.facts.may_stream()
                        || (ctx.facts.leaves_stream_open() && ctx.call.streams_unasked);
     ctx.asked.prompts = ctx.facts.prompts();
+    ctx.asked.names_fields = ctx.facts.names_fields();
     const request_media& media = ctx.facts.media();
     ctx.asked.size = {ctx.facts.bytes() - media.bytes(), bound_of(ctx.facts.max_tokens(ctx.call.bounds)),
                       request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts()), media.count()};

@@ -148,6 +148,9 @@ void request_facts::on(const json_event& event, const request_path& path)
     case request_part::choices:
         on_choices(event);
         break;
+    case request_part::reply_fields:
+        names_fields_ = names_fields_ || event.type != json_type::null;
+        break;
     case request_part::prompt_element:
         // Numbers are the tokens of one prompt.
         if (event.type == json_type::string || event.type == json_type::array) {

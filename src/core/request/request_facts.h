@@ -98,6 +98,8 @@ public:
     uint32_t choices() const { return choices_ > 1 ? choices_ : 1; }
     // Elements of `prompt` if it is an array of strings or arrays, else 1.
     uint32_t prompts() const { return prompts_ > 1 ? prompts_ : 1; }
+    // The reply is to have certain fields only, which may leave out text and counts.
+    bool names_fields() const { return names_fields_; }
     const stream_options_member& stream_options() const { return options_; }
     // The offset of the brace that closes the root object.
     uint64_t root_end() const { return root_end_; }
@@ -138,6 +140,7 @@ private:
     body_fault fault_ = body_fault::none;
     char first_ = '\0';
     bool has_model_ = false;
+    bool names_fields_ = false;
     bool unclear_list_ = false;
     bool in_options_ = false;  // between the braces of `stream_options`
     bool wants_comma_ = false; // `stream_options` stood first: the comma after it is its own

@@ -18,8 +18,9 @@ enum class request_part : uint8_t {
     stream_options,
     include_usage,
     continuous_usage,
-    bound,   // of the completion's tokens
-    choices, // of one prompt
+    bound,        // of the completion's tokens
+    choices,      // of one prompt
+    reply_fields, // which fields the reply is to have
     prompt_element,
     model_list,
     listed_model,
@@ -117,6 +118,7 @@ constexpr request_path_list request_paths_of(bool members)
     for (const std::string_view name : {"n", "best_of", "n_cmpl"}) {
         l.add_once(name, root, part::choices, json_text::bounded);
     }
+    l.add_part("response_fields", root, part::reply_fields, json_text::none); // llama.cpp's
     const uint8_t prompt = l.add_once("prompt", root, part::other);
     const uint8_t prompt_element = l.add_part(json_elements, prompt, part::prompt_element, json_text::none);
     for (const std::string_view name : {"models", "fallbacks"}) {
