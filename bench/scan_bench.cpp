@@ -174,12 +174,12 @@ void read_usage(benchmark::State& state, reply_form form, strip_what strip, cons
 {
     static usage_patterns patterns;
     usage_reader reader;
-    const cut_sink cuts{[](void*, uint64_t begin, uint64_t end) { benchmark::DoNotOptimize(begin + end); },
+    const erase_sink erase{[](void*, uint64_t begin, uint64_t end) { benchmark::DoNotOptimize(begin + end); },
                         nullptr};
     for (auto _ : state) {
         // Without patterns JSON replies are scanned.
         reader.start(form, 1, strip, form == reply_form::json ? nullptr : &patterns);
-        in_reads(text, [&](std::string_view piece) { reader.feed(piece, cuts); });
+        in_reads(text, [&](std::string_view piece) { reader.feed(piece, erase); });
         reader.finish();
         if (reader.counts().prompt != 7)
             state.SkipWithError("no usage");

@@ -40,7 +40,7 @@ struct reply_edit::piece {
     u_char* before; // room for all that is held
     u_char* write;  // in the buffer
 
-    static void cut(void* self, uint64_t begin, uint64_t end)
+    static void erase(void* self, uint64_t begin, uint64_t end)
     {
         auto& p = *static_cast<piece*>(self);
         p.keep(begin);
@@ -161,7 +161,7 @@ bool reply_edit::join(ngx_buf_t* b)
     if (reader_.pass({&piece, 1}) == 0) {
         return edit_own(whole) && chain_.add(whole);
     }
-    cut(whole, piece);
+    erase(whole, piece);
     return chain_.add(whole);
 }
 
@@ -199,7 +199,7 @@ bool reply_edit::edit_own(ngx_buf_t* b)
                .at = offset - state_.held_size,
                .before = before ? before->last : nullptr,
                .write = b->pos};
-    reader_.feed(bytes_of(b), {piece::cut, &p});
+    reader_.feed(bytes_of(b), {piece::erase, &p});
     p.keep(reader_.settled());
 
     // What is undecided: the end of what was held, and the end of the buffer.
@@ -235,10 +235,10 @@ bool reply_edit::read_held(bool ends)
                .write = nullptr};
     if (state_.unread) {
         state_.unread = false;
-        reader_.feed(unread, {piece::cut, &p});
+        reader_.feed(unread, {piece::erase, &p});
     }
     if (ends) {
-        reader_.finish({piece::cut, &p});
+        reader_.finish({piece::erase, &p});
     }
     p.keep(ends ? end : reader_.settled());
     keep_held(end - p.at);

@@ -22,22 +22,22 @@ inline bool is_writable(const ngx_buf_t* b, ngx_buf_tag_t upstream)
 }
 
 // Takes the bytes out of the buffer that are not for the client.
-inline void cut(ngx_buf_t* b, const reply_piece& piece)
+inline void erase(ngx_buf_t* b, const reply_piece& piece)
 {
-    if (piece.cut_end != 0) {
-        ngx_memmove(b->pos + piece.cut_begin, b->pos + piece.cut_end, piece.size - piece.cut_end);
-        b->last -= piece.cut_end - piece.cut_begin;
+    if (piece.erase_end != 0) {
+        ngx_memmove(b->pos + piece.erase_begin, b->pos + piece.erase_end, piece.size - piece.erase_end);
+        b->last -= piece.erase_end - piece.erase_begin;
         b->in_file = 0;
     }
 }
 
-// Goes through a chain, and past the buffers in it that the reader passes over, less what it cuts from them.
-// It asks for many at a time: one read of a stream at line rate brings dozens of chunks, each a buffer of its
-// own.
+// Goes through a chain, and past the buffers in it that the reader passes over, less what it erases from
+// them. It asks for many at a time: one read of a stream at line rate brings dozens of chunks, each a buffer
+// of its own.
 class reply_walk {
 public:
     // `own`: the tag of buffers that may be written to although they say nothing of it. Without it nothing is
-    // cut.
+    // erased.
     reply_walk(usage_reader& reader, ngx_chain_t* in, ngx_buf_tag_t own = nullptr)
         : reader_(reader), at_(in), own_(own)
     {
@@ -59,7 +59,7 @@ public:
             }
             size_t passed = may_pass ? reader_.pass({pieces_ + first_, end_ - first_}) : 0;
             for (; passed != 0; --passed) {
-                cut(at_->buf, pieces_[first_]);
+                erase(at_->buf, pieces_[first_]);
                 passed_ = at_;
                 step();
             }

@@ -33,6 +33,21 @@ function bodyFor({ path, stream, inject = 'final' }, body) {
     return { ...body, stream_options: { ...body.stream_options, include_usage: true, ...more } };
 }
 
+// A client that has asked for usage also gets the running counts of the chunk that ends a choice: some servers have them there only.
+// What the client reports is compared by itself.
+function withoutUsageAtEnds(parts) {
+    const without = (part) => {
+        if (Array.isArray(part)) {
+            return part.map(without);
+        }
+        if (part === null || typeof part !== 'object') {
+            return part;
+        }
+        return Object.fromEntries(Object.entries(part).filter(([name]) => name !== 'usage').map(([name, value]) => [name, without(value)]));
+    };
+    return parts.map((part) => (/"finish_reason":"/.test(JSON.stringify(part)) ? without(part) : part));
+}
+
 async function check(gateway, one) {
     const { name, path, stream = false, model = 'm1', inject = 'final', asks = true, shows, call } = one;
     const ask = (root) => call({ root, key: secretOf(name), headers: { 'X-Test': name }, model });
@@ -40,6 +55,11 @@ async function check(gateway, one) {
     const seen = await ask(inject === 'final' ? gateway.root : `${gateway.root}/${inject}`);
 
     assert.equal(direct.text, one.text ?? answerOf(model));
+    if (stream && asks && inject === 'continuous') {
+        for (const reply of [seen, direct]) {
+            reply.parts = withoutUsageAtEnds(reply.parts);
+        }
+    }
     assert.deepEqual(seen, direct);
     const truth = usageOf(path, name);
     if (!asks) {

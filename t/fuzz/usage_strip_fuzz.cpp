@@ -110,7 +110,7 @@ struct output {
         out += all.substr(passed, end - passed);
         passed = end;
     }
-    static void cut(void* self, uint64_t begin, uint64_t end)
+    static void erase(void* self, uint64_t begin, uint64_t end)
     {
         auto& o = *static_cast<output*>(self);
         if (begin >= end)
@@ -130,7 +130,7 @@ std::string stripped(std::string_view text, strip_what what, uint32_t seed)
     reader.start(reply_form::sse, 1, what, &patterns);
     const auto feed = [&](std::string_view piece) {
         o.all += piece;
-        reader.feed(piece, {output::cut, &o});
+        reader.feed(piece, {output::erase, &o});
         if (reader.settled() > o.passed)
             o.pass(reader.settled());
         if (o.all.size() - o.passed > usage_strip::max_held)
@@ -143,8 +143,8 @@ std::string stripped(std::string_view text, strip_what what, uint32_t seed)
         for (const reply_piece& piece : pieces) {
             const uint64_t begin = o.all.size();
             o.all += piece.bytes();
-            if (piece.cut_end != 0)
-                output::cut(&o, begin + piece.cut_begin, begin + piece.cut_end);
+            if (piece.erase_end != 0)
+                output::erase(&o, begin + piece.erase_begin, begin + piece.erase_end);
             o.pass(o.all.size());
         }
     };
@@ -152,7 +152,7 @@ std::string stripped(std::string_view text, strip_what what, uint32_t seed)
         in_events(text, reader, passed, feed);
     else
         in_pieces(text, seed, feed);
-    reader.finish({output::cut, &o});
+    reader.finish({output::erase, &o});
     o.pass(text.size());
     return o.out;
 }

@@ -57,7 +57,7 @@ TEST(event_pattern, finds_what_differs_in_known_places)
     ASSERT_EQ(found.size, longer.size());
     EXPECT_EQ(found.usage[usage_field::completion], 123456u);
     EXPECT_EQ(found.usage[usage_field::prompt], 7u);
-    const std::string cut = longer.substr(0, found.cut_begin) + longer.substr(found.cut_end);
+    const std::string cut = longer.substr(0, found.erase_begin) + longer.substr(found.erase_end);
     EXPECT_EQ(cut.find("usage"), std::string::npos);
     EXPECT_TRUE(cut.ends_with(R"(null}],"obfuscation":"q"})"
                               "\n\n"))
@@ -146,7 +146,7 @@ TEST(event_pattern, takes_many_that_differ_in_one_text)
     }
     ASSERT_EQ(pattern.match_nulls(pieces), 3u);
     for (size_t i = 0; i < 3; ++i) {
-        EXPECT_EQ(events[i].substr(pieces[i].cut_begin, pieces[i].cut_end - pieces[i].cut_begin),
+        EXPECT_EQ(events[i].substr(pieces[i].erase_begin, pieces[i].erase_end - pieces[i].erase_begin),
                   ",\"usage\":null");
     }
 }
@@ -293,7 +293,7 @@ struct seen {
     uint64_t at = 0;
     std::string counts;
 
-    static void cut(void* self, uint64_t begin, uint64_t end)
+    static void erase(void* self, uint64_t begin, uint64_t end)
     {
         auto& s = *static_cast<seen*>(self);
         s.out += s.text.substr(s.at, begin - s.at);
@@ -313,13 +313,13 @@ seen read(const std::vector<std::string>& events, strip_what strip, usage_patter
     seen all;
     usage_reader reader;
     reader.start(reply_form::sse, 1, strip, patterns);
-    const cut_sink cuts{seen::cut, &all};
+    const erase_sink erase{seen::erase, &all};
     for (const std::string& event : events) {
         all.text += event;
-        reader.feed(event, cuts);
+        reader.feed(event, erase);
         all.counts += told(reader);
     }
-    reader.finish(cuts);
+    reader.finish(erase);
     all.out += all.text.substr(all.at);
     return all;
 }
@@ -330,7 +330,7 @@ seen pass(const std::vector<std::string>& events, strip_what strip, usage_patter
     seen all;
     usage_reader reader;
     reader.start(reply_form::sse, 1, strip, patterns);
-    const cut_sink cuts{seen::cut, &all};
+    const erase_sink erase{seen::erase, &all};
     std::vector<reply_piece> pieces;
     for (const std::string& event : events) {
         all.text += event;
@@ -340,21 +340,21 @@ seen pass(const std::vector<std::string>& events, strip_what strip, usage_patter
     for (std::span<reply_piece> rest(pieces); !rest.empty();) {
         const size_t n = reader.pass(rest);
         for (const reply_piece& piece : rest.first(n)) {
-            if (piece.cut_end != 0) {
-                cuts(offset + piece.cut_begin, offset + piece.cut_end);
+            if (piece.erase_end != 0) {
+                erase(offset + piece.erase_begin, offset + piece.erase_end);
             }
             offset += piece.size;
         }
         rest = rest.subspan(n);
         if (!rest.empty()) {
-            reader.feed(rest[0].bytes(), cuts);
+            reader.feed(rest[0].bytes(), erase);
             offset += rest[0].size;
             rest = rest.subspan(1);
         }
         EXPECT_EQ(reader.offset(), offset);
     }
     all.counts = told(reader);
-    reader.finish(cuts);
+    reader.finish(erase);
     all.out += all.text.substr(all.at);
     return all;
 }

@@ -33,13 +33,13 @@ public:
     void feed(std::string_view piece)
     {
         all_ += piece;
-        reader_.feed(piece, {cut, this});
+        reader_.feed(piece, {erase, this});
         pass(reader_.settled());
         held_ = std::max(held_, all_.size() - passed_);
     }
     std::string finish()
     {
-        reader_.finish({cut, this});
+        reader_.finish({erase, this});
         pass(all_.size());
         return out_;
     }
@@ -47,7 +47,7 @@ public:
     const usage_reader& reader() const { return reader_; }
 
 private:
-    static void cut(void* self, uint64_t begin, uint64_t end)
+    static void erase(void* self, uint64_t begin, uint64_t end)
     {
         auto& c = *static_cast<client*>(self);
         ASSERT_LE(c.passed_, begin);

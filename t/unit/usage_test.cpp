@@ -946,6 +946,16 @@ TEST(usage, forms_by_the_first_bytes)
     }
 }
 
+TEST(usage, what_follows_a_json_text)
+{
+    for (const char* more : {"}", "x", "[", "\"", "} {", "x\n{\"eval_count\":3}"})
+        each_way(reply_form::json, "{\"eval_count\":10}\n" + std::string(more), 1,
+                 [](const usage_reader& reader) {
+                     ASSERT_EQ(told(reader), "0/10 final");
+                     ASSERT_EQ(reader.form(), reply_form::json);
+                 });
+}
+
 TEST(usage, events_without_empty_lines)
 {
     const std::string text = replaced(delta("a") + delta("b") + last_event(7, 10) + done, "\n\n", "\n");

@@ -47,11 +47,11 @@ bool event_pattern::match(std::string_view piece, found& event)
     size_t after = 0; // how far slots behind the varying one have moved
     bool in_place = like.varying != like.slots;
     event.size = like.match(piece, event.usage, [&](size_t slot, size_t moved) {
-        if (slot == like.slots_before_cut) {
-            event.cut_begin = like.cut_begin + moved;
+        if (slot == like.slots_before_erase) {
+            event.erase_begin = like.erase_begin + moved;
         }
-        if (slot == like.slots_before_cut_end) {
-            event.cut_end = like.cut_end + moved;
+        if (slot == like.slots_before_erase_end) {
+            event.erase_end = like.erase_end + moved;
         }
         if (slot == like.varying + 1u) {
             after = moved;
@@ -73,7 +73,7 @@ size_t event_pattern::match_nulls(std::span<reply_piece> pieces) const
     const size_t front_size = like.at[like.varying].begin;
     const char* const rest = like.text + like.at[like.varying].end;
     const size_t rest_size = static_cast<size_t>(like.text + like.size - rest);
-    const bool cut_moves = like.slots_before_cut > like.varying;
+    const bool cut_moves = like.slots_before_erase > like.varying;
     size_t n = 0;
     for (reply_piece& piece : pieces) {
         if (piece.size <= front_size + rest_size || !same_bytes(piece.data, like.text, front_size)) {
@@ -90,8 +90,8 @@ size_t event_pattern::match_nulls(std::span<reply_piece> pieces) const
             break;
         }
         const size_t moved = cut_moves ? piece.size - like.size : 0; // modulo 2^64
-        piece.cut_begin = like.cut_begin + moved;
-        piece.cut_end = like.cut_end + moved;
+        piece.erase_begin = like.erase_begin + moved;
+        piece.erase_end = like.erase_end + moved;
         ++n;
     }
     return n;
@@ -142,8 +142,8 @@ bool event_pattern::pattern::find_slots()
 {
     const char* const end = text + size - 2;
     slots = 0;
-    cut_begin = 0;
-    cut_end = 0;
+    erase_begin = 0;
+    erase_end = 0;
     fields = 0;
     usage_is_null = false;
     bool has_usage = false;
@@ -155,9 +155,9 @@ bool event_pattern::pattern::find_slots()
             ++depth;
         } else if (c == '}' || c == ']') {
             --depth;
-            if (depth == 1 && has_usage && cut_end == 0) {
-                cut_end = static_cast<uint16_t>(p + 1 - text);
-                slots_before_cut_end = slots;
+            if (depth == 1 && has_usage && erase_end == 0) {
+                erase_end = static_cast<uint16_t>(p + 1 - text);
+                slots_before_erase_end = slots;
             }
         } else if (c == ',' && depth == 1) {
             comma = static_cast<size_t>(p - text);
@@ -202,11 +202,11 @@ bool event_pattern::pattern::find_slots()
                 return false;
             }
             has_usage = true;
-            cut_begin = static_cast<uint16_t>(comma);
-            cut_end = static_cast<uint16_t>(is_null ? value + 4 : 0);
+            erase_begin = static_cast<uint16_t>(comma);
+            erase_end = static_cast<uint16_t>(is_null ? value + 4 : 0);
             usage_is_null = is_null;
-            slots_before_cut = slots_before_cut_end = slots;
-        } else if (depth == 2 && has_usage && cut_end == 0 && field_of(name) != usage_field::count) {
+            slots_before_erase = slots_before_erase_end = slots;
+        } else if (depth == 2 && has_usage && erase_end == 0 && field_of(name) != usage_field::count) {
             if (!add_count(field_of(name), value)) {
                 return false;
             }
@@ -225,7 +225,7 @@ bool event_pattern::pattern::find_slots()
             return false;
         }
     }
-    return has_usage && cut_end != 0;
+    return has_usage && erase_end != 0;
 }
 
 void event_pattern::pattern::find_varying()

@@ -26,9 +26,9 @@ struct chunk_facts {
 class event_pattern {
 public:
     struct found {
-        size_t size = 0;      // of the event, its empty line included
-        size_t cut_begin = 0; // the member `usage` with the comma before it, from the event's begin
-        size_t cut_end = 0;
+        size_t size = 0;        // of the event, its empty line included
+        size_t erase_begin = 0; // the member `usage` with the comma before it, from the event's begin
+        size_t erase_end = 0;
         const chunk_facts* facts = nullptr; // but for its usage
         bool has_usage = false;             // it is not null
         usage_fields usage = {};
@@ -39,7 +39,7 @@ public:
     // Whether the event at the front of `piece` is like the pattern; `event` is valid only then.
     bool match(std::string_view piece, found& event);
     // How many pieces from the front are one event each that differs from the last one in a single text, and
-    // whose `usage` is null. Notes the member `usage` of each as cut. Much faster than match().
+    // whose `usage` is null. Notes the member `usage` of each as to be erased. Much faster than match().
     size_t match_nulls(std::span<reply_piece> pieces) const;
     // What all of those say.
     const chunk_facts& facts() const { return patterns_[current_].facts; }
@@ -56,12 +56,12 @@ public:
 
 private:
     struct pattern : text_pattern {
-        uint16_t cut_begin = 0;
-        uint16_t cut_end = 0;
+        uint16_t erase_begin = 0;
+        uint16_t erase_end = 0;
         uint16_t fields = 0; // of usage, a bit each
         bool usage_is_null = false;
-        uint8_t slots_before_cut = 0;
-        uint8_t slots_before_cut_end = 0;
+        uint8_t slots_before_erase = 0;
+        uint8_t slots_before_erase_end = 0;
         uint8_t varying = 0; // where usage is null, the only slot that does not last; or else `slots`
         chunk_facts facts;
 

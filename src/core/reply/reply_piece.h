@@ -11,8 +11,8 @@ struct reply_piece {
     const char* data;
     size_t size;
     // What of it is not for the client, from `data` on; nothing where the end is 0.
-    size_t cut_begin;
-    size_t cut_end;
+    size_t erase_begin;
+    size_t erase_end;
 
     std::string_view bytes() const { return {data, size}; }
 };

@@ -105,12 +105,12 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
     return n;
 }
 
-void usage_reader::feed(std::string_view piece, const cut_sink& cuts)
+void usage_reader::feed(std::string_view piece, const erase_sink& erase)
 {
     if (!begun_ && form_ != reply_form::none) {
         piece.remove_prefix(begin(piece));
     }
-    feed_form(piece, cuts);
+    feed_form(piece, erase);
 }
 
 // The first bytes of a reply show what it is, whatever it is said to be. Returns how many of them are to be
@@ -149,7 +149,7 @@ size_t usage_reader::begin(std::string_view piece)
     return blanks;
 }
 
-void usage_reader::feed_form(std::string_view piece, const cut_sink& cuts)
+void usage_reader::feed_form(std::string_view piece, const erase_sink& erase)
 {
     switch (form_) {
     case reply_form::none:
@@ -159,10 +159,10 @@ void usage_reader::feed_form(std::string_view piece, const cut_sink& cuts)
         settled_ = stream_.offset();
         break;
     case reply_form::json:
-        feed_json(piece, cuts);
+        feed_json(piece, erase);
         break;
     case reply_form::sse:
-        feed_events(piece, cuts);
+        feed_events(piece, erase);
         break;
     case reply_form::lines:
         feed_lines(piece);
@@ -170,7 +170,7 @@ void usage_reader::feed_form(std::string_view piece, const cut_sink& cuts)
     }
 }
 
-void usage_reader::finish(const cut_sink& cuts)
+void usage_reader::finish(const erase_sink& erase)
 {
     // What has come is too little to be what it may have become.
     if (!begun_ && first_.begun() && form_ == reply_form::sse) {
@@ -181,7 +181,7 @@ void usage_reader::finish(const cut_sink& cuts)
     case reply_form::unknown:
         break;
     case reply_form::json: {
-        call in{*this, reply_paths.parts.data(), {}, scanner_.offset(), cuts};
+        call in{*this, reply_paths.parts.data(), {}, scanner_.offset(), erase};
         scanner_.finish(reply_paths.paths.data(), in.sink());
         break;
     }
@@ -189,28 +189,31 @@ void usage_reader::finish(const cut_sink& cuts)
         sse_item item;
         do {
             item = stream_.finish();
-            on_item(item, cuts);
+            on_item(item, erase);
         } while (item.is != sse_item::what::none);
         settled_ = stream_.offset();
         break;
     }
     case reply_form::lines:
-        on_event_end(cuts);
+        on_event_end(erase);
         break;
     }
 }
 
-void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
+void usage_reader::feed_json(std::string_view piece, const erase_sink& erase)
 {
     const bool is_first = !content_seen_ && !piece.empty();
     content_seen_ = content_seen_ || is_first;
     json_bytes_ += piece.size();
     stream_.pass(piece.size());
     settled_ = stream_.offset();
+    if (json_over_) {
+        return;
+    }
     if (same_shape_) {
         const size_t more = piece.find_first_not_of(" \t\r\n");
-        if (more != std::string_view::npos && piece[more] == '{') {
-            become_lines(piece.substr(more));
+        if (more != std::string_view::npos) {
+            behind_json(piece.substr(more));
         }
         return;
     }
@@ -222,14 +225,25 @@ void usage_reader::feed_json(std::string_view piece, const cut_sink& cuts)
     }
 
     reply_notes notes;
-    call in{*this, reply_paths.parts.data(), piece, scanner_.offset(), cuts, may_be_whole ? &notes : nullptr};
+    call in{*this, reply_paths.parts.data(),       piece, scanner_.offset(),
+            erase, may_be_whole ? &notes : nullptr};
     const size_t size = scanner_.feed(piece, reply_paths.paths.data(), in.sink());
     if (may_be_whole && scanner_.state() == json_scanner::status::complete && notes.usages == 1
         && !notes.other && !vectors_ && !error_seen_ && !incomplete_seen_) {
         patterns_->replies.learn(piece.substr(0, size), {notes.counts.data(), notes.size}, generated_);
     }
-    if (size != piece.size() && piece[size] == '{' && scanner_.state() == json_scanner::status::complete) {
-        become_lines(piece.substr(size));
+    if (size != piece.size() && scanner_.state() == json_scanner::status::complete) {
+        behind_json(piece.substr(size));
+    }
+}
+
+// What follows one JSON text is another, or nothing that is read.
+void usage_reader::behind_json(std::string_view piece)
+{
+    if (piece.front() == '{') {
+        become_lines(piece);
+    } else {
+        json_over_ = true;
     }
 }
 
@@ -275,19 +289,19 @@ bool usage_reader::read_same_shape(std::string_view piece)
     return true;
 }
 
-void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
+void usage_reader::feed_events(std::string_view piece, const erase_sink& erase)
 {
     const char* last = nullptr;
     while (!piece.empty()) {
         if (lf_goes_too_) {
             lf_goes_too_ = false;
             if (piece.front() == '\n') {
-                cuts(stream_.offset(), stream_.offset() + 1);
+                erase(stream_.offset(), stream_.offset() + 1);
             }
         }
         if (may_skip() && stream_.at_border()) {
             if (same_shape_) {
-                const size_t size = read_same_shape(piece, cuts);
+                const size_t size = read_same_shape(piece, erase);
                 piece.remove_prefix(size);
                 if (size != 0) {
                     continue;
@@ -303,10 +317,10 @@ void usage_reader::feed_events(std::string_view piece, const cut_sink& cuts)
         sse_item item;
         do {
             item = stream_.next(piece);
-            on_item(item, cuts);
+            on_item(item, erase);
         } while (item.is != sse_item::what::end && item.is != sse_item::what::none);
     }
-    settle(cuts);
+    settle(erase);
 }
 
 // Events of which nothing is to be read.
@@ -345,7 +359,7 @@ size_t usage_reader::pass_over(std::string_view piece, const char*& last)
 }
 
 // At a border of events: reads the next one if it is like the pattern. Returns its size, or 0.
-size_t usage_reader::read_same_shape(std::string_view piece, const cut_sink& cuts)
+size_t usage_reader::read_same_shape(std::string_view piece, const erase_sink& erase)
 {
     event_pattern::found event;
     text_size text;
@@ -361,7 +375,7 @@ size_t usage_reader::read_same_shape(std::string_view piece, const cut_sink& cut
     }
     if (strip_.takes_running()) {
         const uint64_t begin = stream_.offset();
-        cuts(begin + event.cut_begin, begin + event.cut_end);
+        erase(begin + event.erase_begin, begin + event.erase_end);
     }
     count_same_shape(event, text);
     return event.size;
@@ -398,14 +412,14 @@ size_t usage_reader::pass_same_shape(std::span<reply_piece> pieces)
         const size_t like = events.match_nulls(rest);
         size_t n = measure(rest.first(like), text);
         for (reply_piece& piece : rest.subspan(n, like - n)) {
-            piece.cut_begin = piece.cut_end = 0;
+            piece.erase_begin = piece.erase_end = 0;
         }
         if (n != 0) {
             event.size = size_of(rest.first(n));
         } else if (events.match(rest[0].bytes(), event) && event.size == rest[0].size
                    && measure(rest.first(1), text) == 1) {
-            rest[0].cut_begin = event.cut_begin;
-            rest[0].cut_end = event.cut_end;
+            rest[0].erase_begin = event.erase_begin;
+            rest[0].erase_end = event.erase_end;
             n = 1;
         } else {
             break;
@@ -416,7 +430,7 @@ size_t usage_reader::pass_same_shape(std::span<reply_piece> pieces)
     const size_t n = pieces.size() - rest.size();
     if (!strip_.takes_running()) {
         for (reply_piece& piece : pieces.first(n)) {
-            piece.cut_begin = piece.cut_end = 0;
+            piece.erase_begin = piece.erase_end = 0;
         }
     }
     return n;
@@ -464,25 +478,25 @@ void usage_reader::feed_lines(std::string_view piece)
     settle({});
 }
 
-void usage_reader::on_item(const sse_item& item, const cut_sink& cuts)
+void usage_reader::on_item(const sse_item& item, const erase_sink& erase)
 {
     switch (item.is) {
     case sse_item::what::none:
         break;
     case sse_item::what::data:
-        on_data(item.bytes, cuts);
+        on_data(item.bytes, erase);
         break;
     case sse_item::what::error:
         error_seen_ = true;
         break;
     case sse_item::what::end:
         error_seen_ = error_seen_ || stream_.event() == "error";
-        on_event_end(cuts);
+        on_event_end(erase);
         break;
     }
 }
 
-void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
+void usage_reader::on_data(std::string_view bytes, const erase_sink& erase)
 {
     if (scanner_.state() == json_scanner::status::complete && form_ == reply_form::sse) {
         if (bytes == "\n") {
@@ -491,7 +505,7 @@ void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
             return;
         }
         if (std::exchange(line_joined_, false) && !event_bad_) {
-            next_text(cuts);
+            next_text(erase);
         }
     }
     for (size_t i = 0; i < bytes.size() && done_at_ < done_mark.size(); ++i) {
@@ -501,9 +515,9 @@ void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
     // The reader of events has taken these bytes already; lines are taken afterwards.
     const uint64_t offset = stream_.offset() - (form_ == reply_form::sse ? bytes.size() : 0);
     if (strip_.active()) {
-        strip_.on_data(bytes, offset, cuts);
+        strip_.on_data(bytes, offset, erase);
     }
-    call in{*this, event_paths.parts.data(), bytes, offset, cuts};
+    call in{*this, event_paths.parts.data(), bytes, offset, erase};
     scanner_.seek(offset);
     if (scanner_.feed(bytes, event_paths.paths.data(), in.sink()) != bytes.size()) {
         event_bad_ = true;
@@ -512,21 +526,21 @@ void usage_reader::on_data(std::string_view bytes, const cut_sink& cuts)
 
 // Servers that send one line feed behind each event make one event of all: each line that is a whole text is
 // read as an event of its own.
-void usage_reader::next_text(const cut_sink& cuts)
+void usage_reader::next_text(const erase_sink& erase)
 {
     count_event();
     const uint64_t begin = text_begin_ != 0 ? text_begin_ : stream_.event_begin();
     const uint64_t end = line_end_;
     if (strip_.active()) {
-        strip_.on_end(true, begin, end, cuts);
+        strip_.on_end(true, begin, end, erase);
     }
     clear_event();
     text_begin_ = end;
 }
 
-void usage_reader::on_event_end(const cut_sink& cuts)
+void usage_reader::on_event_end(const erase_sink& erase)
 {
-    call in{*this, event_paths.parts.data(), {}, stream_.offset(), cuts};
+    call in{*this, event_paths.parts.data(), {}, stream_.offset(), erase};
     const bool whole =
         scanner_.finish(event_paths.paths.data(), in.sink()) == json_scanner::status::complete && !event_bad_;
     const uint64_t end_of_text = scanner_.offset();
@@ -545,10 +559,10 @@ void usage_reader::on_event_end(const cut_sink& cuts)
     drafted_ = false;
     if (strip_.active()) {
         if (text_begin_ != 0) {
-            strip_.on_end(whole, text_begin_, end_of_text, cuts);
+            strip_.on_end(whole, text_begin_, end_of_text, erase);
         } else {
             lf_goes_too_ =
-                strip_.on_end(whole, stream_.event_begin(), stream_.offset(), cuts) && stream_.after_cr();
+                strip_.on_end(whole, stream_.event_begin(), stream_.offset(), erase) && stream_.after_cr();
         }
     }
     text_begin_ = 0;
@@ -641,7 +655,7 @@ void usage_reader::note_text(bool counted, const text_size& text)
     }
 }
 
-void usage_reader::settle(const cut_sink& cuts)
+void usage_reader::settle(const erase_sink& erase)
 {
     settled_ = stream_.offset();
     if (!strip_.active() && !holds_) {
@@ -654,8 +668,8 @@ void usage_reader::settle(const cut_sink& cuts)
     if (holds_ && settled_ - begin <= usage_strip::max_held) {
         settled_ = begin;
     } else if (strip_.active()) {
-        settled_ =
-            strip_.settle(begin, settled_, scanner_.unsaid(event_usage_path, event_paths.paths.data()), cuts);
+        settled_ = strip_.settle(begin, settled_, scanner_.unsaid(event_usage_path, event_paths.paths.data()),
+                                 erase);
         // What follows a whole text may belong to another one in the same event, and go with that.
         if (scanner_.state() == json_scanner::status::complete) {
             settled_ = std::min(settled_, line_joined_ ? line_end_ : scanner_.offset());

@@ -42,10 +42,10 @@ public:
         *this = usage_reader(form, prompts, strip, patterns);
     }
     void feed(std::string_view piece) { feed(piece, {}); }
-    // `cuts` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
-    void feed(std::string_view piece, const cut_sink& cuts);
-    // Takes pieces from the front, each of whole events of which little is to be known, and says what is cut
-    // from them. Returns how many; what is left is for feed(). Faster than that, and to the same end.
+    // `erase` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
+    void feed(std::string_view piece, const erase_sink& erase);
+    // Takes pieces from the front, each of whole events of which little is to be known, and says what is
+    // erased from them. Returns how many; what is left is for feed(). Faster than that, and to the same end.
     size_t pass(std::span<reply_piece> pieces);
     // False: pass() would take nothing.
     bool may_pass() const
@@ -55,7 +55,7 @@ public:
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
     void finish() { finish({}); }
-    void finish(const cut_sink& cuts);
+    void finish(const erase_sink& erase);
 
     // Bytes taken so far of a stream of events.
     uint64_t offset() const { return stream_.offset(); }
@@ -159,20 +159,21 @@ private:
     void on_reasoning(const json_event& event, const call& in);
     void on_timing(usage_field field, const json_event& event);
     void on_json_end(const json_event& event);
-    void feed_form(std::string_view piece, const cut_sink& cuts);
+    void feed_form(std::string_view piece, const erase_sink& erase);
     size_t begin(std::string_view piece);
-    void feed_json(std::string_view piece, const cut_sink& cuts);
+    void feed_json(std::string_view piece, const erase_sink& erase);
+    void behind_json(std::string_view piece);
     void become_lines(std::string_view piece);
     bool read_same_shape(std::string_view piece);
-    void feed_events(std::string_view piece, const cut_sink& cuts);
+    void feed_events(std::string_view piece, const erase_sink& erase);
     void feed_lines(std::string_view piece);
     size_t pass_over(std::string_view piece, const char*& last);
     void pass_skippable(size_t bytes, const text_size& text);
-    void on_item(const sse_item& item, const cut_sink& cuts);
-    void on_data(std::string_view bytes, const cut_sink& cuts);
-    void next_text(const cut_sink& cuts);
-    void on_event_end(const cut_sink& cuts);
-    size_t read_same_shape(std::string_view piece, const cut_sink& cuts);
+    void on_item(const sse_item& item, const erase_sink& erase);
+    void on_data(std::string_view bytes, const erase_sink& erase);
+    void next_text(const erase_sink& erase);
+    void on_event_end(const erase_sink& erase);
+    size_t read_same_shape(std::string_view piece, const erase_sink& erase);
     size_t pass_same_shape(std::span<reply_piece> pieces);
     void count_same_shape(const event_pattern::found& event, const text_size& text);
     size_t measure(std::span<reply_piece> pieces, text_size& text) const;
@@ -181,7 +182,7 @@ private:
     // Events that say nothing need not be read: what they show of text can be measured.
     bool may_skip() const { return chunks_ && place_.known(); }
     uint64_t event_begin() const;
-    void settle(const cut_sink& cuts);
+    void settle(const erase_sink& erase);
     void clear_event();
     usage_counts told_by_timings() const;
     void forget_timings();
@@ -198,6 +199,7 @@ private:
     bool incomplete_seen_ = false;
     bool generated_ = false;
     bool vectors_ = false;
+    bool json_over_ = false;   // JSON: what comes now is not read
     bool pending_ = false;     // JSON: the reply is still to be made
     bool told_zero_ = false;   // a usage object whose counts are all 0
     bool holds_ = false;       // see hold_events()

@@ -34,7 +34,7 @@ struct usage_reader::call {
     const reply_path* parts;
     std::string_view bytes; // that the scanner is fed
     uint64_t offset;        // of the first of them
-    const cut_sink& cuts;
+    const erase_sink& erase;
     reply_notes* notes = nullptr; // of the first piece of a JSON reply
 
     json_sink sink() { return {take, this}; }

@@ -116,7 +116,7 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     case reply_part::choice:
         if (event.is != json_event::what::close && event.index == 0 && strip_.active()) {
-            strip_.on_choice(in.cuts);
+            strip_.on_choice(in.erase);
         }
         on_choice(event);
         break;
@@ -251,7 +251,7 @@ void usage_reader::on_usage(const json_event& event, const call& in)
     if (strip_.active()) {
         const bool ends = event.is != json_event::what::open;
         strip_.on_usage(event, ends ? in.bytes.substr(event.value_end - in.offset) : std::string_view(),
-                        in.cuts);
+                        in.erase);
     }
     if (in.notes != nullptr && event.is != json_event::what::close) {
         ++in.notes->usages;

@@ -8,7 +8,7 @@ void usage_strip::start(strip_what what)
     what_ = what;
 }
 
-void usage_strip::cut(uint64_t begin, uint64_t end, const cut_sink& sink)
+void usage_strip::erase(uint64_t begin, uint64_t end, const erase_sink& sink)
 {
     if (!decided_ && is_waiting_) {
         keep_event(sink);
@@ -17,20 +17,20 @@ void usage_strip::cut(uint64_t begin, uint64_t end, const cut_sink& sink)
         sink(begin, end);
     } else {
         is_waiting_ = true;
-        cut_ = {begin, end};
+        erase_ = {begin, end};
     }
 }
 
-void usage_strip::keep_event(const cut_sink& sink)
+void usage_strip::keep_event(const erase_sink& sink)
 {
     decided_ = true;
     if (is_waiting_) {
-        sink(cut_.begin, cut_.end);
+        sink(erase_.begin, erase_.end);
         is_waiting_ = false;
     }
 }
 
-void usage_strip::on_usage(const json_event& event, std::string_view next, const cut_sink& sink)
+void usage_strip::on_usage(const json_event& event, std::string_view next, const erase_sink& sink)
 {
     const bool opens = event.is == json_event::what::open;
     has_usage_ = has_usage_ || opens;
@@ -38,20 +38,20 @@ void usage_strip::on_usage(const json_event& event, std::string_view next, const
         return;
     }
     if (opens || !in_usage_) {
-        cut_from_ = event.index != 0 ? event.comma : event.key_begin;
+        erase_from_ = event.index != 0 ? event.comma : event.key_begin;
         wants_comma_ = event.index == 0;
     }
     in_usage_ = opens;
     if (opens) {
         return;
     }
-    cut(cut_from_, event.value_end, sink);
+    erase(erase_from_, event.value_end, sink);
     if (wants_comma_) {
         find_comma(next, event.value_end, sink);
     }
 }
 
-void usage_strip::find_comma(std::string_view bytes, uint64_t offset, const cut_sink& sink)
+void usage_strip::find_comma(std::string_view bytes, uint64_t offset, const erase_sink& sink)
 {
     const size_t at = bytes.find_first_not_of(" \t\r\n");
     if (at == std::string_view::npos) {
@@ -63,13 +63,13 @@ void usage_strip::find_comma(std::string_view bytes, uint64_t offset, const cut_
     }
     const uint64_t comma = offset + at;
     if (is_waiting_) {
-        cut_.end = comma + 1; // white space between them goes as well
+        erase_.end = comma + 1; // white space between them goes as well
     } else {
-        cut(comma, comma + 1, sink);
+        erase(comma, comma + 1, sink);
     }
 }
 
-void usage_strip::on_choice(const cut_sink& sink)
+void usage_strip::on_choice(const erase_sink& sink)
 {
     has_choice_ = true;
     if (decided_ || what_ == strip_what::running) {
@@ -79,14 +79,14 @@ void usage_strip::on_choice(const cut_sink& sink)
     keep_event(sink);
 }
 
-void usage_strip::on_data(std::string_view bytes, uint64_t offset, const cut_sink& sink)
+void usage_strip::on_data(std::string_view bytes, uint64_t offset, const erase_sink& sink)
 {
     if (wants_comma_ && !in_usage_) {
         find_comma(bytes, offset, sink);
     }
 }
 
-bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const cut_sink& sink)
+bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const erase_sink& sink)
 {
     const bool was_asked_for = what_ == strip_what::running && (!has_choice_ || ends_choice_);
     const bool goes =
@@ -100,7 +100,7 @@ bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const cut_sin
     return goes;
 }
 
-uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, const cut_sink& sink)
+uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, const erase_sink& sink)
 {
     if (!decided_) {
         if (end - begin <= max_held) {
@@ -112,12 +112,12 @@ uint64_t usage_strip::settle(uint64_t begin, uint64_t end, uint64_t unsaid, cons
         return end;
     }
     if (in_usage_) {
-        // It is cut when it is whole, so that what turns out to be no JSON stays as it is.
-        if (end - cut_from_ <= max_held) {
-            return cut_from_;
+        // It is erased when it is whole, so that what turns out to be no JSON stays as it is.
+        if (end - erase_from_ <= max_held) {
+            return erase_from_;
         }
-        sink(cut_from_, end);
-        cut_from_ = end;
+        sink(erase_from_, end);
+        erase_from_ = end;
         return end;
     }
     return unsaid < end && end - unsaid <= max_held ? unsaid : end;

@@ -11,14 +11,14 @@ namespace llm {
 
 // Called for each range of bytes to be taken out, in their order. Offsets count from the stream's first byte.
 // Without a function nobody wants to know.
-struct cut_sink {
-    void (*cut)(void* owner, uint64_t begin, uint64_t end) = nullptr;
+struct erase_sink {
+    void (*erase)(void* owner, uint64_t begin, uint64_t end) = nullptr;
     void* owner = nullptr;
 
     void operator()(uint64_t begin, uint64_t end) const
     {
-        if (cut != nullptr) {
-            cut(owner, begin, end);
+        if (erase != nullptr) {
+            erase(owner, begin, end);
         }
     }
 };
@@ -40,21 +40,21 @@ public:
 
     // Of the event that begins, or goes on, with each of its parts as the scanner tells them. `next` are the
     // bytes from the event's value_end on, as far as they are there.
-    void on_usage(const json_event& event, std::string_view next, const cut_sink& sink);
+    void on_usage(const json_event& event, std::string_view next, const erase_sink& sink);
     // It has a choice.
-    void on_choice(const cut_sink& sink);
+    void on_choice(const erase_sink& sink);
     // The choice ends with it: a client that has asked for usage gets the one that is here.
     void on_finish() { ends_choice_ = true; }
     // It has a member that is more than usage and what names the reply.
     void on_more() { has_more_ = true; }
     // More of the event's data, before the scanner sees it.
-    void on_data(std::string_view bytes, uint64_t offset, const cut_sink& sink);
+    void on_data(std::string_view bytes, uint64_t offset, const erase_sink& sink);
     // The event is whole. `valid`: its data is JSON. True if it is taken out.
-    bool on_end(bool valid, uint64_t begin, uint64_t end, const cut_sink& sink);
+    bool on_end(bool valid, uint64_t begin, uint64_t end, const erase_sink& sink);
 
     // No more bytes are there for now: up to which offset it is decided what is taken out. `begin` is where
     // the event begins that `end` lies in, `unsaid` json_scanner::unsaid() of its usage.
-    uint64_t settle(uint64_t begin, uint64_t end, uint64_t unsaid, const cut_sink& sink);
+    uint64_t settle(uint64_t begin, uint64_t end, uint64_t unsaid, const erase_sink& sink);
 
 private:
     struct range {
@@ -62,21 +62,21 @@ private:
         uint64_t end;
     };
 
-    void cut(uint64_t begin, uint64_t end, const cut_sink& sink);
-    void keep_event(const cut_sink& sink);
-    void find_comma(std::string_view bytes, uint64_t offset, const cut_sink& sink);
+    void erase(uint64_t begin, uint64_t end, const erase_sink& sink);
+    void keep_event(const erase_sink& sink);
+    void find_comma(std::string_view bytes, uint64_t offset, const erase_sink& sink);
 
     strip_what what_ = strip_what::nothing;
     bool decided_ = false;    // the event stays
     bool has_usage_ = false;  // which is not null
-    bool is_waiting_ = false; // cut_, for the decision
+    bool is_waiting_ = false; // erase_, for the decision
     bool has_choice_ = false;
     bool ends_choice_ = false;
     bool has_more_ = false;
     bool in_usage_ = false;    // the value of `usage` has begun
     bool wants_comma_ = false; // `usage` came first: the comma behind it goes as well
-    range cut_ = {};
-    uint64_t cut_from_ = 0; // while in_usage_
+    range erase_ = {};
+    uint64_t erase_from_ = 0; // while in_usage_
 };
 
 } // namespace llm
