@@ -25,8 +25,8 @@ std::string told(std::string_view text, uint32_t seed, reply_form form, uint32_t
              {c.prompt, c.completion, c.cached, c.cache_write, c.reasoning, uint64_t{reader.known()},
               uint64_t{reader.incomplete_seen()}, uint64_t{reader.final()}, uint64_t{reader.content_seen()},
               uint64_t{reader.error_seen()}, uint64_t{reader.done_seen()}, uint64_t{reader.generates()},
-              uint64_t{reader.has_vectors()}, uint64_t{reader.whole()}, uint64_t{reader.lacks_end()},
-              uint64_t{reader.told_nothing()}, uint64_t{reader.showed_reasoning()}})
+              uint64_t{reader.has_vectors()}, uint64_t{reader.told_nothing()},
+              uint64_t{reader.showed_reasoning()}})
             log += std::to_string(n) + ' ';
         // Of a JSON reply that is compared instead of read no text is measured, nor is it needed. Of events
         // that are passed over it is measured where others have theirs, whatever they call it.
