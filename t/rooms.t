@@ -95,7 +95,7 @@ is(join("\n", @faults), '', 'every include is one that the table allows');
 # A source file does what the header of its name declares, which it includes first, so that the header stands by itself. The others
 # have no header: a program, nginx's table, and the further files of two large classes.
 my %alone = map { $_ => 1 } qw(ctl/llmctl.cpp ngx/module.cpp core/json/json_scan_names.cpp core/json/json_scan_strict.cpp
-    core/json/json_scan_text.cpp core/reply/usage_parts.cpp);
+    core/json/json_scan_text.cpp core/reply/usage_events.cpp core/reply/usage_parts.cpp core/reply/usage_pass.cpp);
 
 sub wrong_header {
     my ($file, $text) = @_;

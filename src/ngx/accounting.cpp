@@ -29,9 +29,27 @@ uint64_t estimated_prompt(const request_ctx& ctx, const token_ratios& ratios)
     return ratios.prompt_tokens(ctx.asked.size);
 }
 
+// The client has asked for a reply without text and counts, and has it: it is not free for that.
+bool was_told_to_hide(const request_ctx& ctx)
+{
+    const usage_reader& usage = ctx.usage;
+    return ctx.asked.names_fields && ctx.reply.complete && ctx.call.generates && has_prompt(ctx)
+           && !usage.error_seen() && usage.counts().completion == 0 && usage.shown_text().bytes == 0;
+}
+
+// Not less than half of the default: a key's short replies are not to make its long ones cheap.
+uint64_t usual_completion(const request_ctx& ctx)
+{
+    const uint64_t own = learned_of(ctx).own_completion(view(ctx.names.key), view(ctx.asked.model));
+    return std::max(own, token_estimator::default_completion / 2) * ctx.asked.size.choices;
+}
+
 uint64_t untold_completion(const request_ctx& ctx)
 {
     const usage_reader& usage = ctx.usage;
+    if (was_told_to_hide(ctx)) {
+        return usual_completion(ctx);
+    }
     if (usage.form() != reply_form::json) {
         return ctx.reply.ratios.text_tokens(usage.uncounted_text());
     }
@@ -62,15 +80,8 @@ bool has_worked(const request_ctx& ctx)
     if (usage.form() == reply_form::sse || usage.form() == reply_form::lines) {
         return usage.content_seen() || !usage.error_seen();
     }
-    return usage.generates() || usage.has_vectors() || (!ctx.reply.complete && !usage.content_seen());
-}
-
-// By the method as it was sent: with an internal redirect nginx makes a GET of any.
-bool only_reads(ngx_http_request_t* r)
-{
-    const std::string_view line = view(r->request_line);
-    return line.starts_with("GET ") || line.starts_with("HEAD ") || line.starts_with("OPTIONS ")
-           || line.starts_with("DELETE ");
+    return usage.generates() || usage.has_vectors() || was_told_to_hide(ctx)
+           || (!ctx.reply.complete && !usage.content_seen());
 }
 
 // What a reply shows is charged although nothing is known of the request.
@@ -159,28 +170,13 @@ void take_estimate(request_ctx& ctx, uint64_t completion)
     ctx.account.source = usage_source::estimated;
 }
 
-// Not less than half of the default: a key's short replies are not to make its long ones cheap.
-uint64_t usual_completion(const request_ctx& ctx)
-{
-    const uint64_t own = learned_of(ctx).own_completion(view(ctx.names.key), view(ctx.asked.model));
-    return std::max(own, token_estimator::default_completion / 2) * ctx.asked.size.choices;
-}
-
-// The client has asked for a reply without text and counts: it is not free for that.
-bool was_told_to_hide(const request_ctx& ctx)
-{
-    const usage_reader& usage = ctx.usage;
-    return ctx.asked.names_fields && ctx.call.generates && has_prompt(ctx) && !usage.error_seen()
-           && usage.counts().completion == 0 && usage.shown_text().bytes == 0;
-}
-
 } // namespace
 
 // What was generated before is read here, or looked for: that costs nothing, however often it is done. A
 // stream brings it for the first time.
 bool is_charged(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    return !only_reads(r) || ctx.usage.form() == reply_form::sse || ctx.usage.form() == reply_form::lines;
+    return ctx.usage.form() == reply_form::sse || ctx.usage.form() == reply_form::lines || !only_reads(r);
 }
 
 bool is_success(ngx_uint_t status)
@@ -269,7 +265,7 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
         ctx.account.source = usage_source::upstream;
         return;
     }
-    if (!known && !was_told_to_hide(ctx)
+    if (!known
         && (take_headers(r, ctx) || !(has_prompt(ctx) || shows_text(ctx)) || !ctx.call.generates
             || !has_worked(ctx))) {
         return;
@@ -277,10 +273,6 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
     const usage_so_far all = reckon(ctx);
     ctx.account.used = all.tokens;
     ctx.account.source = all.source;
-    if (was_told_to_hide(ctx)) {
-        take_estimate(ctx, usual_completion(ctx));
-        ctx.account.used.prompt = std::max(ctx.account.used.prompt, all.tokens.prompt);
-    }
     if (known) {
         warn_of_counts(r, ctx);
     }

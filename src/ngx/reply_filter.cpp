@@ -54,8 +54,11 @@ void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 // from the client, the first bytes are asked, if they are here.
 bool may_have_events(ngx_http_request_t* r, reply_form said)
 {
+    if (said == reply_form::lines) {
+        return false;
+    }
     if (said == reply_form::sse || r->headers_out.content_length_n < 0) {
-        return said != reply_form::lines;
+        return true;
     }
     const ngx_buf_t& b = r->upstream->buffer;
     reply_begin begin;
@@ -63,7 +66,7 @@ bool may_have_events(ngx_http_request_t* r, reply_form said)
     for (const u_char* p = b.pos; p != b.last && shown == reply_form::unknown; ++p) {
         shown = begin.take(static_cast<char>(*p));
     }
-    return said != reply_form::lines && (shown == reply_form::unknown || shown == reply_form::sse);
+    return shown == reply_form::unknown || shown == reply_form::sse;
 }
 
 // Only the upstream's own success has usage: an error page, a refusal or a file of nginx's passes here too.

@@ -186,6 +186,13 @@ api asked_api(ngx_http_request_t* r)
     return static_cast<api>(row - rows.begin());
 }
 
+bool only_reads(const ngx_http_request_t* r)
+{
+    const std::string_view line = view(r->request_line);
+    return line.starts_with("GET ") || line.starts_with("HEAD ") || line.starts_with("OPTIONS ")
+           || line.starts_with("DELETE ");
+}
+
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r)
 {
     ngx_time_t* now = ngx_timeofday();

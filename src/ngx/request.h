@@ -165,6 +165,10 @@ api asked_api(ngx_http_request_t* r);
 // The request has lost its client, or was taken from it: whatever it came to is not the upstream's doing.
 bool client_left(const ngx_http_request_t* r);
 
+// It asks for nothing to be made (GET, HEAD, OPTIONS, DELETE), by the method as it was sent: with an internal
+// redirect nginx makes a GET of any.
+bool only_reads(const ngx_http_request_t* r);
+
 // Milliseconds since the request began.
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);
 

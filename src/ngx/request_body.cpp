@@ -250,8 +250,7 @@ bool needs_model(ngx_http_request_t* r, const request_ctx& ctx)
     case model_need::always:
         return true;
     case model_need::to_make:
-        return !(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD | NGX_HTTP_DELETE | NGX_HTTP_OPTIONS))
-               || asks_websocket(r);
+        return !only_reads(r) || asks_websocket(r);
     case model_need::none:
         break;
     }

@@ -985,6 +985,8 @@ TEST(usage, the_end_of_a_reply)
     EXPECT_EQ(state(delta("a")), "open broken");
     EXPECT_EQ(state(delta("a") + done), "whole");
     EXPECT_EQ(state(delta("a") + finish(0)), "whole");
+    // What is no JSON says nothing.
+    EXPECT_EQ(state(delta("a") + replaced(finish(0), "}]}", "}]")), "open broken");
     EXPECT_EQ(state(delta("a") + finish(0), 2), "open");
     EXPECT_EQ(state(delta("a") + finish(0) + finish(0), 2), "open");
     EXPECT_EQ(state(delta("a") + finish(1) + finish(0), 2), "whole");

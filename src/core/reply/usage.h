@@ -93,7 +93,7 @@ public:
     // All that a client waits for has come: the stream said so, or each choice has ended.
     bool whole() const;
     // A stream of a known kind in which nothing yet says that it ends.
-    bool lacks_end() const { return typed_ && !finish_seen_ && !done_seen_ && !known(); }
+    bool lacks_end() const { return typed_ && ended_choices_ == 0 && !ended_ && !done_seen_ && !known(); }
     // The Responses API said that the reply is incomplete.
     bool incomplete_seen() const { return incomplete_seen_; }
 
@@ -133,11 +133,42 @@ public:
     bool has_vectors() const { return vectors_; }
 
 private:
+    // Where events are not like those before them, no more patterns are made.
+    static constexpr uint8_t max_other_shapes = 8;
+
     // llama.cpp's, which count where nothing else does.
-    struct timings {
+    struct timings_counts {
         uint32_t cached = 0;
         uint32_t prompt = 0;
         uint32_t completion = 0;
+    };
+
+    // What has been read of an event, or of a JSON reply; forgotten at its end.
+    struct event_state {
+        usage_counts usage;
+        uint32_t choices = 0;
+        bool has_choices = false;
+        bool usage_is_choices = false; // `usage` is a choice's
+        bool has_native = false;       // reading_ has the counts of a native API
+        bool has_top_index = false;
+        bool native_is_whole = false; // they are of the whole reply, whatever the index
+        bool error = false;
+        bool failed = false;
+        bool incomplete = false;
+        bool content = false;
+        bool repeats = false; // its text has come in others before
+        bool has_text = false;
+        bool ends = false;     // a native API's last
+        bool is_last = false;  // its usage is the last word
+        bool is_typed = false; // by its type it is of a known kind of stream
+        bool stops = false;    // likewise it is the stream's last
+        bool bad = false;      // more than one value in its data
+        uint8_t done_at = 0;   // bytes of [DONE] that match, if it may still be that
+        uint64_t ended_choices = 0;
+        uint64_t text = 0;         // bytes of it
+        uint64_t other_text = 0;   // bytes of what the delta has beside the members that are known
+        uint64_t thought_size = 0; // of the choice's last reasoning
+        timings_counts timings;
     };
 
     struct call; // see usage_call.h
@@ -186,7 +217,8 @@ private:
     void clear_event();
     usage_counts told_by_timings() const;
     void forget_timings();
-    void end_choice(uint32_t index);
+    // One bit a choice, as far as there are bits.
+    static uint64_t choice_bit(uint32_t index) { return uint64_t{1} << (index < 63 ? index : 63); }
 
     // Of the reply. What an event without usage needs comes first, on one cache line with the request's
     // state: with many paced streams each chunk finds the cache cold.
@@ -199,14 +231,13 @@ private:
     bool incomplete_seen_ = false;
     bool generated_ = false;
     bool vectors_ = false;
-    bool json_over_ = false;   // JSON: what comes now is not read
-    bool pending_ = false;     // JSON: the reply is still to be made
-    bool told_zero_ = false;   // a usage object whose counts are all 0
-    bool holds_ = false;       // see hold_events()
-    bool text_seen_ = false;   // JSON: text was where it is looked for, be it empty
-    bool typed_ = false;       // a stream of choices, or of Anthropic's or the Responses API's events
-    bool finish_seen_ = false; // of one choice at least
-    bool by_timings_ = false;  // all counts so far are llama.cpp's timings
+    bool json_over_ = false;  // JSON: what comes now is not read
+    bool pending_ = false;    // JSON: the reply is still to be made
+    bool told_zero_ = false;  // a usage object whose counts are all 0
+    bool holds_ = false;      // see hold_events()
+    bool text_seen_ = false;  // JSON: text was where it is looked for, be it empty
+    bool typed_ = false;      // a stream of choices, or of Anthropic's or the Responses API's events
+    bool by_timings_ = false; // all counts so far are llama.cpp's timings
     bool reasoning_seen_ = false;
     bool null_tells_ = false;   // `"usage":null` has to be seen
     bool chunks_ = false;       // of chat or completions: all else that events may be means nothing
@@ -225,48 +256,25 @@ private:
     sse_reader stream_;
 
     reply_begin first_;
-    uint64_t ended_choices_ = 0; // a bit each, as far as there are bits
+    uint64_t ended_choices_ = 0; // see choice_bit()
     text_size counted_;
     uint64_t json_bytes_ = 0;
 
     // Of the event that is being read.
     json_scanner scanner_;
     usage_strip strip_;
-    usage_fields reading_; // the usage object that is being read, or the counts of a native API
-    usage_counts event_usage_;
+    usage_fields reading_;      // the usage object that is being read, or the counts of a native API
     usage_counts this_choice_;  // usage of the choice that is being read
-    uint32_t usage_index_ = 0;  // of the choice that event_usage_ is of
+    uint32_t usage_index_ = 0;  // of the choice that event_.usage is of
     uint32_t choice_index_ = 0; // of the choice that is being read, or was the last
-    uint32_t event_choices_ = 0;
     uint32_t top_index_ = 0;
-    bool usage_is_choices_ = false; // event_usage_ is a choice's
-    bool has_choices_ = false;
-    bool has_native_ = false; // reading_ is that
-    bool has_top_index_ = false;
-    bool native_is_whole_ = false; // it is of the whole reply, whatever the index
-    bool event_error_ = false;
-    bool event_failed_ = false;
-    bool event_incomplete_ = false;
-    bool event_content_ = false;
-    bool event_repeats_ = false; // its text has come in others before
-    bool event_has_text_ = false;
-    uint64_t event_text_ = 0;     // bytes of text
-    uint64_t part_begin_ = 0;     // of a list or object that is text
-    uint64_t text_end_ = 0;       // of the text that place_ is of
-    uint64_t thought_size_ = 0;   // of the choice's last reasoning
-    bool event_ends_ = false;     // a native API's last
-    bool event_is_last_ = false;  // its usage is the last word
-    bool event_is_typed_ = false; // by its type it is of a known kind of stream
-    bool event_finishes_ = false; // a choice ends with it
-    bool event_stops_ = false;    // likewise it is the stream's last
-    bool line_joined_ = false;    // the next data is a line of its own
-    uint64_t line_end_ = 0;       // of the data before it
-    uint64_t text_begin_ = 0;     // where the text begins that is not the first of its event, or 0
-    uint64_t other_text_ = 0;     // bytes of what the delta has beside the members that are known
-    bool event_bad_ = false;      // more than one value in its data
-    bool lf_goes_too_ = false;    // the line feed behind an event that was taken out
-    uint8_t done_at_ = 0;         // bytes of [DONE] that match, if it may still be that
-    timings timings_;
+    uint64_t part_begin_ = 0;  // of a list or object that is text
+    uint64_t text_end_ = 0;    // of the text that place_ is of
+    uint64_t line_end_ = 0;    // of the data of the event's last whole line
+    uint64_t text_begin_ = 0;  // where the text begins that is not the first of its event, or 0
+    bool line_joined_ = false; // the next data is a line of its own
+    bool lf_goes_too_ = false; // the line feed behind an event that was taken out
+    event_state event_;
     usage_sum sum_;
 };
 

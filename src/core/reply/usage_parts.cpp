@@ -82,33 +82,32 @@ void usage_reader::on(const json_event& event, const call& in)
     case reply_part::groq_usage:
         if (opens) {
             reading_ = {};
-            has_native_ = false;
-        } else if (event.is == json_event::what::close && !event_usage_.any()) {
-            event_usage_ = reading_.counts();
+            event_.has_native = false;
+        } else if (event.is == json_event::what::close && !event_.usage.any()) {
+            event_.usage = reading_.counts();
         }
         break;
     case reply_part::object:
         if (event.text == "error") {
-            event_error_ = true;
+            event_.error = true;
             error_seen_ = error_seen_ || form_ == reply_form::json;
         }
         break;
     case reply_part::top_index: {
         uint64_t index = 0;
-        has_top_index_ = event.type == json_type::number && json_count(event.text, max_index, index);
+        event_.has_top_index = event.type == json_type::number && json_count(event.text, max_index, index);
         top_index_ = static_cast<uint32_t>(index);
         break;
     }
     case reply_part::finish:
         if (is_value && truthy(event)) {
-            end_choice(choice_index_);
-            event_finishes_ = true;
+            event_.ended_choices |= choice_bit(choice_index_);
             strip_.on_finish();
         }
         break;
     case reply_part::finish_any:
         if (is_value && event.type == json_type::string && form_ != reply_form::json) {
-            end_choice(0);
+            event_.ended_choices |= choice_bit(0);
         }
         break;
     case reply_part::item:
@@ -134,7 +133,7 @@ void usage_reader::on(const json_event& event, const call& in)
         }
         break;
     case reply_part::details_field:
-        native_is_whole_ = true;
+        event_.native_is_whole = true;
         [[fallthrough]];
     case reply_part::native_field:
         on_native(part.field, event);
@@ -172,7 +171,7 @@ void usage_reader::on(const json_event& event, const call& in)
     case reply_part::sound:
         if (text_bytes(event) != 0) {
             note_content();
-            other_text_ += sound_bytes;
+            event_.other_text += sound_bytes;
         }
         break;
     case reply_part::reasoning:
@@ -187,12 +186,12 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     case reply_part::error:
         if (!opens) {
-            event_error_ = truthy(event);
-            error_seen_ = form_ == reply_form::json ? event_error_ : error_seen_;
+            event_.error = truthy(event);
+            error_seen_ = form_ == reply_form::json ? event_.error : error_seen_;
         }
         break;
     case reply_part::end_mark:
-        event_ends_ = event_ends_ || opens || (is_value && event.type == json_type::yes);
+        event_.ends = event_.ends || opens || (is_value && event.type == json_type::yes);
         break;
     case reply_part::element:
         on_element(event);
@@ -226,7 +225,7 @@ void usage_reader::on_element(const json_event& event)
         vectors_ = true;
         return;
     }
-    if (event.is == json_event::what::close && has_native_) {
+    if (event.is == json_event::what::close && event_.has_native) {
         const usage_counts counts = reading_.counts();
         if (counts.any()) {
             sum_.last_word(counts);
@@ -234,7 +233,7 @@ void usage_reader::on_element(const json_event& event)
         // Where each is of a prompt of its own, the request may say so in a way that is not known.
         prompts_ = prompts_ == asked_choices_ ? UINT32_MAX : prompts_;
     }
-    has_native_ = false;
+    event_.has_native = false;
 }
 
 // Text of a JSON reply.
@@ -258,16 +257,16 @@ void usage_reader::on_usage(const json_event& event, const call& in)
     }
     if (event.is == json_event::what::open) {
         reading_ = {};
-        has_native_ = false;
+        event_.has_native = false;
         return;
     }
-    event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
+    event_.usage = event.is == json_event::what::close ? reading_.counts() : usage_counts();
     told_zero_ = told_zero_ || (event.is == json_event::what::close && reading_.tells_zero());
-    usage_is_choices_ = false;
+    event_.usage_is_choices = false;
     if (form_ == reply_form::json) {
         sum_.forget_last_words();
-        if (event_usage_.any()) {
-            sum_.last_word(event_usage_);
+        if (event_.usage.any()) {
+            sum_.last_word(event_.usage);
         }
     }
 }
@@ -276,12 +275,12 @@ void usage_reader::on_wrapped_usage(const json_event& event)
 {
     if (event.is == json_event::what::open) {
         reading_ = {};
-        has_native_ = false;
+        event_.has_native = false;
     } else {
-        event_usage_ = event.is == json_event::what::close ? reading_.counts() : usage_counts();
-        usage_is_choices_ = false;
+        event_.usage = event.is == json_event::what::close ? reading_.counts() : usage_counts();
+        event_.usage_is_choices = false;
         // A stream in the form of an array: each element tells what there is so far.
-        if (form_ == reply_form::json && event_usage_.any()) {
+        if (form_ == reply_form::json && event_.usage.any()) {
             sum_.of_whole(reading_, false);
         }
     }
@@ -290,11 +289,11 @@ void usage_reader::on_wrapped_usage(const json_event& event)
 // Beside a usage object they say nothing.
 void usage_reader::on_native(usage_field field, const json_event& event)
 {
-    if (event_usage_.any()) {
+    if (event_.usage.any()) {
         return;
     }
-    if (!has_native_) {
-        has_native_ = true;
+    if (!event_.has_native) {
+        event_.has_native = true;
         reading_ = {};
     }
     reading_.set(field, event);
@@ -305,8 +304,8 @@ void usage_reader::on_choices(const json_event& event)
     if (event.is == json_event::what::open) {
         return;
     }
-    has_choices_ = event.is == json_event::what::close && event.type == json_type::array;
-    event_choices_ = event.index;
+    event_.has_choices = event.is == json_event::what::close && event.type == json_type::array;
+    event_.choices = event.index;
 }
 
 void usage_reader::on_choice(const json_event& event)
@@ -317,7 +316,7 @@ void usage_reader::on_choice(const json_event& event)
     case reply_part::choice_usage:
         if (opens) {
             reading_ = {};
-            has_native_ = false;
+            event_.has_native = false;
         } else {
             this_choice_ = closes ? reading_.counts() : usage_counts();
         }
@@ -333,10 +332,10 @@ void usage_reader::on_choice(const json_event& event)
         if (!closes) {
             choice_index_ = event.index;
             this_choice_ = {};
-            thought_size_ = 0;
-        } else if (this_choice_.any() && (usage_is_choices_ || !event_usage_.any())) {
-            event_usage_ = this_choice_;
-            usage_is_choices_ = true;
+            event_.thought_size = 0;
+        } else if (this_choice_.any() && (event_.usage_is_choices || !event_.usage.any())) {
+            event_.usage = this_choice_;
+            event_.usage_is_choices = true;
             usage_index_ = choice_index_;
         }
         break;
@@ -345,14 +344,14 @@ void usage_reader::on_choice(const json_event& event)
 
 void usage_reader::on_type(const json_event& event)
 {
-    event_repeats_ = event.text.starts_with("response.") && !event.text.ends_with(".delta");
-    event_failed_ = event.text == "response.failed";
-    event_incomplete_ = event.text == "response.incomplete";
-    event_error_ = event_error_ || event.text == "error";
-    event_is_last_ = event_failed_ || event_incomplete_ || event.text == "response.completed"
+    event_.repeats = event.text.starts_with("response.") && !event.text.ends_with(".delta");
+    event_.failed = event.text == "response.failed";
+    event_.incomplete = event.text == "response.incomplete";
+    event_.error = event_.error || event.text == "error";
+    event_.is_last = event_.failed || event_.incomplete || event.text == "response.completed"
                      || event.text == "message_delta";
-    event_is_typed_ = event.text == "message_start" || event.text.starts_with("response.");
-    event_stops_ = event.text == "message_stop" || (event_is_last_ && event.text != "message_delta");
+    event_.is_typed = event.text == "message_start" || event.text.starts_with("response.");
+    event_.stops = event.text == "message_stop" || (event_.is_last && event.text != "message_delta");
 }
 
 // The bytes of text that end with this event: a string's, unescaped, or a list's or object's, as sent.
@@ -374,7 +373,7 @@ uint64_t usage_reader::text_bytes(const json_event& event)
 void usage_reader::note_content()
 {
     content_seen_ = true;
-    event_content_ = true;
+    event_.content = true;
 }
 
 // A member of a delta that no API is known to have: a string, or what has more in its brackets than brackets.
@@ -384,7 +383,7 @@ void usage_reader::on_other_content(const json_event& event)
     const uint64_t bytes = text_bytes(event);
     if (is_string ? bytes != 0 : bytes > least_other) {
         note_content();
-        other_text_ += bytes;
+        event_.other_text += bytes;
     }
 }
 
@@ -396,7 +395,7 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
         return;
     }
     const uint64_t bytes = text_bytes(event);
-    event_text_ += bytes;
+    event_.text += bytes;
     if (event.is == json_event::what::open || bytes != 0) {
         note_content();
     }
@@ -405,7 +404,7 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
     }
     // Of two texts in one event each would be measured for both.
     const uint64_t begin = event.value_begin + 1;
-    const bool alone = !std::exchange(event_has_text_, true);
+    const bool alone = !std::exchange(event_.has_text, true);
     place_ = {};
     if (is_value && alone && begin >= in.offset + text_place::mark_size) {
         place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin());
@@ -416,13 +415,13 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
 // Some servers tell it twice in one event, under its old name and its new one.
 void usage_reader::on_reasoning(const json_event& event, const call& in)
 {
-    const uint64_t before = event_text_;
+    const uint64_t before = event_.text;
     on_content(event, true, in);
-    const uint64_t size = event_text_ - before;
+    const uint64_t size = event_.text - before;
     if (size != 0) {
         reasoning_seen_ = true;
-        event_text_ = size == thought_size_ ? before : event_text_;
-        thought_size_ = size;
+        event_.text = size == event_.thought_size ? before : event_.text;
+        event_.thought_size = size;
     }
 }
 
@@ -430,9 +429,9 @@ void usage_reader::on_timing(usage_field field, const json_event& event)
 {
     usage_fields one;
     one.set(field, event);
-    uint32_t& of = field == usage_field::cache_read ? timings_.cached
-                   : field == usage_field::input    ? timings_.prompt
-                                                    : timings_.completion;
+    uint32_t& of = field == usage_field::cache_read ? event_.timings.cached
+                   : field == usage_field::input    ? event_.timings.prompt
+                                                    : event_.timings.completion;
     of = one[field];
 }
 
@@ -442,7 +441,7 @@ void usage_reader::on_json_end(const json_event& event)
     if (event.is != json_event::what::close) {
         return;
     }
-    const usage_counts counts = has_native_ ? reading_.counts() : told_by_timings();
+    const usage_counts counts = event_.has_native ? reading_.counts() : told_by_timings();
     if (!sum_.known() && counts.any()) {
         sum_.last_word(counts);
     }
@@ -451,9 +450,9 @@ void usage_reader::on_json_end(const json_event& event)
 usage_counts usage_reader::told_by_timings() const
 {
     usage_counts counts;
-    counts.prompt = timings_.cached + timings_.prompt;
-    counts.cached = timings_.cached;
-    counts.completion = timings_.completion;
+    counts.prompt = event_.timings.cached + event_.timings.prompt;
+    counts.cached = event_.timings.cached;
+    counts.completion = event_.timings.completion;
     return counts;
 }
 
