@@ -1,13 +1,15 @@
 #!/bin/bash
 # The gateway beside its peers, in one run. See README.md.
 # usage: bench/run.sh [--quick] [json|limits|paced|line|scan|keys|section|streams|profile|all]...
-# Environment: LLM_MODULE (the module; "none" measures the others only), NGINX, BENCH_PORT (first of 40 ports).
+# Environment: LLM_MODULE (the module; "none" measures the others only), LLM_BEFORE (another build of it, to compare with), NGINX,
+# BENCH_PORT (first of 40 ports).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(dirname "$here")
 nginx=${NGINX:-nginx}
 module=${LLM_MODULE:-$repo/build/ngx_http_llm_module.so}
+before=${LLM_BEFORE:-}
 upstream_port=${BENCH_PORT:-18700}
 next_port=$upstream_port
 results=$here/results
@@ -65,7 +67,7 @@ for argument in "$@"; do
         json | limits | paced | line | scan | keys | section | streams | profile) wanted+=("$argument") ;;
         all) wanted+=("${everything[@]}") ;;
         *)
-            sed -n '3,4s/^# //p' "$0" >&2
+            sed -n '3,5s/^# //p' "$0" >&2
             exit 2
             ;;
     esac
@@ -78,6 +80,7 @@ elif [ ! -f "$module" ]; then
     die "no module at $module: build it (cmake --build build) or set LLM_MODULE"
 else
     module=$(realpath "$module")
+    [ -z "$before" ] || before=$(realpath -e "$before") || die "no module at $LLM_BEFORE"
 fi
 [ "$(ulimit -n)" -ge "$open_files" ] || ulimit -n "$open_files" || die "needs $open_files open files (ulimit -n)"
 

@@ -26,6 +26,15 @@ CONF
 # kind: whether it is one of those with the module
 uses_module() { [[ $1 = llm* ]]; }
 
+# Those with the module once more with the other build, where there is one.
+with_before() {
+    local name
+    for name in "$@"; do
+        echo "$name"
+        [ -z "$before" ] || ! uses_module "$name" || echo "$name-before"
+    done
+}
+
 # All kinds of limits in all scopes, none of which is ever reached. bench/section_bench.cpp has the same.
 write_all_limits() {
     local scope
@@ -114,10 +123,11 @@ write_location_part() {
 
 # name kind port [key file] [zone size] [top-level directives]
 write_conf() {
-    local dir=$tmp/$1
+    local dir=$tmp/$1 build=$module
     mkdir -p "$dir"
+    [[ $1 != *-before ]] || build=$before
     {
-        ! uses_module "$2" || echo "load_module $module;"
+        ! uses_module "$2" || echo "load_module $build;"
         [ "$(id -u)" != 0 ] || echo "user root;"
         echo "worker_processes 1;"
         [ -z "$worker_mask" ] || echo "worker_cpu_affinity $worker_mask;"

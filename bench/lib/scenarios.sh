@@ -18,7 +18,7 @@ value_of() {
 # scenario mode "contenders" arguments of bench_load...
 measure() {
     local scenario=$1 mode=$2 name targets=
-    for name in $3; do
+    for name in $(with_before $3); do
         targets="$targets $name:${port_of[$name]}:${worker_of[$name]}"
     done
     shift 3
@@ -30,10 +30,10 @@ measure() {
 
 start_contenders() {
     local name
-    for name in plain plain4k plain-headers map map-limits $llm $llm_limits $llm_final $llm_continuous; do
+    for name in $(with_before plain plain4k plain-headers map map-limits $llm $llm_limits $llm_final $llm_continuous); do
         [ -z "${port_of[$name]:-}" ] || continue
         next_port=$((next_port + 1))
-        write_conf "$name" "$name" "$next_port" "$tmp/keys10.json" 64m
+        write_conf "$name" "${name%-before}" "$next_port" "$tmp/keys10.json" 64m
         start_nginx "$name" "$next_port"
     done
 }
@@ -224,9 +224,9 @@ abs() { echo "${1#-}"; }
 # Not a measurement but a help: where the instructions of the worker go. No targets.
 scenario_profile() {
     local name path what requests out
-    for name in plain map map-limits $llm $llm_limits $llm_final $llm_continuous; do
-        for what in json line line-null line-close; do
-            case $what-$name in
+    for name in $(with_before plain map map-limits $llm $llm_limits $llm_final $llm_continuous); do
+        for what in ${BENCH_PROFILE:-json line line-null line-close}; do
+            case $what-${name%-before} in
                 line*-map | line*-map-limits | line*-llm-limits | json-llm-final | json-llm-continuous) continue ;;
                 line-null-llm-final) ;;
                 line-null-*) continue ;;
@@ -236,11 +236,11 @@ scenario_profile() {
             [ $what != line-close ] || path="$path&frame=close"
             [ $what != line-null ] || path="$path&usage=null"
             next_port=$((next_port + 1))
-            start_under_callgrind "profile-$name-$what" "$name" "$next_port" "$tmp/keys10.json" 64m
+            start_under_callgrind "profile-$what-$name" "${name%-before}" "$next_port" "$tmp/keys10.json" 64m
             note_value profile "$name" "instructions per request: $what" \
-                "$(count_instructions "profile-$name-$what" $requests "path=$path")" instr ""
-            stop_nginx "profile-$name-$what" TERM
-            out=$tmp/profile-$name-$what/callgrind.out.1
+                "$(count_instructions "profile-$what-$name" $requests "path=$path")" instr ""
+            stop_nginx "profile-$what-$name" TERM
+            out=$tmp/profile-$what-$name/callgrind.out.1
             callgrind_annotate --auto=no "$out" >"$results/profile-$name-$what.txt"
             callgrind_annotate --auto=no --inclusive=yes "$out" >"$results/profile-$name-$what-inclusive.txt"
             progress "profile: $name $what"

@@ -87,6 +87,9 @@ END {
     for (i = 1; i <= n_order; i++) {
         split(order[i], p, SUBSEP)
         row(p[1], p[2], "plain")
+        if ((p[1], p[2] "-before") in last) {
+            row(p[1], p[2], p[2] "-before")
+        }
         if ((p[2] == "llm" || p[2] == "llm-final") && (p[1], "plain4k") in last) {
             row(p[1], p[2], "plain4k")
         }
