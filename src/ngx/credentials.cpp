@@ -45,11 +45,12 @@ std::string_view trim(std::string_view s)
     return s;
 }
 
-// Whether the value's first word is this one, which is in lower case.
+// Whether the value's first word is this one, which is in lower case. Its end tells most others apart.
 bool has_scheme(std::string_view value, std::string_view scheme)
 {
-    return same_without_case(value.substr(0, scheme.size()), scheme)
-           && (value.size() == scheme.size() || is_blank(value[scheme.size()]));
+    const size_t n = scheme.size();
+    return value.size() >= n && (value[n - 1] | 0x20) == scheme[n - 1]
+           && (value.size() == n || is_blank(value[n])) && same_without_case(value.substr(0, n), scheme);
 }
 
 // The key in a header's value; empty if there is none, or it is not in one of the forms that are taken.
@@ -60,7 +61,8 @@ std::string_view key_in(source from, std::string_view value)
     if (from == authorization && has_scheme(value, scheme)) {
         value = trim(value.substr(scheme.size()));
     }
-    return std::none_of(value.begin(), value.end(), is_blank) ? value : std::string_view{};
+    const bool has_blank = value.find(' ') != value.npos || value.find('\t') != value.npos;
+    return has_blank ? std::string_view{} : value;
 }
 
 // What belongs to somebody else, such as auth_basic. All else may hold a key, though not in the form that is

@@ -295,7 +295,12 @@ bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
         return false;
     }
     begin_reading(r, ctx);
-    feed(ctx, {reinterpret_cast<char*>(b->pos), static_cast<size_t>(size)});
+    const std::string_view body(reinterpret_cast<char*>(b->pos), static_cast<size_t>(size));
+    if (ctx.asked.reads_form) {
+        feed(ctx, body);
+    } else {
+        ctx.facts.feed_whole(body);
+    }
     conclude(r, ctx);
     return true;
 }

@@ -11,7 +11,7 @@ namespace llm {
 
 namespace {
 
-static_assert(request_path_lists<true>.onces <= 64, "request_facts::seen_ has a bit for each");
+static_assert(request_path_lists<true, true>.onces <= 64, "request_facts::seen_ has a bit for each");
 
 // Of a member of the root, where these are told.
 bool is_of_root(const json_event& event)
@@ -19,6 +19,13 @@ bool is_of_root(const json_event& event)
     const json_path& root = request_paths<true>.paths[0];
     return event.is != json_event::what::text && event.path - root.first_child < root.children
            && event.path >= root.first_child;
+}
+
+// False where no array can be in another one, as there is one at most.
+bool has_nested_arrays(std::string_view body)
+{
+    const size_t first = body.find('[');
+    return first != std::string_view::npos && body.find('[', first + 1) != std::string_view::npos;
 }
 
 } // namespace
@@ -32,10 +39,15 @@ struct request_facts::feeding {
 
 bool request_facts::feed(std::string_view piece)
 {
-    const auto feed_with = [&](const auto& table) {
-        return feed(piece, table.paths.data(), table.marks.data());
-    };
-    return members_.wanted() ? feed_with(request_paths<true>) : feed_with(request_paths<false>);
+    return members_.wanted() ? feed_with(piece, request_paths<true>) : feed_with(piece, request_paths<false>);
+}
+
+bool request_facts::feed_whole(std::string_view body)
+{
+    if (members_.wanted() || has_nested_arrays(body)) {
+        return feed(body);
+    }
+    return feed_with(body, request_paths<false, false>);
 }
 
 bool request_facts::feed(std::string_view piece, const json_path* paths, const request_path* parts)

@@ -69,6 +69,8 @@ public:
 
     // Takes the next piece of the body. False once the body is faulty: the rest need not be fed.
     bool feed(std::string_view piece);
+    // The same for a body that is all in one piece, in less time.
+    bool feed_whole(std::string_view body);
     // To be called at the end of the body.
     body_fault finish();
     body_fault fault() const { return fault_; }
@@ -113,6 +115,11 @@ public:
 private:
     struct feeding; // the piece that is being fed
 
+    template <class Table>
+    bool feed_with(std::string_view piece, const Table& table)
+    {
+        return feed(piece, table.paths.data(), table.marks.data());
+    }
     bool feed(std::string_view piece, const json_path* paths, const request_path* parts);
     static void take(void* feeding, const json_event& event);
     void on(const json_event& event, const request_path& path);

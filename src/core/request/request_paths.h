@@ -99,8 +99,9 @@ public:
     }
 };
 
-// `members`: the root's members are told too, whatever their names.
-constexpr request_path_list request_paths_of(bool members)
+// `members`: the root's members are told too, whatever their names. `nested`: images and files are looked for
+// also where they are in an array within another one.
+constexpr request_path_list request_paths_of(bool members, bool nested)
 {
     using part = request_part;
     request_path_list l;
@@ -143,20 +144,22 @@ constexpr request_path_list request_paths_of(bool members)
 
     // What is no text is looked for only where servers read nothing else: a tool's schema or its arguments,
     // which may have any members, are text of the prompt.
-    const uint8_t message = l.add_way(json_elements, l.add_way("messages", root, members));
-    const uint8_t content = l.add_way(json_elements, l.add_way("content", message));
-    l.add_content_part(content);
-    l.add_content_part(l.add_way(json_elements, l.add_way("content", content))); // of a tool's result
-    l.add_images(message);
+    if (nested) {
+        const uint8_t message = l.add_way(json_elements, l.add_way("messages", root, members));
+        const uint8_t content = l.add_way(json_elements, l.add_way("content", message));
+        l.add_content_part(content);
+        l.add_content_part(l.add_way(json_elements, l.add_way("content", content))); // of a tool's result
+        l.add_images(message);
+        const uint8_t turn = l.add_way(json_elements, l.add_way("contents", root, members)); // Gemini's
+        const uint8_t turn_part = l.add_way(json_elements, l.add_way("parts", turn));
+        l.add_carrier("inlineData", turn_part);
+        l.add_carrier("inline_data", turn_part);
+    }
     const uint8_t item = l.add_way(json_elements, l.add_way("input", root, members)); // of Responses
     l.add_content_part(l.add_way(json_elements, l.add_way("content", item)));
     const uint8_t output = l.add_way("output", item);
     l.add_content_part(l.add_way(json_elements, output));
-    l.add_part("image_url", output, part::url);                                          // of a screen
-    const uint8_t turn = l.add_way(json_elements, l.add_way("contents", root, members)); // Gemini's
-    const uint8_t turn_part = l.add_way(json_elements, l.add_way("parts", turn));
-    l.add_carrier("inlineData", turn_part);
-    l.add_carrier("inline_data", turn_part);
+    l.add_part("image_url", output, part::url);                              // of a screen
     l.add_images(root, members);                                             // Ollama's
     const uint8_t image_data = l.add_part("image_data", root, part::base64); // SGLang's, llama.cpp's
     const uint8_t image = l.add_part(json_elements, image_data, part::base64);
@@ -170,11 +173,11 @@ constexpr request_path_list request_paths_of(bool members)
     return l;
 }
 
-template <bool Members>
-inline constexpr request_path_list request_path_lists = request_paths_of(Members);
+template <bool Members, bool Nested>
+inline constexpr request_path_list request_path_lists = request_paths_of(Members, Nested);
 
-template <bool Members>
-inline constexpr auto request_paths =
-    json_path_table_of<request_path_lists<Members>.list.size>(request_path_lists<Members>.list);
+template <bool Members, bool Nested = true>
+inline constexpr auto request_paths = json_path_table_of<request_path_lists<Members, Nested>.list.size>(
+    request_path_lists<Members, Nested>.list);
 
 } // namespace llm
