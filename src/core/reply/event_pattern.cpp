@@ -28,10 +28,9 @@ constexpr std::string_view significant_names[] = {
 // `count`: no field of usage.
 usage_field field_of(std::string_view name)
 {
-    return name == "prompt_tokens"       ? usage_field::prompt
-           : name == "completion_tokens" ? usage_field::completion
-           : name == "total_tokens"      ? usage_field::total
-                                         : usage_field::count;
+    const auto* const usual = std::find_if(std::begin(usual_usage), std::end(usual_usage),
+                                           [&](const usage_name& u) { return u.name == name; });
+    return usual != std::end(usual_usage) ? usual->field : usage_field::count;
 }
 
 } // namespace

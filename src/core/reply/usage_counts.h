@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace llm {
 
@@ -41,6 +42,17 @@ enum class usage_field : uint8_t {
     beside_prompt, // Gemini's: what tools brought
     thoughts,      // Gemini's: reasoning beside the completion
     count,
+};
+
+// The counts that nearly every usage object has, in OpenAI's names.
+struct usage_name {
+    std::string_view name;
+    usage_field field;
+};
+inline constexpr usage_name usual_usage[] = {
+    {"prompt_tokens", usage_field::prompt},
+    {"completion_tokens", usage_field::completion},
+    {"total_tokens", usage_field::total},
 };
 
 // The fields of an object as they are read. All zero bytes are a valid initial state.

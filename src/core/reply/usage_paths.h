@@ -86,9 +86,9 @@ public:
     // What a usage object has, in the names of OpenAI, Anthropic, vLLM and SGLang.
     consteval void add_usage_members(uint8_t usage)
     {
-        add_count("prompt_tokens", usage, usage_field::prompt);
-        add_count("completion_tokens", usage, usage_field::completion);
-        add_count("total_tokens", usage, usage_field::total);
+        for (const usage_name& usual : usual_usage) {
+            add_count(usual.name, usage, usual.field);
+        }
         add_count("input_tokens", usage, usage_field::input);
         add_count("output_tokens", usage, usage_field::output);
         add_count("reasoning_tokens", usage, usage_field::reasoning);
