@@ -57,8 +57,8 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
     const auto ways = event_skip_ways();
     const event_skip_way& simplest = ways.back();
     text_place place;
-    place.set(head.data() + head.size(), head.size());
-    place.set_rest(100);
+    place.set(head.data() + head.size(), head.size(), '}');
+    place.set_event(head.size() + 103, 100, 0);
     ASSERT_STREQ(simplest.name, "bytes");
     std::mt19937 random(1);
     for (int i = 0; i < 100000; ++i) {
@@ -104,8 +104,8 @@ TEST(event_skip, stops_at_a_piece_that_tells_or_is_not_whole)
             {skippable.data(), skippable.size(), 0, 0},
         };
         text_place place;
-        place.set(skippable.data() + head.size(), head.size());
-        place.set_rest(rest.size());
+        place.set(skippable.data() + head.size(), head.size(), '}');
+        place.set_event(skippable.size(), rest.size(), 0);
         text_size text;
         EXPECT_EQ(skippable_pieces(pieces, false, place, text), 2u) << other;
         EXPECT_EQ(text, (text_size{18, 2})) << other;
@@ -116,8 +116,8 @@ TEST(event_skip, stops_at_a_piece_that_tells_or_is_not_whole)
 TEST(event_skip, stops_where_the_text_is_elsewhere)
 {
     text_place place;
-    place.set(head.data() + head.size(), head.size());
-    place.set_rest(rest.size());
+    place.set(head.data() + head.size(), head.size(), '}');
+    place.set_event(head.size() + rest.size(), rest.size(), 0);
     const std::string skippable = head + "some \\u4f60\\n" + rest;
     for (const std::string& other : {
              std::string(": a comment\n\n"),

@@ -97,7 +97,7 @@ private:
     }
     void end_event(const char* border)
     {
-        told_ = !place_.has_all(shown_, border);
+        told_ = !place_.has_all(shown_, border_, border);
         if (told_) {
             return;
         }
@@ -209,7 +209,7 @@ template <typename Way>
         }
         const text_place::found shown = place.measure(begin, end);
         event_search found{end, null_tells};
-        if (!place.has_all(shown, end) || !Way::search(found, begin, end)) {
+        if (!place.has_all(shown, begin, end) || !Way::search(found, begin, end)) {
             break;
         }
         bytes += shown.size;

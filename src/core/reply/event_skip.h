@@ -17,7 +17,7 @@ const char* last_event_end(std::string_view piece);
 // `events` begins and ends at borders of events. Returns how many bytes from its front are whole events
 // without a name "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) at any
 // depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR; and
-// whose text stands at its place. That text is added to `text`.
+// whose text stands at its place while no choice ends. That text is added to `text`.
 size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text);
 
 // How many pieces from the front are one such event each.

@@ -1,6 +1,7 @@
 // Where the events of one stream have their text: mostly all at the same place, behind the same bytes. So the
 // text of an event can be measured that is not read otherwise. An event that has none there, or has more
-// behind it than the one that was read, may have text elsewhere: it is to be read.
+// behind it than the one that was read, may have text elsewhere, and one that does not have its choice's
+// `"finish_reason":null` where that one had it may end the choice: it is to be read.
 #pragma once
 
 #include "core/base/text_size.h"
@@ -17,14 +18,28 @@ public:
 
     bool known() const { return offset_ != 0; }
     // `text` is the first byte within the quotes, so many bytes from where its event begins; those before it,
-    // at least mark_size, can be read.
-    void set(const char* text, uint64_t offset)
+    // at least mark_size, can be read. `next` follows its second quote.
+    void set(const char* text, uint64_t offset, char next)
     {
-        offset_ = static_cast<uint32_t>(offset <= UINT32_MAX ? offset : 0);
+        offset_ = distance(offset);
+        next_ = next;
         copy_16(mark_, text - mark_size);
     }
-    // How many bytes follow the text in its event, at most, if there is no text among them.
-    void set_rest(uint64_t bytes) { rest_ = static_cast<uint32_t>(bytes <= UINT32_MAX ? bytes : 0); }
+    // The event that has the text is so long, and so many bytes of it follow the text's end, at most.
+    // `finish_end`: where the null of its only finish_reason ends, for which is_null_finish() is true; 0:
+    // there is none.
+    void set_event(uint64_t size, uint64_t rest, uint64_t finish_end)
+    {
+        rest_ = distance(rest);
+        finish_in_front_ = finish_end != 0 && finish_end < offset_;
+        finish_ = finish_end == 0 ? 0 : distance(finish_in_front_ ? finish_end : size - finish_end);
+    }
+    // Whether a null that ends at `end` is that of a finish_reason in a usual spelling. `bytes`: how many in
+    // front of `end` can be read.
+    static bool is_null_finish(const char* end, uint64_t bytes)
+    {
+        return bytes >= finish_size && is_null_finish(end);
+    }
 
     struct found {
         size_t size = 0;           // of the text, unescaped; 0: there is none here
@@ -41,20 +56,43 @@ public:
         return stop != end && *stop == '"' ? found{static_cast<size_t>(stop - p), stop}
                                            : measure_escaped(p, end);
     }
-    // Whether that is all the text of the event, which ends here.
-    bool has_all(const found& text, const char* event_end) const
+    // Whether that is all the text of the event from `begin` to `end`, and no choice ends with it.
+    bool has_all(const found& text, const char* begin, const char* end) const
     {
-        return text.size != 0 && static_cast<uint64_t>(event_end - text.end) <= rest_;
+        if (text.size == 0) {
+            return false;
+        }
+        const auto rest = static_cast<size_t>(end - text.end);
+        if (rest == rest_ && is_null_finish(finish_in_front_ ? begin + finish_ : end - finish_)) {
+            return true;
+        }
+        const bool is_behind = finish_ != 0 && !finish_in_front_;
+        return rest <= rest_ && text.end[1] == next_ && has_no_finish(is_behind ? text.end : begin, end);
     }
 
 private:
+    static constexpr size_t finish_size = 8;
+
     static found measure_escaped(const char* p, const char* end);
+    static bool has_no_finish(const char* begin, const char* end);
+    static bool is_null_finish(const char* end)
+    {
+        return __builtin_memcmp(end - finish_size, "on\":null", finish_size) == 0
+               || __builtin_memcmp(end - finish_size, "n\": null", finish_size) == 0;
+    }
+    static uint16_t distance(uint64_t bytes)
+    {
+        return static_cast<uint16_t>(bytes <= UINT16_MAX ? bytes : 0);
+    }
 
     static void copy_16(char* to, const char* from) { __builtin_memcpy(to, from, mark_size); }
     static bool same_16(const char* a, const char* b) { return __builtin_memcmp(a, b, mark_size) == 0; }
 
-    uint32_t offset_ = 0;
-    uint32_t rest_ = 0;
+    uint16_t offset_ = 0;
+    uint16_t rest_ = 0;
+    uint16_t finish_ = 0;          // where it ends: from the event's end, or from its begin; 0: unknown
+    bool finish_in_front_ = false; // of the text
+    char next_ = 0;
     char mark_[mark_size] = {};
 };
 

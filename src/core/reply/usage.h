@@ -158,12 +158,14 @@ private:
         bool content = false;
         bool repeats = false; // its text has come in others before
         bool has_text = false;
-        bool ends = false;     // a native API's last
-        bool is_last = false;  // its usage is the last word
-        bool is_typed = false; // by its type it is of a known kind of stream
-        bool stops = false;    // likewise it is the stream's last
-        bool bad = false;      // more than one value in its data
-        uint8_t done_at = 0;   // bytes of [DONE] that match, if it may still be that
+        bool has_finish = false;
+        bool ends = false;        // a native API's last
+        bool is_last = false;     // its usage is the last word
+        bool is_typed = false;    // by its type it is of a known kind of stream
+        bool stops = false;       // likewise it is the stream's last
+        bool bad = false;         // more than one value in its data
+        uint8_t done_at = 0;      // bytes of [DONE] that match, if it may still be that
+        uint32_t null_finish = 0; // where its only finish_reason ends, from its begin, if it is null
         uint64_t ended_choices = 0;
         uint64_t text = 0;         // bytes of it
         uint64_t other_text = 0;   // bytes of what the delta has beside the members that are known
@@ -179,6 +181,7 @@ private:
     void on_wrapped_usage(const json_event& event);
     void on_choice(const json_event& event);
     void on_choices(const json_event& event);
+    void on_finish(const json_event& event, const call& in);
     void on_native(usage_field field, const json_event& event);
     void on_type(const json_event& event);
     void on_element(const json_event& event);

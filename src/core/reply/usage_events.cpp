@@ -122,6 +122,7 @@ void usage_reader::on_data(std::string_view bytes, const erase_sink& erase)
 void usage_reader::next_text(const erase_sink& erase)
 {
     count_event();
+    place_ = {};
     const uint64_t begin = text_begin_ != 0 ? text_begin_ : stream_.event_begin();
     const uint64_t end = line_end_;
     if (strip_.active()) {
@@ -158,7 +159,9 @@ void usage_reader::on_event_end(const erase_sink& erase)
                 strip_.on_end(whole, stream_.event_begin(), stream_.offset(), erase) && stream_.after_cr();
         }
     }
-    text_begin_ = 0;
+    if (std::exchange(text_begin_, 0) != 0) {
+        place_ = {};
+    }
     line_joined_ = false;
     clear_event();
 }
@@ -219,7 +222,9 @@ void usage_reader::count_event()
     }
     chunks_ = chunks_ || (event_.content && event_.has_choices);
     if (event_.has_text && place_.known()) {
-        place_.set_rest(stream_.offset() - text_end_);
+        const uint64_t begin = stream_.event_begin();
+        const uint64_t end = stream_.offset();
+        place_.set_event(end - begin, end - text_end_, event_.null_finish);
     }
 }
 

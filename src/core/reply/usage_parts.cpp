@@ -100,10 +100,7 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     }
     case reply_part::finish:
-        if (is_value && truthy(event)) {
-            event_.ended_choices |= choice_bit(choice_index_);
-            strip_.on_finish();
-        }
+        on_finish(event, in);
         break;
     case reply_part::finish_any:
         if (is_value && event.type == json_type::string && form_ != reply_form::json) {
@@ -299,6 +296,20 @@ void usage_reader::on_native(usage_field field, const json_event& event)
     reading_.set(field, event);
 }
 
+void usage_reader::on_finish(const json_event& event, const call& in)
+{
+    if (event.is == json_event::what::value && truthy(event)) {
+        event_.ended_choices |= choice_bit(choice_index_);
+        strip_.on_finish();
+    }
+    // Of two in one event neither is looked for in others.
+    const bool alone = !std::exchange(event_.has_finish, true);
+    const uint64_t end = event.value_end;
+    const bool is_usual = alone && event.type == json_type::null && end >= in.offset
+                          && text_place::is_null_finish(in.bytes.data() + (end - in.offset), end - in.offset);
+    event_.null_finish = is_usual ? static_cast<uint32_t>(end - stream_.event_begin()) : 0;
+}
+
 void usage_reader::on_choices(const json_event& event)
 {
     if (event.is == json_event::what::open) {
@@ -404,11 +415,14 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
     }
     // Of two texts in one event each would be measured for both.
     const uint64_t begin = event.value_begin + 1;
+    const uint64_t end = event.value_end;
     const bool alone = !std::exchange(event_.has_text, true);
     place_ = {};
-    if (is_value && alone && begin >= in.offset + text_place::mark_size) {
-        place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin());
-        text_end_ = event.value_end - 1;
+    if (is_value && alone && begin >= in.offset + text_place::mark_size
+        && end < in.offset + in.bytes.size()) {
+        place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin(),
+                   in.bytes[end - in.offset]);
+        text_end_ = end - 1;
     }
 }
 

@@ -111,7 +111,7 @@ size_t usage_reader::measure(std::span<reply_piece> pieces, text_size& text) con
     for (const reply_piece& piece : pieces) {
         const char* const end = piece.data + piece.size;
         const text_place::found there = place_.measure(piece.data, end);
-        if (!place_.has_all(there, end)) {
+        if (!place_.has_all(there, piece.data, end)) {
             break;
         }
         text.add({there.size, 1});

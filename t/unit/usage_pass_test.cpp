@@ -1,0 +1,145 @@
+// Events that are passed over count what they would count if they were read.
+#include "core/reply/usage.h"
+
+#include "pieces.h"
+
+#include <gtest/gtest.h>
+
+using namespace llm;
+
+namespace {
+
+const std::string done = "data: [DONE]\n\n";
+
+std::string event(const std::string& json)
+{
+    return "data: " + json + "\n\n";
+}
+
+// As vLLM sends it with `logprobs`: what is behind the text has another length in each.
+std::string with_logprobs(const std::string& delta, size_t logprobs, const std::string& finish)
+{
+    return event("{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{"
+                 + delta + "},\"logprobs\":{\"content\":[{\"token\":\"" + std::string(logprobs, 'x')
+                 + "\",\"logprob\":-0.25}]},\"finish_reason\":" + finish + ",\"stop_reason\":null}]}");
+}
+
+// As OpenAI and its like send it: something of a random length stands at the end.
+std::string with_padding(const std::string& delta, const std::string& finish, size_t padding)
+{
+    return event("{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{" + delta + "},\"finish_reason\":"
+                 + finish + "}],\"usage\":null,\"obfuscation\":\"" + std::string(padding, 'o') + "\"}");
+}
+
+// As llama.cpp sends it: the end stands in front of the text.
+std::string finish_in_front(const std::string& created, const std::string& finish, const std::string& delta)
+{
+    return event("{\"created\":" + created + ",\"choices\":[{\"finish_reason\":" + finish
+                 + ",\"index\":0,\"delta\":{" + delta + "}}],\"id\":\"c\"}");
+}
+
+// As Gemini sends it: nothing says of a choice that it has not ended.
+std::string without_null(const std::string& delta, const std::string& more)
+{
+    return event("{\"choices\":[{\"delta\":{" + delta + "},\"index\":0" + more + "}],\"id\":\"c\"}");
+}
+
+std::string told(const usage_reader& reader)
+{
+    std::string all = std::to_string(reader.counts().completion);
+    const auto add = [&](const char* name, uint64_t number) {
+        all += ' ';
+        all += name;
+        all += std::to_string(number);
+    };
+    add("text ", reader.uncounted_text().bytes);
+    add("in ", reader.uncounted_text().pieces);
+    add("of ", reader.shown_text().bytes);
+    add("whole ", reader.whole());
+    add("lacks end ", reader.lacks_end());
+    add("reasoning ", reader.showed_reasoning());
+    return all;
+}
+
+void expect(const std::string& stream, const std::string& expected, uint32_t choices = 1)
+{
+    usage_patterns patterns;
+    const auto start = [&](usage_reader& reader) {
+        reader.start(reply_form::sse, 1, strip_what::nothing, &patterns);
+        reader.expect_choices(choices);
+    };
+    every_way(stream, [&](const auto& pieces) {
+        usage_reader reader;
+        start(reader);
+        for (const std::string_view piece : pieces)
+            reader.feed(piece);
+        reader.finish();
+        ASSERT_EQ(told(reader), expected) << pieces.size() << " pieces of " << stream;
+    });
+    // A piece for each event, as servers send them.
+    usage_reader reader;
+    start(reader);
+    std::string_view rest = stream;
+    while (!rest.empty()) {
+        const size_t end = std::min(rest.find("\n\n"), rest.size() - 2) + 2;
+        reply_piece piece{rest.data(), end, 0, 0};
+        if (reader.pass(std::span(&piece, 1)) == 0)
+            reader.feed(rest.substr(0, end));
+        rest.remove_prefix(end);
+    }
+    reader.finish();
+    EXPECT_EQ(told(reader), expected) << "event by event: " << stream;
+}
+
+TEST(usage_pass, the_end_of_a_choice_beside_text)
+{
+    const std::string text = "\"content\":\"abcd\"";
+    const std::string ended = "0 text 12 in 3 of 12 whole 1 lacks end 0 reasoning 0";
+    const std::string open = "0 text 12 in 3 of 12 whole 0 lacks end 1 reasoning 0";
+    for (const size_t size : {1u, 2u, 30u, 58u, 60u}) {
+        expect(with_logprobs(text, 60, "null") + with_logprobs(text, 3, "null")
+                   + with_logprobs(text, size, "\"stop\""),
+               ended);
+        expect(with_padding(text, "null", 60) + with_padding(text, "null", 3)
+                   + with_padding(text, "\"stop\"", size),
+               ended);
+        expect(with_padding(text, "null", 60) + with_padding(text, "null", 3)
+                   + with_padding(text, "null", size),
+               open);
+    }
+    expect(finish_in_front("1700000000", "null", text) + finish_in_front("1700000000", "null", text)
+               + finish_in_front("1700000000", "\"stop\"", text),
+           ended);
+    expect(finish_in_front("1000", "null", text) + finish_in_front("1001", "null", text)
+               + finish_in_front("10", "\"stop\"", text),
+           ended);
+    expect(without_null(text, ",\"logprobs\":{\"content\":\"" + std::string(40, 'x') + "\"}")
+               + without_null(text, ",\"logprobs\":null") + without_null(text, ",\"finish_reason\":\"stop\""),
+           ended);
+    expect(without_null(text, ",\"logprobs\":{\"content\":\"" + std::string(40, 'x') + "\"}")
+               + without_null(text, ",\"logprobs\":null") + without_null(text, ",\"logprobs\":[]"),
+           open);
+}
+
+TEST(usage_pass, a_second_text_where_the_first_is_known)
+{
+    const std::string thought = "\"reasoning_content\":\"abcd\"";
+    const std::string both = thought + ",\"content\":\"efgh\"";
+    expect(with_logprobs(thought, 60, "null") + with_logprobs(thought, 3, "null")
+               + with_logprobs(both, 3, "null") + done,
+           "0 text 16 in 3 of 16 whole 1 lacks end 0 reasoning 1");
+}
+
+TEST(usage_pass, events_parted_by_one_line_feed)
+{
+    std::string stream = with_logprobs("\"content\":\"a\"", 60, "null");
+    for (const size_t size : {5u, 40u, 3u, 20u}) {
+        stream += with_logprobs("\"content\":\"a\"", size, "null");
+        stream.pop_back();
+    }
+    expect(stream + "\n" + with_logprobs("\"content\":\"a\"", 10, "null")
+               + with_logprobs("\"content\":\"a\"", 10, "\"stop\""),
+           "0 text 7 in 7 of 7 whole 1 lacks end 0 reasoning 0");
+}
+
+} // namespace
