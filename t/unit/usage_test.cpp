@@ -993,6 +993,14 @@ TEST(usage, the_end_of_a_reply)
     EXPECT_EQ(state(delta("a", "," + usage(7, 10))), "open");
     EXPECT_EQ(state(event(R"({"x":1})")), "open");
     EXPECT_EQ(state(event(R"({"type":"message_start","message":{}})")), "open broken");
+    // Usage at a stream's begin is no end of it.
+    const std::string start =
+        event(R"({"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":1}}})");
+    EXPECT_EQ(state(start), "open broken");
+    EXPECT_EQ(state(start + event(R"({"type":"content_block_delta","delta":{"text":"a"}})")), "open broken");
+    EXPECT_EQ(state(start + event(R"({"type":"message_delta","delta":{},"usage":{"output_tokens":9}})")),
+              "open");
+    EXPECT_EQ(state(start + event(R"({"type":"message_stop"})")), "whole");
     EXPECT_EQ(state(event(R"({"type":"message_delta","delta":{"stop_reason":null}})")), "open");
     EXPECT_EQ(state(event(R"({"type":"message_delta","delta":{"stop_reason":"end_turn"}})")), "whole");
     EXPECT_EQ(state(event(R"({"type":"message_stop"})")), "whole");

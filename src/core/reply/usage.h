@@ -93,7 +93,11 @@ public:
     // All that a client waits for has come: the stream said so, or each choice has ended.
     bool whole() const;
     // A stream of a known kind in which nothing yet says that it ends.
-    bool lacks_end() const { return typed_ && ended_choices_ == 0 && !ended_ && !done_seen_ && !known(); }
+    bool lacks_end() const
+    {
+        const bool told = told_at_start_ ? sum_.has_last_word() : known();
+        return typed_ && ended_choices_ == 0 && !ended_ && !done_seen_ && !told;
+    }
     // The Responses API said that the reply is incomplete.
     bool incomplete_seen() const { return incomplete_seen_; }
 
@@ -162,6 +166,7 @@ private:
         bool ends = false;        // a native API's last
         bool is_last = false;     // its usage is the last word
         bool is_typed = false;    // by its type it is of a known kind of stream
+        bool starts = false;      // likewise it is the stream's first, whose usage is no end
         bool stops = false;       // likewise it is the stream's last
         bool bad = false;         // more than one value in its data
         uint8_t done_at = 0;      // bytes of [DONE] that match, if it may still be that
@@ -234,13 +239,14 @@ private:
     bool incomplete_seen_ = false;
     bool generated_ = false;
     bool vectors_ = false;
-    bool json_over_ = false;  // JSON: what comes now is not read
-    bool pending_ = false;    // JSON: the reply is still to be made
-    bool told_zero_ = false;  // a usage object whose counts are all 0
-    bool holds_ = false;      // see hold_events()
-    bool text_seen_ = false;  // JSON: text was where it is looked for, be it empty
-    bool typed_ = false;      // a stream of choices, or of Anthropic's or the Responses API's events
-    bool by_timings_ = false; // all counts so far are llama.cpp's timings
+    bool json_over_ = false;     // JSON: what comes now is not read
+    bool pending_ = false;       // JSON: the reply is still to be made
+    bool told_zero_ = false;     // a usage object whose counts are all 0
+    bool holds_ = false;         // see hold_events()
+    bool text_seen_ = false;     // JSON: text was where it is looked for, be it empty
+    bool typed_ = false;         // a stream of choices, or of Anthropic's or the Responses API's events
+    bool told_at_start_ = false; // a stream whose first event has usage
+    bool by_timings_ = false;    // all counts so far are llama.cpp's timings
     bool reasoning_seen_ = false;
     bool null_tells_ = false;   // `"usage":null` has to be seen
     bool chunks_ = false;       // of chat or completions: all else that events may be means nothing

@@ -175,6 +175,7 @@ void usage_reader::count_event()
         error_seen_ = error_seen_ || event_.failed;
         incomplete_seen_ = incomplete_seen_ || event_.incomplete;
         typed_ = typed_ || event_.is_typed;
+        told_at_start_ = told_at_start_ || event_.starts;
         ended_ = ended_ || event_.stops;
         if (event_.ends) {
             if (event_.has_top_index && !event_.native_is_whole) {

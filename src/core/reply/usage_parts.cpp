@@ -361,7 +361,8 @@ void usage_reader::on_type(const json_event& event)
     event_.error = event_.error || event.text == "error";
     event_.is_last = event_.failed || event_.incomplete || event.text == "response.completed"
                      || event.text == "message_delta";
-    event_.is_typed = event.text == "message_start" || event.text.starts_with("response.");
+    event_.starts = event.text == "message_start";
+    event_.is_typed = event_.starts || event.text.starts_with("response.");
     event_.stops = event.text == "message_stop" || (event_.is_last && event.text != "message_delta");
 }
 
