@@ -16,6 +16,8 @@ TEST(path_model, names)
         {"/openai/deployments/gpt-x/responses", "gpt-x"},
         {"/openai/deployments/gpt-x/whatever/new", "gpt-x"},
         {"/openai/deployments/gpt-x", "gpt-x"},
+        {"/OpenAI/Deployments/gpt-x/chat/completions", "gpt-x"},
+        {"/openai/DEPLOYMENTS/GPT-x/responses", "GPT-x"},
         {"/openai/deployments", ""},
         {"/openai/deployments/", ""},
         {"/v1/engines/davinci/completions", "davinci"},

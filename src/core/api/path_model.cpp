@@ -1,5 +1,7 @@
 #include "path_model.h"
 
+#include "core/base/bytes.h"
+
 #include <algorithm>
 #include <iterator>
 #include <span>
@@ -37,12 +39,26 @@ constexpr operation bedrock_operations[] = {
 };
 constexpr operation kserve_operations[] = {{"/infer"}, {"/generate"}, {"/generate_stream", true}};
 
+// Where `part`, which begins with a slash and is in small letters, stands in the path; some servers, Azure's
+// among them, take capitals for the same.
+size_t find_part(std::string_view path, std::string_view part, size_t from = 0)
+{
+    const auto same = [](char small, char any) { return small == ascii_lower(any); };
+    for (size_t at = path.find('/', from); at != std::string_view::npos; at = path.find('/', at + 1)) {
+        const std::string_view there = path.substr(at, part.size());
+        if (std::equal(part.begin(), part.end(), there.begin(), there.end(), same)) {
+            return at;
+        }
+    }
+    return std::string_view::npos;
+}
+
 // The name between `before`, which begins and ends with a slash, and an operation at the end of the path. It
 // may be that it is no operation that is known: then it is one segment, if `any`.
 path_model model_between(std::string_view path, std::string_view before,
                          std::span<const operation> operations, bool any)
 {
-    const size_t at = path.find(before);
+    const size_t at = find_part(path, before);
     if (at == std::string_view::npos) {
         return {};
     }
@@ -52,7 +68,7 @@ path_model model_between(std::string_view path, std::string_view before,
     }
     path_model found;
     // A server that looks for the last one reads another name.
-    found.unclear = path.find(before, at + 1) != std::string_view::npos;
+    found.unclear = find_part(path, before, at + 1) != std::string_view::npos;
     for (const operation& next : operations) {
         if (rest.size() > next.name.size() && rest.ends_with(next.name)) {
             found.name = rest.substr(0, rest.size() - next.name.size());
