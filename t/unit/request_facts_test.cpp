@@ -168,6 +168,10 @@ TEST(request_facts, reads_lists_of_models)
         EXPECT_EQ(more_models(std::string("{\"fallbacks\":") + list + "}"), "?") << list;
     }
     expect_fault(R"({"models":["a"],"models":["b"]})", body_fault::duplicate_field);
+    EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":"a"}})"), "a,");
+    EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":null}})"), "");
+    EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":["a"]}})"), "?");
+    expect_fault(R"({"parameters":{"adapter_id":"a","adapter_id":"b"}})", body_fault::duplicate_field);
 
     // Neither takes the other's room.
     const std::string model(256, 'm');
@@ -380,6 +384,11 @@ TEST(request_facts, counts_prompts)
     EXPECT_EQ(prompts(R"({"prompt":["a","b"]})"), 2u);
     EXPECT_EQ(prompts(R"({"prompt":[[1,2],[3],[4]]})"), 3u);
     EXPECT_EQ(prompts(R"({"prompt":[]})"), 1u);
+    EXPECT_EQ(prompts(R"({"text":["a","b"],"stream":true})"), 2u);
+    EXPECT_EQ(prompts(R"({"text":"a"})"), 1u);
+    EXPECT_EQ(prompts(R"({"text":{"format":["a","b"]}})"), 1u);
+    EXPECT_EQ(prompts(R"({"input_ids":[[1,2],[3]]})"), 2u);
+    EXPECT_EQ(prompts(R"({"input_ids":[1,2]})"), 1u);
     EXPECT_EQ(prompts(R"({"input":["a","b"]})"), 1u);
     EXPECT_EQ(prompts("{\"prompt\":[" + repeated(4999, "\"a\",") + "\"b\"]}"), 5000u);
 }

@@ -175,6 +175,11 @@ void request_facts::on(const json_event& event, const request_path& path)
     case request_part::listed_model:
         on_listed(event);
         break;
+    case request_part::adapter:
+        if (event.type != json_type::null) {
+            on_listed(event);
+        }
+        break;
     default:
         media_.take(event, path.is);
         break;

@@ -81,7 +81,8 @@ public:
     bool has_model() const { return has_model_; }
     // Unescaped; valid as long as this object.
     std::string_view model() const { return {names_, model_size_}; }
-    // The names in `models` and `fallbacks`, which servers may turn to, each with a NUL behind it.
+    // The names in `models`, `fallbacks` and TGI's `adapter_id`, which servers may turn to, each with a NUL
+    // behind it.
     std::string_view more_models() const { return {names_ + list_begin_, list_size_}; }
     // These lists have something else than names, or more of them than there is room for.
     bool unclear_models() const { return unclear_list_; }
@@ -98,7 +99,7 @@ public:
     request_bound max_tokens(bound_names names = bound_name::all) const;
     // `n`, or `best_of` if it is larger (and the native names for them); at least 1.
     uint32_t choices() const { return choices_ > 1 ? choices_ : 1; }
-    // Elements of `prompt` if it is an array of strings or arrays, else 1.
+    // Elements of `prompt`, `text` or `input_ids` if it is an array of strings or arrays, else 1.
     uint32_t prompts() const { return prompts_ > 1 ? prompts_ : 1; }
     // The reply is to have certain fields only, which may leave out text and counts.
     bool names_fields() const { return names_fields_; }

@@ -24,6 +24,7 @@ enum class request_part : uint8_t {
     prompt_element,
     model_list,
     listed_model,
+    adapter, // a model of its own
     // What is no text, see request_media.
     url,      // of an image, audio or video
     file,     // a file's content
@@ -122,6 +123,9 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     l.add_part("response_fields", root, part::reply_fields, json_text::none); // llama.cpp's
     const uint8_t prompt = l.add_once("prompt", root, part::other);
     const uint8_t prompt_element = l.add_part(json_elements, prompt, part::prompt_element, json_text::none);
+    for (const std::string_view name : {"text", "input_ids"}) { // SGLang's
+        l.add_part(json_elements, l.add_way(name, root, members), part::prompt_element, json_text::none);
+    }
     for (const std::string_view name : {"models", "fallbacks"}) {
         const uint8_t models = l.add_once(name, root, part::model_list);
         l.add_part(json_elements, models, part::listed_model, json_text::pieces);
@@ -130,6 +134,8 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     const uint8_t parameters = l.add_once("parameters", root, part::other);
     l.add_bound("max_new_tokens", parameters, bound_name::parameters_max_new_tokens);
     l.add_once("best_of", parameters, part::choices, json_text::bounded);
+    // TGI's, which names a model that was made from the server's own.
+    l.add_once("adapter_id", parameters, part::adapter, json_text::pieces);
     const uint8_t sampling = l.add_once("sampling_params", root, part::other);
     l.add_bound("max_new_tokens", sampling, bound_name::sampling_max_new_tokens);
     l.add_once("n", sampling, part::choices, json_text::bounded);
