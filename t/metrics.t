@@ -78,14 +78,15 @@ case 'the format' => sub {
     is_deeply($m->{llm_build_info}{samples}, [ { labels => { version => $t->status->{version} }, value => 1 } ], 'version');
     is_deeply([ map { join ',', sort keys %{ $_->{labels} } } series($m, 'llm_keys') ], [ ('file,zone') x 3 ], 'labels of keys');
     my @bytes = map { my $l = $_->{labels}; "$l->{part} $l->{state}" } series($m, 'llm_zone_bytes', zone => 'llm');
-    is_deeply([ sort @bytes ], [ 'callers used', 'counters free', 'counters used', 'fixed used', 'journal used', 'keys free', 'keys used',
-        'learned used', 'owners free', 'owners used', 'requests free', 'requests used', 'reserved used' ], 'parts of a zone');
+    is_deeply([ sort @bytes ], [ 'book used', 'callers used', 'clients free', 'clients used', 'counters free', 'counters used', 'fixed used', 'journal used', 'keys free', 'keys used',
+        'learned used', 'models free', 'models used', 'owners free', 'owners used', 'requests free', 'requests used', 'reserved used',
+        'series free', 'series used' ], 'parts of a zone');
 };
 
 case 'names that have to be escaped' => sub {
     my $m    = metrics();
     my $zone = decode('UTF-8', my $copy = $odd_zone);
-    is(scalar(series($m, 'llm_zone_bytes', zone => $zone)), 13, 'a zone');
+    is(scalar(series($m, 'llm_zone_bytes', zone => $zone)), 20, 'a zone');
     # Bytes that are not UTF-8 stand there as text.
     my $file = qq($t->{dir}/od"d\\\n\\xe4\\xff{a="b"} 1.json);
     is_deeply(keys_by_file($m, $zone), { $file => 7 }, 'a file');

@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "credentials.h"
 #include "error_page.h"
+#include "own_time.h"
 #include "owner.h"
 #include "refuse.h"
 #include "reply_cut.h"
@@ -243,17 +244,6 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
     return ask_for_usage(r, ctx) ? let_in(ctx, source) : refuse(r, ctx, refusal::internal);
 }
 
-// Before the lease, so that no lease is without somebody to settle it.
-bool prepare(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
-{
-    if (!ctx.decided.zone && !settle_at_end(r)) {
-        return false;
-    }
-    ctx.decided.zone = source.zone;
-    ctx.decided.leased_by = &source;
-    return true;
-}
-
 bool is_about_key(verdict said, const limit_refusal& by)
 {
     return said == verdict::no_such_file || said == verdict::unknown || said == verdict::disabled
@@ -270,9 +260,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     if (std::string_view fault = usage_fault(r, ctx); !fault.empty()) {
         return refuse(r, ctx, refusal::bad_request, fault);
     }
-    if (!prepare(r, ctx, source)) {
-        return refuse(r, ctx, refusal::internal);
-    }
+    ctx.decided.leased_by = &source;
     if (owner_number(*source.zone) == no_index) {
         return refuse_for(r, ctx, verdict::zone_full, {});
     }
@@ -376,6 +364,48 @@ std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& 
     return names.keep(r, ctx) ? std::optional(result) : std::nullopt;
 }
 
+namespace {
+
+ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+{
+    if (ctx.step >= request_step::admitted) {
+        if (ctx.decided.admitted_by == &source) {
+            return NGX_OK;
+        }
+        return check_again(r, ctx, source);
+    }
+    ctx.decided.zone = source.zone;
+
+    if (ctx.step == request_step::arrived && !take_credential(r, ctx)) {
+        return refuse(r, ctx, refusal::internal);
+    }
+    if (ctx.step == request_step::keyless) {
+        return refuse(r, ctx, refusal::no_key);
+    }
+    refusal head = check_head(r, ctx);
+    if (ctx.knows_body()) {
+        return head == refusal::none ? decide(r, ctx, source) : refuse(r, ctx, head);
+    }
+
+    if (head == refusal::none && owner_number(*source.zone) != no_index && scan_body_ahead(r, ctx)) {
+        if (ctx.asked.fault == body_fault::none && usage_fault(r, ctx).empty()) {
+            return decide(r, ctx, source);
+        }
+        forget_body(r, ctx);
+    }
+    ngx_int_t rc = check_key(r, ctx, source);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+    if (head != refusal::none) {
+        return refuse(r, ctx, head);
+    }
+    rc = read_body(r, ctx);
+    return rc == NGX_OK ? decide(r, ctx, source) : rc;
+}
+
+} // namespace
+
 ngx_int_t access_handler(ngx_http_request_t* r)
 {
     if (r != r->main) {
@@ -398,39 +428,13 @@ ngx_int_t access_handler(ngx_http_request_t* r)
     if (ctx->step == request_step::reading_body) {
         return NGX_DONE;
     }
-    if (ctx->step >= request_step::admitted) {
-        if (ctx->decided.admitted_by == source) {
-            return NGX_OK;
-        }
-        return check_again(r, *ctx, *source);
+    own_time time(*ctx);
+    const ngx_int_t rc = let_in_or_refuse(r, *ctx, *source);
+    // A request that was refused may be gone.
+    if (rc == NGX_OK) {
+        time.stop(*ctx);
     }
-
-    if (ctx->step == request_step::arrived && !take_credential(r, *ctx)) {
-        return refuse(r, *ctx, refusal::internal);
-    }
-    if (ctx->step == request_step::keyless) {
-        return refuse(r, *ctx, refusal::no_key);
-    }
-    refusal head = check_head(r, *ctx);
-    if (ctx->knows_body()) {
-        return head == refusal::none ? decide(r, *ctx, *source) : refuse(r, *ctx, head);
-    }
-
-    if (head == refusal::none && owner_number(*source->zone) != no_index && scan_body_ahead(r, *ctx)) {
-        if (ctx->asked.fault == body_fault::none && usage_fault(r, *ctx).empty()) {
-            return decide(r, *ctx, *source);
-        }
-        forget_body(r, *ctx);
-    }
-    ngx_int_t rc = check_key(r, *ctx, *source);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-    if (head != refusal::none) {
-        return refuse(r, *ctx, head);
-    }
-    rc = read_body(r, *ctx);
-    return rc == NGX_OK ? decide(r, *ctx, *source) : rc;
+    return rc;
 }
 
 } // namespace llm

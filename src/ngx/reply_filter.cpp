@@ -6,6 +6,7 @@
 #include "accounting.h"
 #include "headers_in.h"
 #include "limit_headers.h"
+#include "own_time.h"
 #include "reply_cut.h"
 #include "reply_walk.h"
 #include "request.h"
@@ -225,12 +226,14 @@ ngx_int_t header_filter(ngx_http_request_t* r)
     if (!ctx) {
         return next_header_filter(r);
     }
+    own_time time(*ctx);
     start_reading(r, *ctx);
     if (!add_limit_headers(r, ctx->decided.report)) {
         return NGX_ERROR;
     }
     ctx->reply.complete = false;
     ctx->reply.given_up = false;
+    time.stop(*ctx);
     ngx_int_t rc = next_header_filter(r);
     // No body follows, so that body_filter() will not see an end (HEAD, 204, 304); or it is empty.
     ctx->reply.complete = r->header_only || ctx->reply.to_come == 0;
@@ -250,6 +253,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     if (!ctx) {
         return next_body_filter(r, in);
     }
+    own_time time(*ctx);
     if (ctx->cut.done) {
         in = ends_of(r, in);
     }
@@ -273,6 +277,7 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         note_first_content(r, *ctx);
         note_progress(r, *ctx);
     }
+    time.stop(*ctx);
     ngx_int_t rc = NGX_OK;
     if (!ctx->reply.drains && (out || !in)) {
         rc = next_body_filter(r, out);

@@ -2,6 +2,7 @@
 
 #include "accounting.h"
 #include "clock.h"
+#include "own_time.h"
 #include "request_body.h"
 
 #include "core/api/api_table.h"
@@ -65,9 +66,79 @@ outcome outcome_of(ngx_http_request_t* r, const request_ctx& ctx)
     return ctx.reply.reading && ctx.usage.incomplete_seen() ? outcome::incomplete : outcome::ok;
 }
 
+// For the book. A stream's times are those of its content.
+request_end end_of(const request_ctx& ctx)
+{
+    request_end end{.is = ctx.end.is,
+                    .source = ctx.account.source,
+                    .timed = true,
+                    .has_first = false,
+                    .ms = static_cast<uint32_t>(std::min<ngx_msec_int_t>(ctx.end.ms, UINT32_MAX)),
+                    .first_ms = 0,
+                    .token_us = 0,
+                    .gateway_ns = static_cast<uint32_t>(std::min<uint64_t>(ctx.own.ns, UINT32_MAX))};
+    if (ctx.reply.first_content_ms < 0 || !ctx.reply.reading || ctx.usage.form() == reply_form::json) {
+        return end;
+    }
+    end.has_first = true;
+    end.first_ms = static_cast<uint32_t>(std::min<ngx_msec_int_t>(ctx.reply.first_content_ms, UINT32_MAX));
+    const uint64_t tokens = ctx.account.used.completion;
+    if (tokens > 1 && ctx.end.ms > ctx.reply.first_content_ms && ctx.account.source != usage_source::none) {
+        const auto us = static_cast<uint64_t>(ctx.end.ms - ctx.reply.first_content_ms) * 1000;
+        end.token_us = static_cast<uint32_t>(std::clamp<uint64_t>(us / (tokens - 1), 1, UINT32_MAX));
+    }
+    return end;
+}
+
+refusal why_refused(const ngx_http_request_t* r, const request_ctx& ctx)
+{
+    if (ctx.refused != refusal::none) {
+        return ctx.refused;
+    }
+    // nginx has answered itself: its body is too large, or not what its header says.
+    return r->headers_out.status < NGX_HTTP_INTERNAL_SERVER_ERROR ? refusal::bad_request : refusal::internal;
+}
+
+// A request under keys that was never let in is in the book as well.
+void count_unadmitted(const ngx_http_request_t* r, request_ctx& ctx)
+{
+    if (ctx.refused != refusal::none && !stands_refused(r, ctx)) {
+        return;
+    }
+    const bool left = ctx.refused == refusal::none && client_left(r);
+    ctx.end.is = left ? outcome::client_abort : outcome::refused;
+    const zone_conf& zone = *ctx.decided.zone;
+    const book_names names =
+        zone.state->names_of(view(ctx.names.key), view(ctx.names.user), view(ctx.asked.model));
+    zone_session session(zone);
+    if (left) {
+        session->count_undecided(names, {.is = outcome::client_abort}, time_of_event());
+    } else {
+        session->count_refused(names, why_refused(r, ctx), time_of_event());
+    }
+}
+
+// Runs before the log phase, so that the log shows what was charged, and however the request ends.
 void settle_what_is_left(void* request)
 {
-    settle(static_cast<ngx_http_request_t*>(request));
+    auto* r = static_cast<ngx_http_request_t*>(request);
+    settle(r);
+    request_ctx* ctx = find_request(r);
+    if (ctx && ctx->step < request_step::admitted && ctx->decided.zone) {
+        count_unadmitted(r, *ctx);
+    }
+}
+
+// False if there is no memory.
+bool settle_at_end(ngx_http_request_t* r)
+{
+    ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
+    if (!cleanup) {
+        return false;
+    }
+    cleanup->handler = settle_what_is_left;
+    cleanup->data = r->main;
+    return true;
 }
 
 } // namespace
@@ -79,14 +150,19 @@ void settle(ngx_http_request_t* r)
         return;
     }
 
+    own_time time(*ctx);
     ctx->decided.zone->state->prefetch(*ctx->held);
     account(r, *ctx);
     ctx->end.is = outcome_of(r, *ctx);
     ctx->end.ms = elapsed_ms(r);
     learn_from(*ctx);
 
+    const book_names names = ctx->decided.zone->state->names_of(*ctx->held);
+    time.stop(*ctx);
+    const request_end end = end_of(*ctx);
+
     zone_session session(*ctx->decided.zone);
-    session->settle(*ctx->held, ctx->account.used, time_of_event());
+    session->settle(*ctx->held, ctx->account.used, time_of_event(), end, names);
     ctx->step = request_step::settled;
 }
 
@@ -109,7 +185,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
         return ctx;
     }
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(r->pool, 0);
-    if (!cleanup) {
+    if (!cleanup || !settle_at_end(r)) {
         return nullptr;
     }
     main_conf* home = main_conf_of(r);
@@ -123,6 +199,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     api_call call = call_of_path(view(r->main->uri));
     call.speaks = api_of_path(view(r->main->unparsed_uri));
     auto* ctx = new (memory) request_ctx(call, location_conf_of(r)->errors, home);
+    begin_own_time(*ctx);
     name_model_by_target(r, *ctx);
     cleanup->handler = free_context;
     cleanup->data = ctx;
@@ -130,16 +207,9 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     return ctx;
 }
 
-bool settle_at_end(ngx_http_request_t* r)
+bool stands_refused(const ngx_http_request_t* r, const request_ctx& ctx)
 {
-    // Runs before the log phase, so that the log shows what was charged, and however the request ends.
-    ngx_http_cleanup_t* cleanup = ngx_http_cleanup_add(r, 0);
-    if (!cleanup) {
-        return false;
-    }
-    cleanup->handler = settle_what_is_left;
-    cleanup->data = r->main;
-    return true;
+    return ctx.refused != refusal::none && r->headers_out.status == answer_of(ctx.refused).status;
 }
 
 // Over HTTP/1 and 2 nginx sets the connection's `error` (HTTP/2: that of the stream's own connection object)

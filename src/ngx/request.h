@@ -9,15 +9,11 @@
 #include "core/request/form_facts.h"
 #include "core/request/request_facts.h"
 #include "core/shared/estimate.h"
+#include "core/shared/request_end.h"
 
 #include <new>
 
 namespace llm {
-
-// How the request ended, the value of $llm_outcome.
-enum class outcome : uint8_t { unknown, ok, incomplete, refused, client_abort, upstream_error, cut };
-
-enum class usage_source : uint8_t { none, estimated, partial, upstream };
 
 // How far a request is. A refusal leaves it where it is: error_page may lead it to a location that lets it
 // in.
@@ -76,17 +72,23 @@ struct request_ctx {
         usage_source progress_source = usage_source::none; // what that will be, if the reply ends here
     } account;
 
-    // How it ended: request.cpp, when it is settled.
+    // How it ended: request.cpp, when it is settled or, without a lease, at its end.
     struct {
         outcome is = outcome::unknown;
         ngx_msec_int_t ms = 0; // since it began
     } end;
 
+    // How long this module took for it, if that is measured: own_time.cpp.
+    struct {
+        bool is_measured = false;
+        uint64_t ns = 0;
+    } own;
+
     // What was decided: access.cpp.
     struct {
         const key_source* admitted_by = nullptr; // the key file that let it in last
         const key_source* leased_by = nullptr;   // the key file that the lease was taken with
-        zone_conf* zone = nullptr;               // of the lease
+        zone_conf* zone = nullptr;               // of the lease; before that, where it asked for a key last
         limit_report report;                     // how the key's limits stood then
     } decided;
     // The names of its key, out of the zone: access.cpp.
@@ -154,9 +156,9 @@ request_ctx* find_or_make_request(ngx_http_request_t* r);
 // the reply is to come.
 void settle(ngx_http_request_t* r);
 
-// Lets the end of the request, however it comes, settle the lease that its context then holds. False if there
-// is no memory.
-bool settle_at_end(ngx_http_request_t* r);
+// It was refused, and that is what the client was told: a refusal under "satisfy any" may have been overruled
+// by another access module, and error_page may lead elsewhere.
+bool stands_refused(const ngx_http_request_t* r, const request_ctx& ctx);
 
 // As llm_errors says, else by the path that the client asked for: wherever redirects lead, that is the API
 // that the client speaks.

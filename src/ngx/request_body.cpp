@@ -3,6 +3,7 @@
 #include "request_body.h"
 
 #include "headers_in.h"
+#include "own_time.h"
 
 #include "core/request/query_model.h"
 
@@ -201,12 +202,14 @@ ngx_int_t request_body_filter(ngx_http_request_t* r, ngx_chain_t* in)
 {
     request_ctx* ctx = find_request(r);
     if (ctx && ctx->step == request_step::reading_body) {
+        own_time time(*ctx);
         for (ngx_chain_t* cl = in; cl; cl = cl->next) {
             ngx_buf_t* b = cl->buf;
             if (ngx_buf_in_memory(b)) {
                 feed(*ctx, bytes_of(b));
             }
         }
+        time.stop(*ctx);
     }
     return next_request_body_filter(r, in);
 }

@@ -60,48 +60,6 @@ ngx_int_t say_seconds(ngx_http_request_t* r, value* v, ngx_msec_int_t ms)
     return say(v, {text, static_cast<size_t>(end - text)});
 }
 
-std::string_view name_of(outcome o)
-{
-    switch (o) {
-    case outcome::unknown:
-        break;
-    case outcome::ok:
-        return "ok";
-    case outcome::incomplete:
-        return "incomplete";
-    case outcome::refused:
-        return "refused";
-    case outcome::client_abort:
-        return "client_abort";
-    case outcome::upstream_error:
-        return "upstream_error";
-    case outcome::cut:
-        return "cut";
-    }
-    return {};
-}
-
-std::string_view name_of(usage_source s)
-{
-    switch (s) {
-    case usage_source::none:
-        break;
-    case usage_source::estimated:
-        return "estimated";
-    case usage_source::partial:
-        return "partial";
-    case usage_source::upstream:
-        return "upstream";
-    }
-    return "none";
-}
-
-// A refusal under "satisfy any" may have been overruled by another access module.
-bool stands_refused(ngx_http_request_t* r, const request_ctx& ctx)
-{
-    return ctx.refused != refusal::none && r->headers_out.status == answer_of(ctx.refused).status;
-}
-
 enum which : uintptr_t {
     key,
     user,
@@ -153,9 +111,9 @@ ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, ui
 
 outcome outcome_of(const request_ctx& ctx)
 {
-    return ctx.step == request_step::settled ? ctx.end.is
-           : ctx.refused != refusal::none    ? outcome::refused
-                                             : outcome::unknown;
+    return ctx.end.is != outcome::unknown ? ctx.end.is
+           : ctx.refused != refusal::none ? outcome::refused
+                                          : outcome::unknown;
 }
 
 bool is_over(const request_ctx& ctx)
@@ -241,13 +199,13 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
     case reasoning_tokens:
         return say_tokens(r, v, *ctx, ctx->account.used.reasoning);
     case source:
-        return is_over(*ctx) && ctx->decided.admitted_by ? say(v, name_of(ctx->account.source))
+        return is_over(*ctx) && ctx->decided.admitted_by ? say(v, usage_source_name(ctx->account.source))
                                                          : say_nothing(v);
     case ended:
-        if (!is_over(*ctx) || (outcome_of(*ctx) == outcome::refused && !stands_refused(r->main, *ctx))) {
+        if (!is_over(*ctx) || (ctx->end.is == outcome::unknown && !stands_refused(r->main, *ctx))) {
             return say_nothing(v);
         }
-        return say(v, name_of(outcome_of(*ctx)));
+        return say(v, outcome_name(outcome_of(*ctx)));
     case refused:
         if (ctx->cut.done) {
             return say(v, answer_of(refusal_of(ctx->cut_by)).reason);

@@ -1,11 +1,14 @@
 #include "zone.h"
 
+#include "clock.h"
 #include "owner.h"
 #include "process.h"
 
 #include <algorithm>
 #include <span>
+#include <string>
 #include <sys/random.h>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -51,7 +54,7 @@ ngx_int_t attach(ngx_shm_zone_t* shm, zone_conf& zone, const zone_conf* old)
         ngx_log_error(NGX_LOG_EMERG, shm->shm.log, ngx_errno, "getrandom() failed");
         return NGX_ERROR;
     }
-    zone.state = shared_state::format(memory, bytes, key);
+    zone.state = shared_state::format(memory, bytes, key, wall_clock_ms());
     zone.pool->data = zone.state;
     // The slab has nothing left to give: what nginx would log about that is of no use.
     zone.pool->log_nomem = 0;
@@ -185,6 +188,64 @@ size_t drop_orphans(zone_conf& zone)
     return zone.staged_subjects + orphans;
 }
 
+// Models that keys name have counts of their own from the beginning. Patterns name none.
+void name_models(zone_conf& zone)
+{
+    std::unordered_set<const shared_policy*> seen;
+    for (const key_table::file_info& f : zone.state->keys()->files()) {
+        for (uint32_t i = 0; i < f.n_keys; i++) {
+            const shared_policy* policy = f.keys[i].policy;
+            if (policy->n_models == 0 || !seen.insert(policy).second) {
+                continue;
+            }
+            for (const shared_text& model : std::span(policy->models, policy->n_models)) {
+                if (model.view().find('*') == std::string_view::npos) {
+                    zone_session session(zone);
+                    session->name_model(model.view(), {0, wall_clock_ms()});
+                }
+            }
+        }
+    }
+}
+
+// What is counted for keys that are gone may make room for others.
+void mark_gone(zone_conf& zone)
+{
+    const auto& clients = zone.state->counted().clients();
+    const auto names_of = [](std::string_view key, std::string_view user) {
+        return std::string(key).append(1, '\0').append(user);
+    };
+    struct seen {
+        uint32_t index;
+        uint64_t serial;
+        bool gone;
+    };
+    std::unordered_map<std::string, seen> in_book;
+    for (uint32_t i = book::none + 1; i < clients.high_water(); i++) {
+        if (clients.is_made(i)) {
+            const book_client& c = clients.at(i);
+            in_book[names_of(c.key(), c.user())] = {i, c.serial, true};
+        }
+    }
+    if (in_book.empty()) {
+        return;
+    }
+    for (const key_table::file_info& f : zone.state->keys()->files()) {
+        for (uint32_t i = 0; i < f.n_keys; i++) {
+            const auto found = in_book.find(names_of(f.keys[i].name.view(), f.keys[i].user.view()));
+            if (found != in_book.end()) {
+                found->second.gone = false;
+            }
+        }
+    }
+    for (const auto& [names, client] : in_book) {
+        if (clients.at(client.index).gone != client.gone) {
+            zone_session session(zone);
+            session->set_gone(client.index, client.serial, client.gone);
+        }
+    }
+}
+
 } // namespace
 
 std::optional<std::span<const file_entry>> files_of(const zone_conf& zone, ngx_pool_t* pool)
@@ -241,6 +302,8 @@ void zone_publish(zone_conf& zone)
                       &zone.name);
         return;
     }
+    name_models(zone);
+    mark_gone(zone);
     const size_t needed = drop_orphans(zone);
     zone_session session(zone);
     session->set_needed(needed);

@@ -91,6 +91,9 @@ public:
 
     shared_state* operator->() const { return state_; }
 
+    void* memory() const { return memory_; }
+    size_t bytes() const { return bytes_; }
+
 private:
     size_t bytes_;
     void* memory_;

@@ -444,7 +444,7 @@ TEST_F(exported, what_cannot_be_is_left_out)
 TEST_F(exported, a_full_zone_takes_back_what_there_is_room_for)
 {
     shared_zone small(shared_state::min_bytes);
-    small->set_needed(300);
+    small->set_needed(200);
     subject_state s{};
     s.kind = subject_kind::address;
     s.name_len = 4;
@@ -455,9 +455,9 @@ TEST_F(exported, a_full_zone_takes_back_what_there_is_room_for)
     }
     EXPECT_GT(put_back, 10u);
     EXPECT_EQ(small->imported(), 1000u);
-    EXPECT_LE(small->subjects().used() + 300, small->subjects().capacity());
+    EXPECT_LE(small->subjects().used() + 200, small->subjects().capacity());
     s.kind = subject_kind::key;
-    for (uint32_t i = 0; i < 290; i++) {
+    for (uint32_t i = 0; i < 190; i++) {
         memcpy(s.name_bytes, &i, sizeof i);
         ASSERT_TRUE(small->import(s, now));
     }

@@ -3,6 +3,8 @@
 #include "core/base/number_text.h"
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 
 namespace llm {
 
@@ -60,6 +62,29 @@ constexpr refusal_answer answers[] = {
     {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again.", false, 0},
     {500, "internal", "server_error", "", "The gateway could not handle this request.", false, 0},
 };
+
+struct reason_table {
+    std::array<std::string_view, refusal_reasons> names;
+    std::array<uint8_t, std::size(answers)> place_of;
+};
+
+constexpr reason_table reasons = [] {
+    reason_table table{};
+    size_t n = 0;
+    for (size_t why = 1; why < std::size(answers); why++) {
+        size_t at = 0;
+        while (at < n && table.names[at] != answers[why].reason) {
+            at++;
+        }
+        if (at == n) {
+            // Beyond the end of the table: no constant expression, if there are more.
+            table.names[n++] = answers[why].reason;
+        }
+        table.place_of[why] = static_cast<uint8_t>(at);
+    }
+    return table;
+}();
+static_assert(!reasons.names.back().empty());
 
 char* put(char* out, std::string_view text)
 {
@@ -131,6 +156,16 @@ std::string_view write_limit_detail(const limit_refusal& by, char* out)
 const refusal_answer& answer_of(refusal why)
 {
     return answers[static_cast<size_t>(why)];
+}
+
+size_t reason_index(refusal why)
+{
+    return reasons.place_of[static_cast<size_t>(why)];
+}
+
+std::string_view reason_name(size_t index)
+{
+    return reasons.names[index];
 }
 
 } // namespace llm

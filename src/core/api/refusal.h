@@ -64,4 +64,10 @@ std::string_view write_limit_detail(const limit_refusal& by, char* out);
 
 const refusal_answer& answer_of(refusal why);
 
+// Some refusals have a reason in common. All reasons, in an order that stays, for counters of them.
+inline constexpr size_t refusal_reasons = 16;
+// The place of a refusal's reason there; not of refusal::none.
+size_t reason_index(refusal why);
+std::string_view reason_name(size_t index);
+
 } // namespace llm

@@ -4,7 +4,8 @@
 
 namespace llm {
 
-static_assert(undo_journal::max_blocks >= 1 + max_scopes);
+// The lease, its subjects; the series, three histograms and that of the gateway, the source, the second.
+static_assert(undo_journal::max_blocks >= 1 + max_scopes + 1 + 4 * 2 + 2);
 static_assert(undo_journal::max_bytes >= sizeof(subject_rates) + sizeof(subject_counts));
 
 namespace {
@@ -26,10 +27,13 @@ void set_right(subject& s, const lease_hold::rate_hold& held, uint64_t used, uin
 
 } // namespace
 
-void settlement::settle(lease& l, const token_counts& used, const moment& now)
+void settlement::settle(lease& l, const token_counts& used, const moment& now, const request_end& end,
+                        const book_names& names)
 {
     const uint64_t tokens = weighted(used, l.weights);
     const uint32_t hour = hour_of(now.unix_ms);
+    const bool answered = l.answered.load(std::memory_order_relaxed);
+    const book::place place = book_.find_place(names, answered, now, journal_);
 
     journal_.keep(&l.is, sizeof l.is);
     for (const lease_hold& hold : l.holds) {
@@ -62,7 +66,8 @@ void settlement::settle(lease& l, const token_counts& used, const moment& now)
             s.counts.count(hold.windows, hour, tokens);
         }
     }
-    if (l.answered.load(std::memory_order_relaxed)) {
+    book_.count(place, end, used, tokens, now, journal_);
+    if (answered) {
         for (subject_kind kind : {subject_kind::model, subject_kind::address}) {
             if (uint32_t name = l.holds[place_of(kind)].who; name != no_index) {
                 subjects_.prove(name);

@@ -15,11 +15,12 @@ constexpr size_t head_bytes = (sizeof(shared_state) + 63) & ~size_t{63};
 
 } // namespace
 
-shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& key)
+shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& key, int64_t now_ms)
 {
     auto* state = new (memory) shared_state;
     zone_areas::make(*state, static_cast<uint8_t*>(memory) + head_bytes,
                      zone_areas::divide(bytes - head_bytes), key);
+    state->book_.begin(now_ms);
     state->generation_ = 0;
     state->keys_ = nullptr;
     state->busy_.store(0, std::memory_order_relaxed);
@@ -179,6 +180,20 @@ extension_result shared_state::extend(lease& l, const admission_request& request
     return extension(subjects_, *journal_).extend(l, request, key, more);
 }
 
+void shared_state::count_refused(const book_names& names, refusal why, const moment& now)
+{
+    const book::place at = book_.find_place_of_refused(names, now, *journal_);
+    book_.count_refused(at, reason_index(why), now, *journal_);
+    journal_->commit();
+}
+
+void shared_state::count_undecided(const book_names& names, const request_end& end, const moment& now)
+{
+    const book::place at = book_.find_place(names, false, now, *journal_);
+    book_.count(at, end, {}, 0, now, *journal_);
+    journal_->commit();
+}
+
 void shared_state::enter()
 {
     // Whoever held the lock last did not leave: it was killed, and nginx's master has freed the lock.
@@ -193,6 +208,7 @@ void shared_state::repair()
     journal_->roll_back();
     subjects_.rebuild();
     leases_.rebuild();
+    book_.rebuild();
     for (uint32_t i = 0; i < leases_.high_water(); i++) {
         const lease& l = leases_.at(i);
         if (lease::is_counted(l.is.load(std::memory_order_relaxed))) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "admission.h"
+#include "book.h"
 #include "estimate.h"
 #include "extension.h"
 #include "key_hints.h"
@@ -46,7 +47,8 @@ public:
 
     // Divides `memory` (zeroed, 64-byte aligned, at least min_bytes) as zone_areas has it. `key` is random
     // and secret: clients choose some of the names that are looked up.
-    static shared_state* format(void* memory, size_t bytes, const hash_key& key);
+    // `now_ms` (wall clock) is when the book begins.
+    static shared_state* format(void* memory, size_t bytes, const hash_key& key, int64_t now_ms = 0);
 
     // About the smallest memory whose division holds a key table of this size and this many subjects.
     static size_t bytes_for(size_t key_table_bytes, size_t subjects);
@@ -125,7 +127,10 @@ public:
             }
             locked([&] {
                 if (owners_[number] == who && lease::is_taken(l.is) && l.owner == number) {
-                    settle(l, l.progress(), now);
+                    const token_counts used = l.progress();
+                    const bool any = (used.prompt | used.completion) != 0;
+                    settle(l, used, now,
+                           {.is = outcome::lost, .source = any ? usage_source::partial : usage_source::none});
                 }
             });
         }
@@ -185,8 +190,34 @@ public:
                                      const caller& from = {});
     // See extension.h. A key that is gone meanwhile does not end its streams.
     extension_result extend(lease& l, const admission_request& request, uint64_t more);
-    // Ends a lease: whoever it names is charged, and it is free again.
-    void settle(lease& l, const token_counts& used, const moment& now) { settling().settle(l, used, now); }
+    // Ends a lease: whoever it names is charged, the book has it, and it is free again. The owner may ask
+    // for the names before the lock is taken, so that it is held for a shorter time.
+    book_names names_of(const lease& l) const { return book_.names_of(l, subjects_); }
+    void settle(lease& l, const token_counts& used, const moment& now, const request_end& end,
+                const book_names& names)
+    {
+        settling().settle(l, used, now, end, names);
+    }
+    void settle(lease& l, const token_counts& used, const moment& now, const request_end& end = {})
+    {
+        settle(l, used, now, end, names_of(l));
+    }
+
+    // --- the book
+
+    const book& counted() const { return book_; }
+    // Names for the book of a request without a lease. Needs no lock.
+    book_names names_of(std::string_view key, std::string_view user, std::string_view model) const
+    {
+        return book_.names_of(key, user, model, subjects_);
+    }
+    // A request has ended that was refused, and never let in. Needs the lock.
+    void count_refused(const book_names& names, refusal why, const moment& now);
+    // One that ended before anything was decided.
+    void count_undecided(const book_names& names, const request_end& end, const moment& now);
+    // Needs the lock.
+    void name_model(std::string_view name, const moment& now) { book_.name_model(name, subjects_, now); }
+    void set_gone(uint32_t client, uint64_t serial, bool gone) { book_.set_gone(client, serial, gone); }
 
     // Asks whoever owns a request to end it; the request is named by its lease's place and serial. False if
     // it has ended.
@@ -250,13 +281,13 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x39006d6c6c78676e; // "ngxllm", layout 9
+    static constexpr uint64_t magic = 0x3a006d6c6c78676e; // "ngxllm", layout 10
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
     admission_result admit(const admission_request& request, shared_key& key);
     admission deciding() { return {subjects_, leases_, *journal_}; }
-    settlement settling() { return {subjects_, leases_, *journal_}; }
+    settlement settling() { return {subjects_, leases_, book_, *journal_}; }
 
     uint64_t magic_;
     std::atomic<uint32_t> busy_;
@@ -269,6 +300,7 @@ private:
     subject_table subjects_;
     lease_table leases_;
     token_estimator learned_;
+    book book_;
     key_hints hints_;
     known_callers* callers_;
     uint64_t imported_;

@@ -142,6 +142,8 @@ public:
         return index < capacity_ + shared_by_all_records ? index : no_index;
     }
 
+    // As it is in a record of this kind and name.
+    uint32_t hash_of(subject_kind kind, std::string_view name) const { return mixed(kind, keyed_hash(name)); }
     uint64_t keyed_hash(std::string_view name) const { return siphash13(key_, name); }
     uint32_t used() const { return used_; }
     // Of these, for single models and addresses, and for wrong keys; and as many as these may be.

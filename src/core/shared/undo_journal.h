@@ -14,7 +14,7 @@ namespace llm {
 
 class undo_journal {
 public:
-    static constexpr size_t max_blocks = 12;
+    static constexpr size_t max_blocks = 20;
     static constexpr size_t max_bytes = 320;
 
     // To be called before a block is first changed. A change may keep up to max_blocks of them.

@@ -62,6 +62,45 @@ struct area_rows {
         s.learned_.format(memory, static_cast<uint32_t>(n), key);
     }
 
+    // The same of a table of the book.
+    template <class Record>
+    static size_t records_in(size_t bytes)
+    {
+        constexpr size_t cost = sizeof(Record) + 2 * sizeof(uint32_t);
+        return std::clamp<size_t>(bytes / cost, 4, no_index - 1);
+    }
+    template <class Record>
+    static size_t table_bytes(size_t n)
+    {
+        return book_table<Record>::bytes(static_cast<uint32_t>(n));
+    }
+    static void make_series(shared_state& s, void* memory, size_t n, const hash_key&)
+    {
+        s.book_.series_.format(memory, static_cast<uint32_t>(n));
+    }
+    static size_t free_series(const shared_state& s) { return free_in(s.book_.series_); }
+    static void make_clients(shared_state& s, void* memory, size_t n, const hash_key&)
+    {
+        s.book_.clients_.format(memory, static_cast<uint32_t>(n));
+    }
+    static size_t free_clients(const shared_state& s) { return free_in(s.book_.clients_); }
+    static void make_models(shared_state& s, void* memory, size_t n, const hash_key&)
+    {
+        s.book_.models_.format(memory, static_cast<uint32_t>(n));
+    }
+    static size_t free_models(const shared_state& s) { return free_in(s.book_.models_); }
+    template <class Table>
+    static size_t free_in(const Table& table)
+    {
+        return table.capacity() - table.used();
+    }
+
+    static size_t head_bytes(size_t n) { return n * sizeof(book_head); }
+    static void make_book(shared_state& s, void* memory, size_t, const hash_key&)
+    {
+        s.book_.head_ = new (memory) book_head{};
+    }
+
     static size_t caller_bytes(size_t n) { return n * sizeof(known_callers); }
     static void make_callers(shared_state& s, void* memory, size_t, const hash_key&)
     {
@@ -106,8 +145,15 @@ struct area_rows {
 // In the order in which they lie.
 constexpr area_rows::row area_rows::rows[zone_areas::count] = {
     {"requests", 16, 0, sizeof(lease), leases_in, lease_bytes, make_leases, free_leases},
-    {"counters", 64, 0, sizeof(subject), subjects_in, subject_bytes, make_subjects, free_subjects},
+    {"counters", 52, 0, sizeof(subject), subjects_in, subject_bytes, make_subjects, free_subjects},
     {"learned", 2, 0, sizeof(uint64_t), figures_in, figure_bytes, make_figures, nullptr},
+    {"series", 12, 0, sizeof(book_series), records_in<book_series>, table_bytes<book_series>, make_series,
+     free_series},
+    {"clients", 5, 0, sizeof(book_client), records_in<book_client>, table_bytes<book_client>, make_clients,
+     free_clients},
+    {"models", 2, 0, sizeof(book_model), records_in<book_model>, table_bytes<book_model>, make_models,
+     free_models},
+    {"book", 0, 1, sizeof(book_head), nullptr, head_bytes, make_book, nullptr},
     {"callers", 0, 1, sizeof(known_callers), nullptr, caller_bytes, make_callers, nullptr},
     {"journal", 0, 1, sizeof(undo_journal), nullptr, journal_bytes, make_journal, nullptr},
     {"owners", 0, shared_state::max_owners, sizeof(lease_owner), nullptr, owner_bytes, make_owners,

@@ -23,7 +23,21 @@ struct area_bytes {
 };
 
 struct zone_areas {
-    enum area : size_t { requests, counters, learned, callers, journal, owners, keys, next_keys, count };
+    enum area : size_t {
+        requests,
+        counters,
+        learned,
+        series,
+        clients,
+        models,
+        book,
+        callers,
+        journal,
+        owners,
+        keys,
+        next_keys,
+        count
+    };
 
     // Of each area.
     struct division {
