@@ -29,6 +29,7 @@ my $conf = <<"EOF";
         location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /second { llm_api_keys %%DIR%%/second.json zone=llm; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /odd { llm_api_keys "%%DIR%%/$conf_file" "zone=$conf_zone"; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /json { llm_limit requests=100r/h quota=1000/d concurrency=7; proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location = /status { llm_api_keys off; llm_status; }
         location = /metrics { llm_api_keys off; allow 127.0.0.1; deny all; llm_metrics; }
         location = /denied { llm_api_keys off; deny all; llm_metrics; }
@@ -45,6 +46,7 @@ my $t = LLM::Test->new(
     conf   => $conf,
 );
 my $up = $t->upstream(1);
+$t->daemon(2);
 $t->start;
 
 my $type = 'text/plain; version=0.0.4; charset=utf-8';
@@ -73,8 +75,13 @@ case 'the format' => sub {
     is($r->{headers}{'content-type'}, $type, 'content type');
     is($r->{headers}{'content-length'}, length $r->{body}, 'length');
     my $m = parse_metrics($r->{body});
-    is_deeply([ sort keys %$m ], [qw(llm_build_info llm_keys llm_zone_bytes)], 'the metrics');
-    is($_->{type}, 'gauge', 'type') for values %$m;
+    my %type = (gauge => [qw(build_info keys limit_maximum limit_remaining requests_in_flight zone_bytes)],
+        counter   => [qw(cost_total refusals_total requests_total tokens_total usage_source_total)],
+        histogram => [ map { ("${_}_bucket", "${_}_count", "${_}_sum") }
+                qw(gateway_seconds request_duration_seconds time_per_output_token_seconds time_to_first_token_seconds) ]);
+    for my $type (sort keys %type) {
+        is_deeply([ sort grep { $m->{$_}{type} eq $type } keys %$m ], [ map {"llm_$_"} @{ $type{$type} } ], "metrics that are a $type");
+    }
     is_deeply($m->{llm_build_info}{samples}, [ { labels => { version => $t->status->{version} }, value => 1 } ], 'version');
     is_deeply([ map { join ',', sort keys %{ $_->{labels} } } series($m, 'llm_keys') ], [ ('file,zone') x 3 ], 'labels of keys');
     my @bytes = map { my $l = $_->{labels}; "$l->{part} $l->{state}" } series($m, 'llm_zone_bytes', zone => 'llm');
@@ -142,6 +149,50 @@ case 'keys and a reload' => sub {
     $t->write_conf($conf =~ s/location \/second .*//r);
     $t->reload;
     is_deeply(keys_by_file(metrics(), 'llm'), { "$t->{dir}/keys.json" => 200 }, 'a file that is used no more is not shown');
+};
+
+# As Prometheus asks.
+my @open = (Accept => 'application/openmetrics-text; version=1.0.0,application/openmetrics-text; version=0.0.1;q=0.75,'
+        . 'text/plain;version=0.0.4;q=0.5,*/*;q=0.1');
+
+case 'OpenMetrics' => sub {
+    is($t->fetch(POST => '/json', key => 'sk-1', body => chat_request())->{status}, 200, 'a request');
+    $t->wait_idle;
+    my $r = raw_metrics(headers => \@open);
+    is($r->{headers}{'content-type'}, 'application/openmetrics-text; version=1.0.0; charset=utf-8', 'its type');
+    my $m    = parse_metrics($r->{body}, 'open');
+    my $text = metrics();
+    is(sum_of($m, 'llm_requests_total'), sum_of($text, 'llm_requests_total'), 'as many requests as in the text format');
+    my ($mine) = series($m, 'llm_requests_total', zone => 'llm', key => 'k1', model => 'm', outcome => 'ok');
+    cmp_ok($mine->{value}, '>=', 1, 'some of this key');
+    my @created = series($m, 'llm_requests_created', key => 'k1', outcome => 'ok');
+    cmp_ok(abs($created[0]{value} - time), '<', 600, 'which began a moment ago');
+    like($r->{body}, qr/^# TYPE llm_requests counter\n(?!# UNIT)/m, 'a counter');
+    like($r->{body}, qr/^# TYPE llm_request_duration_seconds histogram\n# UNIT llm_request_duration_seconds seconds\n/m, 'a histogram');
+    like($r->{body}, qr/le="1\.0"/, 'bounds are floating-point numbers');
+    like(raw_metrics()->{body}, qr/le="1"/, 'which the text format has as Go writes them');
+    for ([ 'text/plain', 'text' ], [ '*/*', 'text' ], [ 'application/openmetrics-text', 'open' ], [ 'application/openmetrics-text;q=0.1,text/plain', 'text' ]) {
+        my ($accept, $which) = @$_;
+        my $type = raw_metrics(headers => [ Accept => $accept ])->{headers}{'content-type'};
+        is($type =~ /openmetrics/ ? 'open' : 'text', $which, $accept);
+    }
+};
+
+case 'what is left of limits' => sub {
+    my %left = map { my $l = $_->{labels}; ("$l->{limit} $l->{period}" => $_->{value}) } series(metrics(), 'llm_limit_remaining', key => 'k1');
+    my %most = map { my $l = $_->{labels}; ("$l->{limit} $l->{period}" => $_->{value}) } series(metrics(), 'llm_limit_maximum', key => 'k1');
+    is_deeply(\%most, { 'requests 1h' => 100, 'quota 1d' => 1000, 'concurrency ' => 7 }, 'limits');
+    is($left{'requests 1h'}, 99, 'one request is taken');
+    cmp_ok($left{'quota 1d'}, '<', 1000, 'its tokens too');
+    is($left{'concurrency '}, 7, 'none is in flight');
+    is(scalar(series(metrics(), 'llm_limit_remaining', key => 'k40')), 0, 'a key that was never used has none');
+};
+
+case 'what promtool says' => sub {
+    open my $tool, '|-', "promtool check metrics >$t->{dir}/promtool.out 2>&1" or die "promtool: $! (Debian's package prometheus)\n";
+    print $tool raw_metrics()->{body};
+    close $tool;
+    is($? >> 8, 0, 'nothing') or diag(`cat $t->{dir}/promtool.out`);
 };
 
 case 'requests to it' => sub {

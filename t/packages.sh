@@ -5,7 +5,7 @@ llm_packages="
     nginx nginx-dev libjansson-dev libssl-dev
     libgtest-dev libbenchmark-dev
     perl python3 curl nghttp2-client ca-certificates procps
-    nodejs npm
+    nodejs npm prometheus
 "
 
 # Installs what is missing. Needs root for that.

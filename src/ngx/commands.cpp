@@ -5,8 +5,9 @@
 #include "error_page.h"
 #include "key_conf.h"
 #include "limit_conf.h"
-#include "metrics.h"
 #include "status.h"
+
+#include "ngx/ops/metrics.h"
 
 namespace llm {
 

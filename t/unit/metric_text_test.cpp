@@ -71,3 +71,56 @@ TEST(metric_text, what_is_utf8_stays_and_other_bytes_are_named)
     EXPECT_EQ(value_as_written("\xe4\xbd\""), "\\\\xe4\\\\xbd\\\"");
     EXPECT_NE(value_as_written("\xfe"), value_as_written("\xff"));
 }
+
+namespace {
+
+std::string all_kinds(metric_format format)
+{
+    text_out out;
+    metric_text text(out, format);
+    text.set_common({"zone", "z"});
+    text.begin_counter("llm_a", "A counter.");
+    text.counter({{"k", "v"}}, 5, 1709164800050);
+    text.begin_histogram("llm_b_seconds", "A histogram.", "seconds");
+    const uint32_t bounds[] = {300, 1000, 2500};
+    const uint64_t counts[] = {1, 0, 2, 4};
+    text.histogram({}, 1000, bounds, counts, 12345, 1709164800000);
+    text.end();
+    return out.text;
+}
+
+} // namespace
+
+TEST(metric_text, counters_and_histograms_of_the_text_format)
+{
+    EXPECT_EQ(all_kinds(metric_format::text), "# HELP llm_a_total A counter.\n"
+                                              "# TYPE llm_a_total counter\n"
+                                              "llm_a_total{zone=\"z\",k=\"v\"} 5\n"
+                                              "# HELP llm_b_seconds A histogram.\n"
+                                              "# TYPE llm_b_seconds histogram\n"
+                                              "llm_b_seconds_bucket{zone=\"z\",le=\"0.3\"} 1\n"
+                                              "llm_b_seconds_bucket{zone=\"z\",le=\"1\"} 1\n"
+                                              "llm_b_seconds_bucket{zone=\"z\",le=\"2.5\"} 3\n"
+                                              "llm_b_seconds_bucket{zone=\"z\",le=\"+Inf\"} 7\n"
+                                              "llm_b_seconds_sum{zone=\"z\"} 12.345\n"
+                                              "llm_b_seconds_count{zone=\"z\"} 7\n");
+}
+
+TEST(metric_text, and_of_open_metrics)
+{
+    EXPECT_EQ(all_kinds(metric_format::open_metrics), "# HELP llm_a A counter.\n"
+                                                      "# TYPE llm_a counter\n"
+                                                      "llm_a_total{zone=\"z\",k=\"v\"} 5\n"
+                                                      "llm_a_created{zone=\"z\",k=\"v\"} 1709164800.05\n"
+                                                      "# HELP llm_b_seconds A histogram.\n"
+                                                      "# TYPE llm_b_seconds histogram\n"
+                                                      "# UNIT llm_b_seconds seconds\n"
+                                                      "llm_b_seconds_bucket{zone=\"z\",le=\"0.3\"} 1\n"
+                                                      "llm_b_seconds_bucket{zone=\"z\",le=\"1.0\"} 1\n"
+                                                      "llm_b_seconds_bucket{zone=\"z\",le=\"2.5\"} 3\n"
+                                                      "llm_b_seconds_bucket{zone=\"z\",le=\"+Inf\"} 7\n"
+                                                      "llm_b_seconds_sum{zone=\"z\"} 12.345\n"
+                                                      "llm_b_seconds_count{zone=\"z\"} 7\n"
+                                                      "llm_b_seconds_created{zone=\"z\"} 1709164800\n"
+                                                      "# EOF\n");
+}
