@@ -16,6 +16,7 @@ use FindBin;
 use JSON::PP;
 
 use LLM::Crowd;
+use LLM::Metrics;
 use LLM::Test;
 
 my $requests = $ENV{LLM_SOAK} || 100_000;
@@ -75,6 +76,7 @@ my $t = LLM::Test->new(
         location /crowd { proxy_pass http://127.0.0.1:%%PORT_2%%; }
         $probes
         location = /status { llm_api_keys off; llm_status; }
+        location = /metrics { llm_api_keys off; llm_metrics; }
     }
 }
 EOF
@@ -132,8 +134,8 @@ sub never_more_than_the_limit {
 }
 
 # What the access log says of requests of this run that were let in, as it grows: id => { key, outcome, source, prompt,
-# completion }.
-my ($log_offset, %in_log, %logged) = (0);
+# completion }. And of all: how many by key and outcome, and by reason.
+my ($log_offset, %in_log, %logged, %ended, %refusals) = (0);
 
 sub read_log {
     open my $log, '<:raw', "$t->{dir}/access.log" or die "access.log: $!\n";
@@ -143,8 +145,11 @@ sub read_log {
         $log_offset += length $line;
         my %field = $line =~ /"(\w+)":"([^"]*)"/g;
         $in_log{ $field{id} } = 1;
+        next if $field{outcome} eq '';
+        $ended{"$field{key} $field{outcome}"}++;
+        $refusals{ $field{refusal} }++ if $field{outcome} eq 'refused';
         # Neither refused nor gone before the decision.
-        next if $field{outcome} eq '' || $field{outcome} eq 'refused';
+        next if $field{outcome} eq 'refused' || $field{usage_source} eq '';
         $logged{ $field{id} } = {
             key        => $field{key},
             outcome    => $field{outcome},
@@ -178,6 +183,29 @@ sub charged {
     my $sum = sums();
     $sum->{ $_->{name} } = [ @$_{qw(requests prompt_tokens completion_tokens)} ] for @{ $zone->{keys} }, @{ $zone->{users} };
     return $sum;
+}
+
+# What the book has: requests by key and outcome, and refusals by reason.
+sub in_book {
+    my ($metrics) = @_;
+
+    my (%requests, %reasons);
+    $requests{"$_->{labels}{key} $_->{labels}{outcome}"} += $_->{value} for grep { $_->{value} } series($metrics, 'llm_requests_total');
+    $reasons{ $_->{labels}{reason} }                     += $_->{value} for series($metrics, 'llm_refusals_total');
+    return (\%requests, \%reasons);
+}
+
+# Its tokens are those of status, whoever was killed.
+sub book_is_charged {
+    my ($charged) = @_;
+
+    my $metrics = parse_metrics($t->fetch(GET => '/metrics')->{body});
+    for my $key (map {"k$_"} 0 .. 5) {
+        my @tokens = map { sum_of($metrics, 'llm_tokens_total', key => $key, type => $_) } qw(prompt completion);
+        is_deeply(\@tokens, [ @{ $charged->{$key} }[ 1, 2 ] ], "the book has the tokens of $key");
+    }
+    is(scalar(series($metrics, 'llm_requests_in_flight')), 0, 'and nothing in flight');
+    return $metrics;
 }
 
 sub requests_of { my ($sums) = @_; my $n = 0; $n += $sums->{"k$_"}[0] for 0 .. 5; return $n }
@@ -217,6 +245,9 @@ case 'clients and upstreams that vanish, redirects, reloads' => sub {
     my $charged = charged($t->wait_idle);
     wait_until('the log', sub { read_log(); keys %logged >= requests_of($charged) });
     is_deeply($charged, sums(values %logged), 'keys and users are charged what the log says');
+    my ($requests, $reasons) = in_book(book_is_charged($charged));
+    is_deeply($requests, \%ended,    'the book has as many requests as the log, by key and outcome');
+    is_deeply($reasons,  \%refusals, 'and as many refusals, by reason');
     is(logged_as_told($ledger), 0, 'every reply that a client has whole is in the log');
     is(scalar(grep { $ledger->{$_}[2] && !$logged{$_} } keys %$ledger), 0, 'and so is all that reached the upstream');
 };
@@ -244,6 +275,7 @@ case 'and killed workers' => sub {
     never_more_than_the_limit($seen);
 
     my $charged = charged($t->wait_idle);
+    book_is_charged($charged);
     for my $name (keys %$charged) {
         $charged->{$name}[$_] -= $before->{$name}[$_] for 0 .. 2;
     }
