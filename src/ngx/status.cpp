@@ -5,6 +5,8 @@
 #include "conf.h"
 #include "content.h"
 
+#include "ngx/ops/page.h"
+
 #include <algorithm>
 #include <iterator>
 
@@ -218,6 +220,9 @@ ngx_int_t status_handler(ngx_http_request_t* r)
     ngx_int_t rc = begin_content(r);
     if (rc != NGX_OK) {
         return rc;
+    }
+    if (auto sent = offer_page(r, status_page)) {
+        return *sent;
     }
     chain_writer out(r->pool);
     out.put("{\"version\":\"" LLM_VERSION "\",\"zones\":[");

@@ -1,0 +1,60 @@
+#include "page.h"
+
+#include "ngx/content.h"
+#include "ngx/headers_in.h"
+#include "ngx/limit_headers.h"
+
+#include "core/base/accept.h"
+
+#include <utility>
+
+namespace llm {
+
+namespace {
+
+bool prefers_page(ngx_http_request_t* r)
+{
+    accept_match page("text/html");
+    accept_match json("application/json");
+    each_header_in(r, [&](const ngx_table_elt_t& header) {
+        if (lowcase_name(header) == "accept") {
+            page.add(view(header.value));
+            json.add(view(header.value));
+        }
+    });
+    return page.quality() > json.quality();
+}
+
+ngx_int_t send_page(ngx_http_request_t* r, const page_document& page)
+{
+    // What is on the page is of the moment, and nobody else's.
+    const std::pair<std::string_view, std::string_view> headers[] = {
+        {"Content-Security-Policy", page.policy},
+        {"Referrer-Policy", "no-referrer"},
+        {"X-Content-Type-Options", "nosniff"},
+        {"Cache-Control", "no-store"},
+    };
+    for (const auto& [name, value] : headers) {
+        if (!add_header_out(r, name, to_ngx(value))) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    chain_writer out(r->pool);
+    out.put(page.text);
+    return send_content(r, out, "text/html; charset=utf-8");
+}
+
+} // namespace
+
+std::optional<ngx_int_t> offer_page(ngx_http_request_t* r, const page_document& page)
+{
+    if (!add_header_out(r, "Vary", to_ngx("Accept"))) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!prefers_page(r)) {
+        return std::nullopt;
+    }
+    return send_page(r, page);
+}
+
+} // namespace llm
