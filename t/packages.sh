@@ -7,6 +7,8 @@ llm_packages="
     perl python3 curl nghttp2-client ca-certificates procps
     nodejs npm prometheus
 "
+# Those that only one stage needs.
+llm_page_packages="chromium"
 
 # Installs what is missing. Needs root for that.
 install_packages() {

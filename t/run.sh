@@ -2,7 +2,7 @@
 # Builds and tests everything. Ends with "N passed, N failed".
 #
 #   sh t/run.sh             all of it
-#   sh t/run.sh STAGE...    only these: unit fuzz nginx sanitize clients
+#   sh t/run.sh STAGE...    only these: unit fuzz nginx sanitize clients page
 #
 # FUZZ_SECONDS=N gives each fuzz target N seconds instead of 10. LLM_SOAK=N lets N requests through t/soak.t instead of 100000 (20000
 # with sanitizers).
@@ -18,7 +18,7 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 . t/packages.sh
 
-stages=${*:-unit fuzz nginx sanitize clients}
+stages=${*:-unit fuzz nginx sanitize clients page}
 passed=0
 failed=0
 logs=$(mktemp -d)
@@ -69,11 +69,12 @@ run_prove() {
     count $((${all:-0} - ${bad:-0})) "${bad:-0}" "$rc"
 }
 
-run_clients() {
-    bash t/clients/run.sh 2>&1 | tee "$logs/clients"
+# run_node DIR: the tests of a directory that Node runs.
+run_node() {
+    bash "$1/run.sh" 2>&1 | tee "$logs/node"
     local rc=${PIPESTATUS[0]}
-    count "$(sed -nE 's/^(# |ℹ )pass ([0-9]+)$/\2/p' "$logs/clients" | tail -1)" \
-        "$(sed -nE 's/^(# |ℹ )fail ([0-9]+)$/\2/p' "$logs/clients" | tail -1)" "$rc"
+    count "$(sed -nE 's/^(# |ℹ )pass ([0-9]+)$/\2/p' "$logs/node" | tail -1)" \
+        "$(sed -nE 's/^(# |ℹ )fail ([0-9]+)$/\2/p' "$logs/node" | tail -1)" "$rc"
 }
 
 wants() { [[ " $stages " == *" $1 "* ]]; }
@@ -85,8 +86,11 @@ sanitizer_libraries() {
 
 title packages
 install_packages $llm_packages || exit 1
+if wants page; then
+    install_packages $llm_page_packages || exit 1
+fi
 
-if wants unit || wants nginx || wants clients; then
+if wants unit || wants nginx || wants clients || wants page; then
     title "build (gcc)"
     build build all -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc -DLLM_BENCH=ON || exit 1
 fi
@@ -123,7 +127,12 @@ fi
 
 if wants clients; then
     title "the SDK clients"
-    LLM_MODULE=$root/build/ngx_http_llm_module.so run_clients
+    LLM_MODULE=$root/build/ngx_http_llm_module.so run_node t/clients
+fi
+
+if wants page; then
+    title "the pages, in Chromium"
+    LLM_MODULE=$root/build/ngx_http_llm_module.so run_node t/page
 fi
 
 echo

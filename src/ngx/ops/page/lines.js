@@ -64,7 +64,7 @@ export class LineChart {
                               ...grid, drawn('line', { class: 'axis', x1: 0, x2: shownSeconds, y1: 100, y2: 100 }),
                               this.#shade, ...this.#paths.toReversed(), this.#cursor);
         this.#labels = ['top', 'middle', 'bottom'].map((place) => make('span', { class: `scale ${place}`, 'aria-hidden': 'true' }));
-        this.#empty = make('p', { class: 'empty over' }, 'Nothing in the last five minutes.');
+        this.#empty = make('p', { class: 'empty over' });
         this.#plot = make('div', { class: 'plot' }, picture, ...this.#labels, this.#empty);
         this.#plot.addEventListener('pointermove', (event) => this.#pointAt(event));
         this.#plot.addEventListener('pointerleave', () => this.#pointAt(null));
@@ -83,7 +83,8 @@ export class LineChart {
                            make('details', {}, make('summary', {}, 'As a table', make('span', { class: 'unseen' }, `: ${title}`)), table)));
     }
 
-    update(seconds) {
+    update(seconds, isTold) {
+        setText(this.#empty, isTold ? 'Nothing in the last five minutes.' : 'This gateway does not tell it.');
         this.#seconds = seconds;
         // The gateway may have forgotten the oldest seconds: the line begins behind them.
         const begin = Math.max(0, seconds.slice(0, 2 * smooth).findIndex((second) => second.requests != null));

@@ -23,7 +23,7 @@ const charts = {
 export function showOverview(zone, nowMs) {
     const seconds = zone.rates ? fillSeconds(zone.rates, nowMs) : null;
     for (const chart of Object.values(charts)) {
-        chart.update(seconds ?? fillSeconds([], nowMs));
+        chart.update(seconds ?? fillSeconds([], nowMs), seconds !== null);
     }
     showTiles(zone, seconds);
     showRefusals(zone);

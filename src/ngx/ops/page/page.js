@@ -11,7 +11,8 @@ import { forgetPage, keysQuery, listenToKeys, showKeys } from './keys.js';
 const here = location.pathname;
 let zoneName = null;
 let paused = false;
-const lostSince = new Map();
+let lastFigures = null;
+const lostFeeds = new Map();
 
 const live = new Feed({ url: () => `${here}?view=live`, every: 1000, onData: showLive, onLost: (error) => lost('live', error) });
 const keys = new Feed({ url: () => `${here}?${keysQuery()}`, every: 3000, onData: showKeysOf, onLost: (error) => lost('keys', error) });
@@ -36,7 +37,8 @@ function showLive(data) {
     found('live');
     setText(byId('version'), data.version ?? '');
     showZones(data.zones ?? []);
-    setText(byId('clock'), clock(new Date()));
+    lastFigures = clock(new Date());
+    setText(byId('clock'), lastFigures);
     const zone = zoneOf(data);
     if (!zone) {
         return;
@@ -55,27 +57,24 @@ function showKeysOf(data) {
 }
 
 function found(feed) {
-    lostSince.delete(feed);
+    lostFeeds.delete(feed);
     showState();
 }
 
 function lost(feed, error) {
-    if (!lostSince.has(feed)) {
-        lostSince.set(feed, { since: new Date(), error });
-    }
-    lostSince.get(feed).error = error;
+    lostFeeds.set(feed, error);
     showState();
 }
 
 function showState() {
-    const isLost = lostSince.size > 0;
-    const [first] = lostSince.values();
+    const isLost = lostFeeds.size > 0;
+    const [first] = lostFeeds.values();
     const state = paused ? 'paused' : isLost ? 'lost' : 'live';
     setAttribute(document.body, 'data-state', state);
     setText(byId('state'), { paused: 'Paused', lost: 'No connection', live: 'Live' }[state]);
     if (isLost) {
-        const why = first.error.status ? `The gateway refuses to tell: ${first.error.message}` : 'The gateway cannot be reached.';
-        setText(byId('lost'), `${why} These figures are of ${clock(first.since)}. Trying again.`);
+        const why = first.status ? `The gateway refuses to tell: ${first.message}` : 'The gateway cannot be reached.';
+        setText(byId('lost'), `${why} ${lastFigures ? `These figures are of ${lastFigures}. ` : ''}Trying again.`);
     }
     show(byId('lost'), isLost && !paused);
 }

@@ -28,7 +28,7 @@ function fillRun(row, run, most) {
     setNames(key, run.key, run.user && run.user !== run.key ? run.user : '');
     setNames(model, run.model || unknown, [run.peer, run.stream ? '' : 'not a stream'].filter(Boolean).join(' · '));
     setText(old, age(run.age_ms));
-    setText(first, run.time_to_first_token_ms != null ? duration(run.time_to_first_token_ms) : run.stream ? 'waiting' : unknown);
+    setText(first, run.stream && run.time_to_first_token_ms === null ? 'waiting' : duration(run.time_to_first_token_ms));
     setAttribute(first, 'class', run.stream && run.time_to_first_token_ms === null ? 'number waits' : 'number');
     setCount(prompt, run.prompt_tokens);
     setGrowing(tokens, exact(run.completion_tokens), run.completion_tokens / most);

@@ -1,11 +1,12 @@
 // The page of one key: asks for the key, keeps it in a variable only, and shows what it may do and has used.
 
 import { clock, duration, unknown } from './format.js';
-import { byId, keepChildren, make, setAttribute, setCount, setText, show } from './dom.js';
+import { byId, cell, keepChildren, make, rowHead, setAttribute, setCount, setText, show } from './dom.js';
 import { Feed } from './feed.js';
 import { showLimits } from './limits.js';
 
 let secret = '';
+const usedLabels = ['Today', 'This month'].flatMap((when) => ['requests', 'prompt', 'completion'].map((what) => `${when}, ${what}`));
 
 const feed = new Feed({
     url: () => location.pathname, headers: () => ({ Authorization: `Bearer ${secret}` }), every: 10000, onData: showUsage, onLost: lost,
@@ -48,16 +49,16 @@ function resetText(ms) {
     return `all of it in ${duration(ms)}${when}`;
 }
 
-// Cells in groups of this many.
-function usedRow(cells, group) {
+// One cell for each label; `group` is how many belong together.
+function usedRow(labels, group) {
     const classOf = (i) => (group && i % group === 0 ? 'number first' : 'number');
-    return make('tr', {}, make('th', { scope: 'row' }), ...Array.from({ length: cells }, (_, i) => make('td', { class: classOf(i) })));
+    return make('tr', { role: 'row' }, rowHead(''), ...labels.map((label, i) => cell(label, classOf(i))));
 }
 
 function fillUsed(node, name, counts) {
     const [head, ...cells] = node.children;
     setText(head, name);
-    cells.forEach((cell, i) => setCount(cell, counts[i]));
+    cells.forEach((one, i) => setCount(one, counts[i]));
 }
 
 function totalsOf(data) {
@@ -82,11 +83,11 @@ function showUsage(data) {
     const limits = data.limits ?? [];
     showLimits(byId('limits'), limits, resetText);
     show(byId('limits-empty'), limits.length === 0);
-    keepChildren(byId('totals').tBodies[0], totalsOf(data), (_, i) => i, () => usedRow(5),
+    keepChildren(byId('totals').tBodies[0], totalsOf(data), (_, i) => i, () => usedRow(['Requests', 'Prompt', 'Completion', 'Tokens', 'Cost']),
                  (node, { name, counts }) => fillUsed(node, name, counts));
     const models = data.models ?? [];
     const threeOf = (used) => [used?.requests, used?.prompt_tokens, used?.completion_tokens];
-    keepChildren(byId('models').tBodies[0], models, (model) => model.name, () => usedRow(6, 3),
+    keepChildren(byId('models').tBodies[0], models, (model) => model.name, () => usedRow(usedLabels, usedLabels.length / 2),
                  (node, model) => fillUsed(node, model.name, [...threeOf(model.today), ...threeOf(model.month)]));
     show(byId('models'), models.length > 0);
     show(byId('models-empty'), models.length === 0);
