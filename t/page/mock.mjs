@@ -142,7 +142,8 @@ class Figures {
             Object.assign(zone, {
                 bytes: { used: 4400000, free: 29154432 },
                 parts: [{ name: 'requests', used: 512 * this.running.length, free: 4194304 }, { name: 'counters', used: 9000000, free: 3600000 },
-                    { name: 'keys', used: 1300000, free: 4700000 }, { name: 'series', used: 2600000, free: 500000 }],
+                    { name: 'keys', used: 1300000, free: 4700000 }, { name: 'series', used: 2600000, free: 500000 },
+                    { name: 'journal', used: 4096, free: 0 }],
                 generation: 3, files: [{ path: '/etc/nginx/llm/keys.json', keys: this.keys.length }],
                 leases: { running: this.running.length, capacity: 8136 }, rates: this.rates, totals, refusals: this.refusals,
                 usage_sources: this.sources, models: models.map((name, i) => this.#model(name, i)),
@@ -193,14 +194,16 @@ function withoutBook(status) {
 //   keys, running   how many
 //   empty           a gateway that nobody has asked yet
 //   book            false: as a gateway without one tells
+//   zones           names of further zones, which nobody has used
 export class Mock {
-    constructor({ keys = 12, running = 9, empty = false, book = true } = {}) {
+    constructor({ keys = 12, running = 9, empty = false, book = true, zones = [] } = {}) {
         this.figures = new Figures(empty ? 0 : keys, empty ? 0 : running);
         if (empty) {
             Object.assign(this.figures, { rates: [], refusals: {}, outcomes: {}, tokens: { prompt: 0, completion: 0 }, sources: {} });
         }
         this.empty = empty;
         this.book = book;
+        this.zones = zones;
         this.seen = [];
         this.port = 0;
     }
@@ -242,6 +245,8 @@ export class Mock {
             status.zones[0].rates = [];
             status.zones[0].models = [];
         }
+        const unused = { matched: 0, keys: [], rates: [], models: [], running: [], refusals: {}, usage_sources: {}, totals: { requests: {} } };
+        status.zones.push(...this.zones.map((name) => ({ ...status.zones[0], ...unused, name })));
         return this.book ? status : withoutBook(status);
     }
 

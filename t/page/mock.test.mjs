@@ -87,6 +87,38 @@ describe('the status page and its gateway', () => {
         await end();
     });
 
+    test('one zone of several', async () => {
+        await begin({ zones: ['batch', markup] });
+        await ready(page);
+        assert.deepEqual(await page.$$eval('#zone option', (options) => options.map((option) => option.textContent)), ['llm', 'batch', markup]);
+        assert.equal(await page.$eval('#zone-pick', (node) => node.hidden), false);
+        await page.select('#zone', 'batch');
+        await until(page, () => document.querySelector('#keys tbody tr') === null && document.querySelector('#running tbody tr') === null);
+        await page.select('#zone', 'llm');
+        await ready(page);
+        await until(page, () => document.querySelector('#running tbody tr') !== null);
+        await end();
+    });
+
+    test('it asks its own host only, whatever its path is', async () => {
+        mock = await new Mock({}).start();
+        page = await openPage(browser, `${mock.origin}//127.0.0.2/llm/`);
+        await ready(page);
+        assert.ok(mock.seen.includes('//127.0.0.2/llm/?view=live'));
+        await end();
+    });
+
+    test('while it is paused, what is asked for is still shown', async () => {
+        await begin({ keys: 300 });
+        await ready(page);
+        await page.click('#pause');
+        await until(page, () => document.body.dataset.state === 'paused');
+        await page.type('#filter', 'key-00123');
+        await until(page, () => document.querySelectorAll('#keys tbody tr').length === 1);
+        assert.equal(await textOf(page, '#state'), 'Paused');
+        await end();
+    });
+
     test('a gateway that tells less', async () => {
         await begin({ book: false, keys: 300 });
         await ready(page);

@@ -1,5 +1,7 @@
 // Asks the gateway again and again, one request at a time, while the page can be seen.
 
+// Whole: a path that begins with two slashes, by itself, is another host.
+const here = `${location.origin}${location.pathname}`;
 const patience = 10000;
 const slowest = 5000;
 
@@ -10,7 +12,7 @@ export class Feed {
     #failures = 0;
     #stopped = true;
 
-    // url()       what to ask for
+    // query()     what to ask for, of the address that the page has
     // headers()   what to send beside Accept
     // every       milliseconds from one question to the next
     // onData(d)   what was answered
@@ -81,7 +83,7 @@ export class Feed {
     }
 
     async #answer(signal) {
-        const response = await fetch(this.#options.url(), {
+        const response = await fetch(`${here}${this.#options.query()}`, {
             signal, cache: 'no-store', headers: { Accept: 'application/json', ...this.#options.headers?.() },
         });
         if (!response.ok) {

@@ -40,11 +40,13 @@ function slowestModel(zone) {
 
 // The parts that requests are refused without. Others make room by themselves when they are full.
 const needed = ['requests', 'counters', 'owners', 'keys', 'zone'];
+// Those that fill up. The others are of one size, and always in use.
+const filling = [...needed, 'series', 'clients', 'models'];
 
-// How full each part of the zone is.
+// How full each part of the zone is that can fill up.
 function partsOf(zone) {
     const parts = zone.parts?.length ? zone.parts : [{ name: 'zone', used: 0, free: 0, ...zone.bytes }];
-    return parts.map(({ name, used, free }) => {
+    return parts.filter(({ name, free }) => free > 0 || filling.includes(name)).map(({ name, used, free }) => {
         const full = used + free > 0 ? used / (used + free) : 0;
         const tone = !needed.includes(name) ? '' : full >= 0.9 ? 'bad' : full >= 0.75 ? 'low' : '';
         return { name, used, free, full, tone };

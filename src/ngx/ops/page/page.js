@@ -8,14 +8,13 @@ import { showRunning } from './running.js';
 import { showModels } from './models.js';
 import { forgetPage, keysQuery, listenToKeys, showKeys } from './keys.js';
 
-const here = location.pathname;
 let zoneName = null;
 let paused = false;
 let lastFigures = null;
 const lostFeeds = new Map();
 
-const live = new Feed({ url: () => `${here}?view=live`, every: 1000, onData: showLive, onLost: (error) => lost('live', error) });
-const keys = new Feed({ url: () => `${here}?${keysQuery()}`, every: 3000, onData: showKeysOf, onLost: (error) => lost('keys', error) });
+const live = new Feed({ query: () => '?view=live', every: 1000, onData: showLive, onLost: (error) => lost('live', error) });
+const keys = new Feed({ query: () => `?${keysQuery()}`, every: 3000, onData: showKeysOf, onLost: (error) => lost('keys', error) });
 
 function zoneOf(data) {
     const zones = data.zones ?? [];

@@ -9,7 +9,7 @@ let secret = '';
 const usedLabels = ['Today', 'This month'].flatMap((when) => ['requests', 'prompt', 'completion'].map((what) => `${when}, ${what}`));
 
 const feed = new Feed({
-    url: () => location.pathname, headers: () => ({ Authorization: `Bearer ${secret}` }), every: 10000, onData: showUsage, onLost: lost,
+    query: () => '', headers: () => ({ Authorization: `Bearer ${secret}` }), every: 10000, onData: showUsage, onLost: lost,
 });
 
 function setState(state, text) {
