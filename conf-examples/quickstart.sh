@@ -271,7 +271,7 @@ curl -sN -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d 
 
 # nginx logs a request when it is over, which may be a moment after the client has its last byte.
 tries=0
-until line=$(grep -F '"uri":"/v1/chat/completions"' "$run/logs/llm.json" | tail -n 1) && [ -n "$line" ]; do
+until line=$(grep -F '"uri":"/v1/chat/completions"' "$run/logs/llm.log" | tail -n 1) && [ -n "$line" ]; do
     tries=$((tries + 1))
     [ "$tries" -lt 50 ] || die "no line about the request in the access log"
     sleep 0.1
