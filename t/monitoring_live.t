@@ -10,6 +10,7 @@ use Encode qw(decode);
 use FindBin;
 use JSON::PP;
 
+use LLM::Prometheus;
 use LLM::Test;
 
 my $root     = abs_path("$FindBin::Bin/..");
@@ -157,4 +158,156 @@ case 'the log' => sub {
     unlike("@lines", qr/sk-|secret/, 'no key and no prompt');
 };
 
+# --- Prometheus
+
+sub metrics { return $t->fetch(GET => '/metrics', port => 1, @_) }
+
+case 'metrics as promtool reads them' => sub {
+    my $r = metrics();
+    is($r->{status}, 200, 'status');
+    open my $promtool, '|-', "promtool check metrics > $t->{dir}/promtool.log 2>&1" or die "promtool: $!\n";
+    print $promtool $r->{body};
+    ok(close $promtool, 'clean');
+    is($t->read_file('promtool.log'), '', 'nothing to say');
+};
+
+# The rules and the configuration as they are, but that everything comes sooner. Nobody listens on the port of a second gateway.
+mkdir "$t->{dir}/rules";
+for my $path (glob "$examples/rules/*.yml") {
+    my ($name) = $path =~ m{([^/]+)\z};
+    $t->write_file("rules/$name", text_of($path) =~ s/^( +for:) .*/$1 1s/gmr);
+}
+my $config = text_of("$examples/prometheus.yml");
+$config =~ s/(_interval:) 15s/$1 1s/g;
+$config =~ s/"gateway:9145"/$t->expand('"127.0.0.1:%%PORT_1%%", "127.0.0.1:%%PORT_4%%"')/e;
+my $prometheus = LLM::Prometheus->start(dir => $t->{dir}, port => $t->port(3), config => $t->write_file('prometheus.yml', $config));
+
+# Loads the gateway until what the code says is so.
+sub load_until {
+    my ($what, $code) = @_;
+
+    return wait_until($what, sub { load(); $code->() });
+}
+
+# Requests that run all the time.
+my @running = map { $t->client } 1 .. 2;
+$_->request(
+    POST    => '/v1/chat/completions',
+    headers => [ $t->bearer('sk-secret-web'), 'X-Reply' => json({ hold => 'end', %{ reply() } }) ],
+    body    => chat_request(model => 'm'),
+) for @running;
+
+case 'Prometheus takes what it is told' => sub {
+    my $good = load_until('a scrape', sub {
+        my ($target) = grep { $_->{labels}{instance} eq '127.0.0.1:' . $t->port(1) } @{ $prometheus->api('targets')->{activeTargets} };
+        $target && $target->{health} ne 'unknown' && $target;
+    });
+    is($good->{health},    'up', 'the gateway is up');
+    is($good->{lastError}, '',   'and what it says can be read');
+    # OpenMetrics alone tells units, and has counters' names without _total.
+    my $known = wait_until('metadata', sub { my $m = $prometheus->api('metadata'); %$m && $m });
+    is($known->{llm_time_to_first_token_seconds}[0]{unit}, 'seconds', 'it asks for OpenMetrics: there is a unit');
+    is($known->{llm_requests}[0]{type},                    'counter', 'and a counter');
+};
+
+# --- every query
+
+my $dashboard = JSON::PP->new->utf8->decode(text_of("$examples/grafana/dashboards/nginx-llm.json"));
+my @shown     = grep { $_->{type} ne 'row' } @{ $dashboard->{panels} };
+my %all       = map { $_ => '.*' } qw(zone key model);
+
+# As Grafana fills it in.
+sub filled {
+    my ($expression, %chosen) = @_;
+
+    $expression =~ s/\$__(?:rate_interval|range)/30s/g;
+    $expression =~ s/\$(zone|key|model)\b/$chosen{$1}/g;
+    return $expression;
+}
+
+# Which of these queries bring no data, by their names.
+sub empty_ones {
+    my (%queries) = @_;
+
+    return grep { !@{ $prometheus->query($queries{$_}) } } sort keys %queries;
+}
+
+sub all_bring_data {
+    my (%queries) = @_;
+
+    my @empty;
+    eval { load_until('data', sub { @empty = empty_ones(%queries); !@empty }) };
+    is_deeply(\@empty, [], scalar(keys %queries) . ' queries bring data') or diag($@);
+    return;
+}
+
+sub queries_of_panels {
+    my (%chosen) = @_;
+
+    return map { my $p = $_; map { ("$p->{title} $_->{refId}" => filled($_->{expr}, %chosen)) } @{ $p->{targets} } } @shown;
+}
+
+case 'rules' => sub {
+    my @rules = map { @{ $_->{rules} } } @{ $prometheus->api('rules')->{groups} };
+    cmp_ok(scalar @rules, '>', 12, 'there are some');
+    # What is recorded, and what the alerts look at.
+    my %queries = map { $_->{type} eq 'recording' ? ($_->{name} => $_->{name}) : () } @rules;
+    for my $rule (grep { $_->{type} eq 'alerting' } @rules) {
+        $queries{"$rule->{name}: $_"} = $_ for $rule->{query} =~ /\b((?:\w+:)?llm_\w+(?::\w+)?(?:\{[^}]*\})?)/g;
+    }
+    all_bring_data(%queries);
+    my @ill = map { "$_->{name}: $_->{lastError}" } grep { $_->{health} eq 'err' } map { @{ $_->{rules} } } @{ $prometheus->api('rules')->{groups} };
+    is_deeply(\@ill, [], 'no rule fails');
+};
+
+case 'the dashboard shows everything' => sub { all_bring_data(queries_of_panels(%all)) };
+
+case 'and one key and model' => sub { all_bring_data(queries_of_panels(%all, key => 'web', model => 'm')) };
+
+# What is missing in the lists of what can be chosen at the top of the dashboard.
+sub cannot_be_chosen {
+    my (%values) = @_;
+
+    my @missing;
+    for my $variable (grep { $values{ $_->{name} } } @{ $dashboard->{templating}{list} }) {
+        my ($metric, $label) = $variable->{definition} =~ /\Alabel_values\((.*), (\w+)\)\z/ or die "not label_values: $variable->{name}\n";
+        my %found = map { ($_->{$label} // '') => 1 } @{ $prometheus->api('series', 'match[]' => filled($metric, %all)) };
+        push @missing, grep { !$found{$_} } @{ $values{ $variable->{name} } };
+    }
+    return @missing;
+}
+
+case 'what can be chosen' => sub {
+    is(join(', ', cannot_be_chosen(key => [ 'batch', 'web' ], model => [ 'm', 'other-model' ])), '', 'keys and models');
+};
+
+case 'alerts fire' => sub {
+    my @expected = qw(LlmGatewayDown LlmQuotaNearlySpent LlmRefusalsRising LlmUpstreamErrors);
+    my $fired = load_until('alerts', sub {
+        my %now = map { $_->{alertname} => $_ } @{ $prometheus->firing };
+        !(grep { !$now{$_} } @expected) && \%now;
+    });
+    is($fired->{LlmGatewayDown}{instance}, '127.0.0.1:' . $t->port(4), 'of the gateway that is not there');
+    is($fired->{LlmQuotaNearlySpent}{key}, 'batch',                    'of the key that has spent its quota');
+    is($fired->{LlmUpstreamErrors}{model}, 'm',                        'of the model that fails');
+    my ($annotation) = map { $_->{expr} } @{ $dashboard->{annotations}{list} };
+    cmp_ok(scalar @{ $prometheus->query($annotation) }, '>=', 4, 'the dashboard marks them');
+};
+
+# A gateway with one zone does not say which it is.
+case 'one zone of two' => sub {
+    my $two = gateway_conf();
+    $two =~ s/^( *llm_zone llm:.*)$/$1 llm_zone second:1m;/m;
+    $two =~ s/(llm_api_keys \S+keys\.json);/$1 zone=llm;/;
+    $t->write_conf($two);
+    $t->reload;
+    load_until('zones to choose from', sub { !cannot_be_chosen(zone => [ 'llm', 'second' ]) });
+    all_bring_data(queries_of_panels(zone => 'llm', key => 'web', model => 'm'));
+};
+
+$t->{daemons}[2]->go('end');
+is($_->response->{status}, 200, 'what ran all the time has ended') for @running;
+$_->close for @running;
+is(join("\n", grep { /component="(?:rule|scrape) manager"/ } split /\n/, $prometheus->log), '', 'Prometheus has nothing to complain about');
+$prometheus->stop;
 $t->finish;
