@@ -20,6 +20,8 @@ my $t = LLM::Test->new(
             { name => 'alice-2', user => 'ann', key => 'sk-alice-2' },
             { name => 'nobody', key => 'sk-nobody' },
             { name => $odd_name, user => $odd_name, key => 'sk-odd' },
+            { name => 'spent', user => 'zoe', key => 'sk-spent', limits => { requests => '1r/h', burst => 0 } },
+            { name => 'off', user => 'zoe', key => 'sk-off', enabled => JSON::PP::false, expires => '2031-02-03T04:05:06Z' },
             (map { { name => "k$_", user => "u$_", key => "sk-k$_" } } 1 .. 300),
         ] }),
         'second.json' => key_file([ { name => 'second', secret => 'sk-second' } ]),
@@ -29,6 +31,7 @@ my $t = LLM::Test->new(
 %%HTTP_BEGIN%%
     llm_usage_inject off;
     llm_zone llm:8m;
+    llm_limit concurrency=400 tokens=100k/m quota=1m/d;
     llm_zone other:1m;
     llm_api_keys %%DIR%%/keys.json zone=llm;
     server {
@@ -60,16 +63,17 @@ case 'before any request' => sub {
     is($r->{headers}{'content-type'}, 'application/json', 'content type');
     is($r->{headers}{'content-length'}, length $r->{body}, 'length');
     my $s = $t->status;
-    is_deeply([ sort keys %$s ], [qw(version zones)], 'members');
+    is_deeply([ sort keys %$s ], [qw(now_ms version zones)], 'members');
     like($s->{version}, qr/\A\d+\.\d+\.\d+\z/, 'version');
     is_deeply([ map { $_->{name} } @{ $s->{zones} } ], [qw(llm other)], 'zones in the order of the configuration');
     my $zone = $s->{zones}[0];
-    is_deeply([ sort keys %$zone ], [qw(bytes files generation keys leases name running size subjects users)], 'members of a zone');
+    is_deeply([ sort keys %$zone ], [qw(bytes files generation keys leases models name parts rates refusals running size subjects
+            totals usage_sources users)], 'members of a zone');
     is($zone->{size}, 8 * 1024 * 1024, 'size');
     is($zone->{bytes}{used} + $zone->{bytes}{free}, $zone->{size}, 'bytes in use and free are all');
-    cmp_ok($zone->{bytes}{used}, '>', 304 * 64, 'keys are among those in use');
+    cmp_ok($zone->{bytes}{used}, '>', 306 * 64, 'keys are among those in use');
     is($zone->{generation}, 1, 'generation');
-    is_deeply({ map { $_->{path} => $_->{keys} } @{ $zone->{files} } }, { "$t->{dir}/keys.json" => 304, "$t->{dir}/second.json" => 1 },
+    is_deeply({ map { $_->{path} => $_->{keys} } @{ $zone->{files} } }, { "$t->{dir}/keys.json" => 306, "$t->{dir}/second.json" => 1 },
         'files and their keys');
     is($zone->{leases}{running}, 0, 'no leases');
     cmp_ok($zone->{leases}{capacity}, '>=', 1000, 'room for many');
@@ -110,7 +114,8 @@ case 'what runs' => sub {
     my $counters = $zone->{subjects}{used} - $before->{subjects}{used};
     is($before->{bytes}{free} - $zone->{bytes}{free}, 4 * 512 + $counters * 320, 'bytes that they and their counters take');
     my @running = sort { $a->{completion_tokens} <=> $b->{completion_tokens} } @{ $zone->{running} };
-    is_deeply([ sort keys %{ $running[0] } ], [qw(age_ms completion_tokens key model pid prompt_tokens stream user)], 'members');
+    is_deeply([ sort keys %{ $running[0] } ], [qw(age_ms cached_tokens completion_tokens key model peer pid place
+            prompt_tokens reasoning_tokens serial stream time_to_first_token_ms user)], 'members');
     my ($worker) = @{ $t->wait_workers };
     is($_->{pid}, $worker, 'the worker') for @running;
     cmp_ok($_->{age_ms}, '>=', 0, 'age') for @running;
@@ -176,6 +181,122 @@ case 'many records' => sub {
     is(scalar @{ $zone->{running} }, 150, 'all streams are listed');
     is(scalar(grep { $_->{in_flight} == 1 } @{ $zone->{users} }), 150, 'their users too');
     is($streams->finish(sub { 1 }), 0, 'they end');
+};
+
+sub view {
+    my ($query) = @_;
+    return JSON::PP->new->utf8->decode($t->fetch(GET => "/status?$query")->{body})->{zones}[0];
+}
+
+case 'the book' => sub {
+    is(ask('sk-spent'), 200, 'one an hour');
+    is(ask('sk-spent'), 429, 'and no more');
+    is(ask('sk-off'), 401, 'a disabled key');
+    is(ask('sk-wrong'), 401, 'a wrong one');
+    is(ask('sk-wrong'), 401, 'again');
+    $t->wait_idle;
+    my $zone = view('view=live');
+    my $all = $t->zone;
+    is_deeply([ grep { exists $zone->{$_} } qw(keys users) ], [], 'live: without keys and users');
+    is_deeply($zone->{$_}, $all->{$_}, "live: $_ as in all of it") for qw(totals models refusals usage_sources parts);
+
+    my %sum;
+    for my $key (@{ $all->{keys} }) {
+        $sum{$_} += $key->{$_} for qw(requests prompt_tokens completion_tokens total_tokens);
+    }
+    my %requests = %{ $zone->{totals}{requests} };
+    is(delete $requests{refused}, 4, 'refused');
+    my $n = 0;
+    $n += $_ for values %requests;
+    is($n, $sum{requests}, 'requests: as many as those of the keys');
+    is($zone->{totals}{$_}, $sum{$_}, "$_: likewise") for qw(prompt_tokens completion_tokens total_tokens);
+    is($zone->{totals}{cost}, $sum{total_tokens}, 'each token costs one');
+    is_deeply($zone->{refusals}, { requests => 1, disabled => 1, invalid_key => 2 }, 'refusals');
+
+    my ($m) = grep { $_->{name} eq 'm' } @{ $zone->{models} };
+    my $ended = $m->{requests};
+    is($ended->{ok} + $ended->{incomplete}, $m->{duration_ms}{count}, 'a model: the times of its requests');
+    for my $times (@$m{qw(duration_ms time_to_first_token_ms time_per_output_token_us)}) {
+        is_deeply([ sort keys %$times ], [qw(count p50 p95 p99 sum)], 'members');
+        cmp_ok($times->{p50}, '<=', $times->{p99}, 'p50 and p99') if $times->{count};
+    }
+    is($m->{time_to_first_token_ms}{count}, 3, 'streams that had content');
+    is_deeply([ grep { $_->{in_flight} } @{ $zone->{models} } ], [], 'none in flight');
+    my %of_models;
+    for my $model (@{ $zone->{models} }) {
+        $of_models{$_} += $model->{requests}{$_} for keys %{ $model->{requests} };
+    }
+    is_deeply(\%of_models, $zone->{totals}{requests}, 'models add up to the totals');
+
+    my %rate;
+    for my $second (@{ $zone->{rates} }) {
+        $rate{$_} += $second->{$_} for qw(requests refused prompt_tokens completion_tokens);
+    }
+    is_deeply(\%rate, { requests => $sum{requests} + 4, refused => 4, map { $_ => $sum{$_} } qw(prompt_tokens completion_tokens) },
+        'all of it happened in the last minutes');
+};
+
+case 'a server and the first token of what runs' => sub {
+    my $streams = LLM::Streams->open($t, $up, count => 1, key_of => sub { 'sk-alice' });
+    my ($run) = @{ view('view=live')->{running} };
+    is($run->{peer}, undef, 'no server has answered');
+    is($run->{time_to_first_token_ms}, undef, 'no content');
+    $streams->start_replies;
+    $streams->progress(sub { 3 });
+    ($run) = @{ view('view=live')->{running} };
+    is($run->{peer}, '127.0.0.1:' . $t->port(1), 'the server');
+    like($run->{time_to_first_token_ms}, qr/\A\d+\z/, 'the time to the first token');
+    cmp_ok($run->{time_to_first_token_ms}, '<=', $run->{age_ms}, 'is no longer than its age');
+    my $live = view('view=live');
+    is_deeply([ map { $_->{name} } grep { $_->{in_flight} == 1 } @{ $live->{models} } ], ['m'], 'its model has one in flight');
+    my $serial = $run->{serial};
+    $streams->finish(sub { 5 });
+    $streams = LLM::Streams->open($t, $up, count => 1, key_of => sub { 'sk-alice' });
+    cmp_ok(view('view=live')->{running}[0]{serial}, '>', $serial, 'the next one has another serial');
+    $streams->start_replies;
+    $streams->finish(sub { 5 });
+    $t->wait_idle;
+};
+
+case 'keys that are asked for' => sub {
+    my $zone = view('view=keys');
+    is_deeply([ sort keys %$zone ], [qw(keys matched name)], 'members');
+    is($zone->{matched}, 307, 'all keys of all files, used or not');
+    is(scalar @{ $zone->{keys} }, 100, 'a hundred are shown');
+    my @tokens = map { $_->{total_tokens} } @{ $zone->{keys} };
+    is_deeply(\@tokens, [ sort { $b <=> $a } @tokens ], 'those with the most tokens first');
+    is($zone->{keys}[0]{name}, 'alice', 'who has the most');
+
+    my @names = map { $_->{name} } @{ view('view=keys&sort=name&limit=1000')->{keys} };
+    is_deeply(\@names, [ sort @names ], 'by name');
+    is(scalar @names, 307, 'all of them');
+    my @page = map { $_->{name} } @{ view('view=keys&sort=name&limit=5&offset=7')->{keys} };
+    is_deeply(\@page, [ @names[ 7 .. 11 ] ], 'a page of them');
+    is_deeply(view('view=keys&offset=400')->{keys}, [], 'beyond the end');
+    my @requests = map { $_->{requests} } @{ view('view=keys&sort=requests')->{keys} };
+    is_deeply(\@requests, [ sort { $b <=> $a } @requests ], 'by requests');
+
+    my ($found) = map { $_->{keys}[0] } view('view=keys&filter=SPENT');
+    is($found->{name}, 'spent', 'a filter, in any case');
+    is_deeply([ @$found{qw(user plan requests refused in_flight)} ], [ 'zoe', '', 1, 1, 0 ], 'what it has used');
+    is_deeply($found->{refusals}, { requests => 1 }, 'and why it was refused');
+    my %limit = map { $_->{limit} => $_ } @{ $found->{limits} };
+    is_deeply([ @{ $limit{requests} }{qw(period maximum remaining)} ], [ '1h', 1, 0 ], 'its own limit');
+    cmp_ok($limit{requests}{reset_ms}, '>', 3_000_000, 'is there again in an hour');
+    is_deeply([ @{ $limit{concurrency} }{qw(period maximum remaining reset_ms)} ], [ undef, 400, 400, undef ], 'that of the location');
+    is_deeply([ @{ $limit{quota} }{qw(period maximum remaining)} ], [ '1d', 1_000_000, 1_000_000 - 17 ], 'a quota');
+    is($limit{tokens}{maximum}, 100_000, 'a rate of tokens');
+
+    my $by_user = view('view=keys&filter=zoe&sort=name');
+    is_deeply([ map { $_->{name} } @{ $by_user->{keys} } ], [qw(off spent)], 'by user');
+    my $off = $by_user->{keys}[0];
+    ok(!$off->{enabled}, 'disabled');
+    is($off->{expires}, '2031-02-03T04:05:06Z', 'when it expires');
+    is_deeply($off->{refusals}, { disabled => 1 }, 'its refusals');
+    is($found->{expires}, undef, 'or never does');
+    is(view('view=keys&filter=ann%27s+%22key%22')->{keys}[0]{name}, $odd_name, 'escaped as in a form');
+    is(view('view=keys&filter=nothing-like-it')->{matched}, 0, 'a filter that fits none');
+    is(scalar @{ view('view=keys&limit=-1&offset=x')->{keys} }, 100, 'numbers that are none');
 };
 
 case 'requests to it' => sub {

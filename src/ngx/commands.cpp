@@ -5,9 +5,9 @@
 #include "error_page.h"
 #include "key_conf.h"
 #include "limit_conf.h"
-#include "status.h"
 
 #include "ngx/ops/metrics.h"
+#include "ngx/ops/status.h"
 
 namespace llm {
 

@@ -70,6 +70,25 @@ bool may_have_events(ngx_http_request_t* r, reply_form said)
     return shown == reply_form::unknown || shown == reply_form::sse;
 }
 
+// The server that has answered, for who looks at what runs.
+void note_server(const ngx_http_upstream_t& u, lease& held)
+{
+    const sockaddr* address = u.peer.sockaddr;
+    if (!address) {
+        return;
+    }
+    const auto bytes = [](const auto& part) {
+        return std::span(reinterpret_cast<const uint8_t*>(&part), sizeof part);
+    };
+    if (address->sa_family == AF_INET) {
+        const auto& v4 = reinterpret_cast<const sockaddr_in&>(*address);
+        held.set_server(bytes(v4.sin_addr), ntohs(v4.sin_port));
+    } else if (address->sa_family == AF_INET6) {
+        const auto& v6 = reinterpret_cast<const sockaddr_in6&>(*address);
+        held.set_server(bytes(v6.sin6_addr), ntohs(v6.sin6_port));
+    }
+}
+
 // Only the upstream's own success has usage: an error page, a refusal or a file of nginx's passes here too.
 // After an internal redirect or a retry it is the last reply that counts.
 void start_reading(ngx_http_request_t* r, request_ctx& ctx)
@@ -83,6 +102,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
         return;
     }
     ctx.held->set_answered();
+    note_server(*r->upstream, *ctx.held);
     reply_form form = reply_form_of(view(r->headers_out.content_type));
     if (form == reply_form::none) {
         return;
@@ -120,6 +140,8 @@ void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
 {
     if (ctx.reply.first_content_ms < 0 && ctx.usage.content_seen()) {
         ctx.reply.first_content_ms = elapsed_ms(r);
+        ctx.held->set_first_content(
+            static_cast<uint32_t>(std::min<ngx_msec_int_t>(ctx.reply.first_content_ms, UINT32_MAX)));
     }
 }
 

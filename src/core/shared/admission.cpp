@@ -235,6 +235,8 @@ admission_result admission::admit(const admission_request& request, shared_key& 
     l.flags.store(0, std::memory_order_relaxed);
     l.answered.store(false, std::memory_order_relaxed);
     l.peer.store(lease::no_peer, std::memory_order_relaxed);
+    l.first_content.store(0, std::memory_order_relaxed);
+    l.has_server.store(false, std::memory_order_relaxed);
     l.started_ms = request.now_ms;
     l.weights = request.weights;
     std::string_view model = utf8_cut(request.model, lease::max_model);

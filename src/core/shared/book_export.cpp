@@ -21,8 +21,9 @@ void copy_record(const book&, const book_client& c, client_copy& to)
     to.refusals = c.refusals;
 }
 
-void copy_record(const book&, const book_model& m, model_copy& to)
+void copy_record(const book& from, const book_model& m, model_copy& to)
 {
+    to.index = from.models().index_of(m);
     to.name_len = static_cast<uint8_t>(m.name().copy(to.name_bytes, lease::max_model));
     to.made_ms = m.made_ms;
     to.duration = m.duration;

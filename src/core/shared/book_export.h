@@ -43,6 +43,7 @@ struct client_copy {
 };
 
 struct model_copy {
+    uint32_t index; // in the table
     uint8_t name_len;
     char name_bytes[lease::max_model];
     int64_t made_ms;

@@ -108,6 +108,7 @@ public:
     // Needs no lock: records never move.
     Record& at(uint32_t index) { return records_[index]; }
     const Record& at(uint32_t index) const { return records_[index]; }
+    uint32_t index_of(const Record& record) const { return static_cast<uint32_t>(&record - records_); }
     bool is_made(uint32_t index) const
     {
         return index < high_water_ && records_[index].made.load(std::memory_order_relaxed);

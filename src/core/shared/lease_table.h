@@ -9,6 +9,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string_view>
 
 namespace llm {
@@ -73,6 +75,12 @@ struct alignas(64) lease {
     usage_weights weights;
     char model_bytes[max_model]; // the beginning, where it is longer
     lease_hold holds[max_scopes];
+    // Of whom shows what runs; likewise by the owner, without the lock.
+    std::atomic<uint32_t> first_content; // milliseconds since it began, plus 1; 0 = there was none yet
+    std::atomic<bool> has_server;        // the address that answers is known: stored after it
+    uint8_t server_family;               // 4 or 6
+    uint16_t server_port;
+    uint8_t server_bytes[16]; // in network order; of IPv4 the first four
 
     uint32_t key() const { return holds[place_of(subject_kind::key)].who; }
     uint32_t user() const { return holds[place_of(subject_kind::user)].who; } // or no_index
@@ -96,6 +104,19 @@ struct alignas(64) lease {
     // For the owner only; needs no lock.
     void set_answered() { answered.store(true, std::memory_order_relaxed); }
     void set_peer(uint16_t index) { peer.store(index, std::memory_order_relaxed); }
+    void set_first_content(uint32_t ms)
+    {
+        first_content.store(ms < UINT32_MAX ? ms + 1 : ms, std::memory_order_relaxed);
+    }
+    // `address`: 4 or 16 bytes.
+    void set_server(std::span<const uint8_t> address, uint16_t port)
+    {
+        has_server.store(false, std::memory_order_release);
+        server_family = address.size() == 4 ? 4 : 6;
+        server_port = port;
+        memcpy(server_bytes, address.data(), address.size());
+        has_server.store(true, std::memory_order_release);
+    }
     void set_progress(const token_counts& p)
     {
         prompt.store(p.prompt, std::memory_order_relaxed);

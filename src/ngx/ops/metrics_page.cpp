@@ -80,27 +80,9 @@ void with_lock(const zone_conf& zone, F&& f)
 metrics_page::metrics_page(ngx_http_request_t* r, chain_writer& out, metric_format format)
     : pool_(r->pool), text_(out, format), zones_(zones_of(*main_conf_of(r)))
 {
-    if (ngx_array_init(&rules_, pool_, 8, sizeof(limit_rule)) != NGX_OK) {
-        failed_ = true;
-        return;
-    }
-    for (const limit_level& level : levels_of(*main_conf_of(r))) {
-        if (!level.in_force) {
-            continue;
-        }
-        for (const limit_rule& rule :
-             std::span(static_cast<const limit_rule*>(level.rules->elts), level.rules->nelts)) {
-            if (rule.scope() != subject_kind::key) {
-                continue;
-            }
-            auto* kept = static_cast<limit_rule*>(ngx_array_push(&rules_));
-            if (!kept) {
-                failed_ = true;
-                return;
-            }
-            *kept = rule;
-        }
-    }
+    const auto rules = key_rules_of(*main_conf_of(r), pool_);
+    failed_ = !rules;
+    rules_ = rules.value_or(std::span<const limit_rule>());
 }
 
 bool metrics_page::begin_zone()
@@ -320,7 +302,6 @@ bool metrics_page::put_limits(bool maximum)
 {
     size_t n = 0;
     bool ends = false;
-    const std::span<const limit_rule> rules(static_cast<const limit_rule*>(rules_.elts), rules_.nelts);
     if (!subjects_seen_) {
         subjects_seen_ =
             static_cast<uint8_t*>(ngx_pcalloc(pool_, zone().state->subjects().capacity() / 8 + 1));
@@ -351,7 +332,7 @@ bool metrics_page::put_limits(bool maximum)
             }
             subjects_seen_[number / 8] |= static_cast<uint8_t>(1u << number % 8);
             key_copy& c = keys_[n];
-            c.n = limit_states(*key.policy, &state.subjects().at(number), rules, now, c.states);
+            c.n = limit_states(*key.policy, &state.subjects().at(number), rules_, now, c.states);
             c.name_len = key.name.view().copy(c.name, max_name);
             n += c.n != 0;
         }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "in_flight.h"
+#include "key_rules.h"
 
 #include "core/base/metric_text.h"
 #include "core/shared/book_export.h"
@@ -53,7 +54,7 @@ private:
     ngx_pool_t* pool_;
     metric_text<chain_writer> text_;
     std::span<zone_conf*> zones_;
-    ngx_array_t rules_; // limit_rule: of all locations, for keys
+    std::span<const limit_rule> rules_;
     bool failed_ = false;
 
     // How far it is.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ngx.hpp"
+#include "ngx/ngx.hpp"
 
 namespace llm {
 

@@ -1,0 +1,22 @@
+// What llm_status has of keys: of all that are in force, those that are asked for.
+#pragma once
+
+#include "json_writer.h"
+#include "status_query.h"
+
+#include "core/shared/limit_state.h"
+#include "ngx/conf.h"
+
+#include <span>
+
+namespace llm {
+
+// The members `matched` and `keys` of the object that is being written. False if there is no memory. Takes
+// the lock for a few keys at a time.
+bool put_keys(json_writer& out, main_conf& conf, const zone_conf& zone, const status_query& query,
+              ngx_pool_t* pool);
+
+// An array of them.
+void put_limits(json_writer& out, std::span<const limit_state> limits);
+
+} // namespace llm

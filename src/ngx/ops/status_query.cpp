@@ -1,0 +1,64 @@
+#include "status_query.h"
+
+#include <algorithm>
+
+namespace llm {
+
+namespace {
+
+std::string_view argument(ngx_http_request_t* r, std::string_view name)
+{
+    ngx_str_t value = ngx_null_string;
+    const ngx_int_t rc =
+        ngx_http_arg(r, reinterpret_cast<u_char*>(const_cast<char*>(name.data())), name.size(), &value);
+    return rc == NGX_OK ? view(value) : std::string_view{};
+}
+
+void read_number(std::string_view text, uint64_t& number)
+{
+    const ngx_int_t n = ngx_atoi(reinterpret_cast<u_char*>(const_cast<char*>(text.data())), text.size());
+    if (!text.empty() && n != NGX_ERROR) {
+        number = static_cast<uint64_t>(n);
+    }
+}
+
+} // namespace
+
+bool read_query(ngx_http_request_t* r, status_query& query)
+{
+    const std::string_view parts = argument(r, "view");
+    query.view = parts == "live"   ? status_query::parts::live
+                 : parts == "keys" ? status_query::parts::keys
+                                   : status_query::parts::all;
+    const std::string_view sort = argument(r, "sort");
+    query.sort = sort == "requests" ? status_query::order::requests
+                 : sort == "name"   ? status_query::order::name
+                                    : status_query::order::tokens;
+    read_number(argument(r, "limit"), query.limit);
+    read_number(argument(r, "offset"), query.offset);
+    query.limit = std::min(query.limit, status_query::max_limit);
+    query.offset = std::min<uint64_t>(query.offset, UINT32_MAX);
+
+    const std::string_view escaped = argument(r, "filter");
+    if (escaped.empty()) {
+        return true;
+    }
+    auto* const text = static_cast<u_char*>(ngx_pnalloc(r->pool, escaped.size()));
+    if (!text) {
+        return false;
+    }
+    // As forms escape: a plus is a blank.
+    u_char* to = text;
+    auto* from = reinterpret_cast<u_char*>(const_cast<char*>(escaped.data()));
+    u_char* copy = static_cast<u_char*>(ngx_pnalloc(r->pool, escaped.size()));
+    if (!copy) {
+        return false;
+    }
+    std::replace_copy(from, from + escaped.size(), copy, static_cast<u_char>('+'), static_cast<u_char>(' '));
+    u_char* source = copy;
+    ngx_unescape_uri(&to, &source, escaped.size(), 0);
+    query.filter = {reinterpret_cast<char*>(text), static_cast<size_t>(to - text)};
+    return true;
+}
+
+} // namespace llm
