@@ -150,9 +150,10 @@ my @bad = (
         my $why = qr/"$d" cannot stand beside another directive that answers/;
         map { [ "$d: $_", $why, $zone, '', $_ ] } "$d; proxy_pass http://127.0.0.1:1;", "proxy_pass http://127.0.0.1:1; $d;", "$d; stub_status;",
             "location /nosuch/ { $d; fastcgi_pass 127.0.0.1:1; }"
-    } qw(llm_error llm_status llm_metrics)),
+    } qw(llm_error llm_status llm_metrics llm_usage)),
     (map { my $d = $_; [ "$d in if", qr/not allowed here/, $zone, '', "if (\$args) { $d; }" ], [ "$d in limit_except", qr/not allowed here/, $zone, '', "limit_except GET { $d; }" ] }
-        qw(llm_error llm_status llm_metrics)),
+        qw(llm_error llm_status llm_metrics llm_usage)),
+    [ 'usage without keys',       qr/"llm_usage" needs "llm_api_keys"/, $zone, '', 'llm_usage;' ],
     [ 'keys in limit_except',     qr/not allowed here/,              $zone, '', 'limit_except GET { llm_api_keys off; }' ],
     [ 'keys in if',               qr/not allowed here/,              $zone, '', "if (\$args) { $keys }" ],
     [ 'a variable of ours set',   qr/duplicate/,                     $zone, '', 'set $llm_key x;' ],

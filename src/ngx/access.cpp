@@ -14,6 +14,7 @@
 #include "access.h"
 
 #include "clock.h"
+#include "content.h"
 #include "credentials.h"
 #include "error_page.h"
 #include "own_time.h"
@@ -366,6 +367,17 @@ std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& 
 
 namespace {
 
+// Who asks what a key has used needs the key, is held to no limit, and is not counted.
+ngx_int_t let_look(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+{
+    const ngx_int_t rc = check_key(r, ctx, source);
+    if (rc == NGX_OK) {
+        ctx.decided.zone = nullptr;
+        forget_refusal(ctx);
+    }
+    return rc;
+}
+
 ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     if (ctx.step >= request_step::admitted) {
@@ -374,6 +386,11 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
         }
         return check_again(r, ctx, source);
     }
+    const bool tells_usage = location_conf_of(r)->tells_usage;
+    // Its page needs no key: it asks for one.
+    if (tells_usage && prefers_html(r)) {
+        return NGX_OK;
+    }
     ctx.decided.zone = source.zone;
 
     if (ctx.step == request_step::arrived && !take_credential(r, ctx)) {
@@ -381,6 +398,9 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
     }
     if (ctx.step == request_step::keyless) {
         return refuse(r, ctx, refusal::no_key);
+    }
+    if (tells_usage) {
+        return let_look(r, ctx, source);
     }
     refusal head = check_head(r, ctx);
     if (ctx.knows_body()) {

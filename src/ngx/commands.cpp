@@ -8,6 +8,7 @@
 
 #include "ngx/ops/metrics.h"
 #include "ngx/ops/status.h"
+#include "ngx/ops/usage.h"
 
 namespace llm {
 
@@ -46,6 +47,13 @@ char* set_metrics(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
     return set_content(cf, directive, *static_cast<location_conf*>(conf), metrics_handler);
 }
 
+char* set_usage(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    lcf.tells_usage = true;
+    return set_content(cf, directive, lcf, usage_handler);
+}
+
 } // namespace
 
 ngx_command_t commands[] = {
@@ -70,6 +78,8 @@ ngx_command_t commands[] = {
     {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     {ngx_string("llm_metrics"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_metrics, NGX_HTTP_LOC_CONF_OFFSET, 0,
+     nullptr},
+    {ngx_string("llm_usage"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_usage, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     ngx_null_command,
 };

@@ -90,6 +90,12 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     if (to.keys == NGX_CONF_UNSET_PTR) {
         to.keys = from.keys == NGX_CONF_UNSET_PTR ? nullptr : from.keys;
     }
+    if (to.tells_usage && !to.keys) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" needs \"llm_api_keys\": it tells the owner of a key about that key",
+                           &to.content->name);
+        return conf_error();
+    }
     if (!to.rules) {
         to.rules = from.rules;
     }

@@ -49,6 +49,7 @@ struct location_conf {
     ngx_flag_t websocket;   // WebSockets are let through
     errors_as errors;
     bool warned_of_unread;        // by this process: that replies here are charged by an estimate
+    bool tells_usage;             // llm_usage answers here
     const ngx_command_t* content; // the directive that answers here; nullptr: none of this module
     ngx_http_handler_pt handler;  // its handler
 };

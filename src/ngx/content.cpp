@@ -1,5 +1,9 @@
 #include "content.h"
 
+#include "headers_in.h"
+
+#include "core/base/accept.h"
+
 #include <algorithm>
 
 namespace llm {
@@ -41,6 +45,19 @@ ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_vi
         return rc;
     }
     return ngx_http_output_filter(r, chain);
+}
+
+bool prefers_html(ngx_http_request_t* r)
+{
+    accept_match page("text/html");
+    accept_match json("application/json");
+    each_header_in(r, [&](const ngx_table_elt_t& header) {
+        if (lowcase_name(header) == "accept") {
+            page.add(view(header.value));
+            json.add(view(header.value));
+        }
+    });
+    return page.quality() > json.quality();
 }
 
 } // namespace llm

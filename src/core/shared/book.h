@@ -91,8 +91,10 @@ public:
     const book_head& head() const { return *head_; }
     uint32_t max_models_of_one() const { return std::max(models_.capacity() / 16, few_models); }
     uint32_t max_series_of_one() const { return std::max(series_.capacity() / 16, few_series); }
-    // The model's record, or no_index. Needs the lock.
+    // The record of a client or a model, or no_index; and of what this client has used of this model.
+    uint32_t find_client(const book_names& names) const;
     uint32_t find_model(const book_names& names) const;
+    uint32_t find_series(uint32_t client, uint32_t model) const;
     // What changes from now on has this mark or a later one. There were none before 1.
     uint64_t next_mark() { return ++mark_; }
 
@@ -102,8 +104,6 @@ public:
 private:
     friend struct area_rows;
 
-    uint32_t find_client(const book_names& names) const;
-    uint32_t find_series(uint32_t client, uint32_t model) const;
     bool is_series_of(uint32_t series, const book_names& names) const;
     uint32_t client_for(const book_names& names, const moment& now, undo_journal& journal);
     uint32_t model_for(const book_names& names, bool answered, uint32_t client, const moment& now);

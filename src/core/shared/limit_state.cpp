@@ -85,6 +85,38 @@ private:
     size_t n_ = 0;
 };
 
+// Adds the limits of one rule.
+void add_rule(list& states, const limit_rule& rule, const subject& s, const moment& now)
+{
+    if (rule.dry_run()) {
+        return;
+    }
+    const limits& what = rule.what();
+    if (const gcra& shape = rule.requests(); shape.limits()) {
+        states.add_rate(limit_kind::requests, shape, what.requests,
+                        s.rates.tat_of(rate_of_requests, shape.label), now.ns);
+    }
+    if (what.concurrency >= 0) {
+        const auto most = static_cast<uint64_t>(what.concurrency);
+        states.add({limit_kind::concurrency, {}, most, less(most, s.in_flight), forever});
+    }
+    if (const gcra& shape = rule.tokens(); shape.limits()) {
+        states.add_rate(limit_kind::tokens, shape, what.tokens, s.rates.tat_of(rate_of_tokens, shape.label),
+                        now.ns);
+    }
+    if (what.window != quota_window::none) {
+        const uint64_t used = s.counts.used_in(what.window, hour_of(now.unix_ms));
+        states.add({limit_kind::quota, period_of_quota(what.window), what.quota,
+                    less(what.quota, add_up(used, s.reserved)), ms_to_end(s, what.window, now.unix_ms)});
+    }
+}
+
+const subject& or_unused(const subject* who)
+{
+    static const subject unused{};
+    return who ? *who : unused;
+}
+
 } // namespace
 
 std::string_view limit_name_of(limit_kind kind)
@@ -108,35 +140,21 @@ std::string_view limit_name_of(limit_kind kind)
 size_t limit_states(const shared_policy& policy, const subject* who, std::span<const limit_rule> rules,
                     const moment& now, std::span<limit_state, max_limit_states> to)
 {
-    static const subject unused{};
-    const subject& s = who ? *who : unused;
     list states(to);
     own_limits own(policy.limit, rules);
     constexpr auto keys_only = static_cast<uint8_t>(1u << place_of(subject_kind::key));
+    each_rule(rules, policy.limited ? &own : nullptr, keys_only,
+              [&](const limit_rule& rule) { add_rule(states, rule, or_unused(who), now); });
+    return states.size();
+}
 
-    each_rule(rules, policy.limited ? &own : nullptr, keys_only, [&](const limit_rule& rule) {
-        if (rule.dry_run()) {
-            return;
-        }
-        const limits& what = rule.what();
-        if (const gcra& shape = rule.requests(); shape.limits()) {
-            states.add_rate(limit_kind::requests, shape, what.requests,
-                            s.rates.tat_of(rate_of_requests, shape.label), now.ns);
-        }
-        if (what.concurrency >= 0) {
-            const auto most = static_cast<uint64_t>(what.concurrency);
-            states.add({limit_kind::concurrency, {}, most, less(most, s.in_flight), forever});
-        }
-        if (const gcra& shape = rule.tokens(); shape.limits()) {
-            states.add_rate(limit_kind::tokens, shape, what.tokens,
-                            s.rates.tat_of(rate_of_tokens, shape.label), now.ns);
-        }
-        if (what.window != quota_window::none) {
-            const uint64_t used = s.counts.used_in(what.window, hour_of(now.unix_ms));
-            states.add({limit_kind::quota, period_of_quota(what.window), what.quota,
-                        less(what.quota, add_up(used, s.reserved)), ms_to_end(s, what.window, now.unix_ms)});
-        }
-    });
+size_t limit_states_of_user(const subject* who, std::span<const limit_rule> rules, const moment& now,
+                            std::span<limit_state, max_limit_states> to)
+{
+    list states(to);
+    constexpr auto users_only = static_cast<uint8_t>(1u << place_of(subject_kind::user));
+    each_rule(rules, nullptr, users_only,
+              [&](const limit_rule& rule) { add_rule(states, rule, or_unused(who), now); });
     return states.size();
 }
 

@@ -33,4 +33,8 @@ std::string_view limit_name_of(limit_kind kind);
 size_t limit_states(const shared_policy& policy, const subject* who, std::span<const limit_rule> rules,
                     const moment& now, std::span<limit_state, max_limit_states> to);
 
+// The same of a user, for whom there are rules only.
+size_t limit_states_of_user(const subject* who, std::span<const limit_rule> rules, const moment& now,
+                            std::span<limit_state, max_limit_states> to);
+
 } // namespace llm

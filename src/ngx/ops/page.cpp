@@ -1,29 +1,13 @@
 #include "page.h"
 
 #include "ngx/content.h"
-#include "ngx/headers_in.h"
 #include "ngx/limit_headers.h"
-
-#include "core/base/accept.h"
 
 #include <utility>
 
 namespace llm {
 
 namespace {
-
-bool prefers_page(ngx_http_request_t* r)
-{
-    accept_match page("text/html");
-    accept_match json("application/json");
-    each_header_in(r, [&](const ngx_table_elt_t& header) {
-        if (lowcase_name(header) == "accept") {
-            page.add(view(header.value));
-            json.add(view(header.value));
-        }
-    });
-    return page.quality() > json.quality();
-}
 
 ngx_int_t send_page(ngx_http_request_t* r, const page_document& page)
 {
@@ -51,7 +35,7 @@ std::optional<ngx_int_t> offer_page(ngx_http_request_t* r, const page_document& 
     if (!add_header_out(r, "Vary", to_ngx("Accept"))) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (!prefers_page(r)) {
+    if (!prefers_html(r)) {
         return std::nullopt;
     }
     return send_page(r, page);

@@ -1,6 +1,7 @@
 #include "status_keys.h"
 
 #include "key_rules.h"
+#include "limits_json.h"
 #include "status_book.h"
 
 #include "core/base/bytes.h"
@@ -229,21 +230,6 @@ bool add_refusals(const zone_conf& zone, std::span<key_copy*> keys, ngx_pool_t* 
     return true;
 }
 
-void put_expiry(json_writer& out, int64_t expires)
-{
-    if (expires == 0) {
-        out.null("expires");
-        return;
-    }
-    ngx_tm_t tm;
-    ngx_gmtime(expires, &tm);
-    u_char text[sizeof("9999-12-31T23:59:59Z") + 16];
-    const u_char* end =
-        ngx_snprintf(text, sizeof text, "%4d-%02d-%02dT%02d:%02d:%02dZ", tm.ngx_tm_year, tm.ngx_tm_mon,
-                     tm.ngx_tm_mday, tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
-    out.field("expires", std::string_view(reinterpret_cast<char*>(text), static_cast<size_t>(end - text)));
-}
-
 void put_key(json_writer& out, const key_copy& c)
 {
     out.begin_object();
@@ -273,34 +259,11 @@ void put_key(json_writer& out, const key_copy& c)
     }
     out.end_object();
     out.name("limits");
-    put_limits(out, std::span(c.limits).first(c.n_limits));
+    put_limits(out, {{"key", std::span(c.limits).first(c.n_limits)}});
     out.end_object();
 }
 
 } // namespace
-
-void put_limits(json_writer& out, std::span<const limit_state> limits)
-{
-    out.begin_array();
-    for (const limit_state& l : limits) {
-        out.begin_object();
-        out.field("limit", limit_name_of(l.kind));
-        if (l.period.empty()) {
-            out.null("period");
-        } else {
-            out.field("period", l.period);
-        }
-        out.field("maximum", l.maximum);
-        out.field("remaining", l.remaining);
-        if (l.reset_ms == forever) {
-            out.null("reset_ms");
-        } else {
-            out.field("reset_ms", l.reset_ms);
-        }
-        out.end_object();
-    }
-    out.end_array();
-}
 
 bool put_keys(json_writer& out, main_conf& conf, const zone_conf& zone, const status_query& query,
               ngx_pool_t* pool)

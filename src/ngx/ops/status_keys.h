@@ -4,10 +4,7 @@
 #include "json_writer.h"
 #include "status_query.h"
 
-#include "core/shared/limit_state.h"
 #include "ngx/conf.h"
-
-#include <span>
 
 namespace llm {
 
@@ -15,8 +12,5 @@ namespace llm {
 // the lock for a few keys at a time.
 bool put_keys(json_writer& out, main_conf& conf, const zone_conf& zone, const status_query& query,
               ngx_pool_t* pool);
-
-// An array of them.
-void put_limits(json_writer& out, std::span<const limit_state> limits);
 
 } // namespace llm
