@@ -119,6 +119,25 @@ describe('the status page and its gateway', () => {
         await end();
     });
 
+    test('a bar is as long as its part', async () => {
+        await begin({ running: 2 });
+        await ready(page);
+        const stream = mock.startStream('nothing yet', 'm');
+        mock.figures.running.at(-1).first = Infinity;
+        await until(page, () => document.querySelectorAll('#running tbody tr').length === 3);
+        const shown = await page.$$eval('#running tbody tr', (rows) => rows.map((row) => {
+            const [line, fill] = ['.bar', '.fill'].map((name) => row.querySelector(name).getBoundingClientRect().width);
+            return { tokens: Number(row.querySelector('.grow span').textContent.replaceAll(',', '')), part: fill / line };
+        }));
+        const most = Math.max(...shown.map(({ tokens }) => tokens));
+        assert.equal(shown.at(-1).tokens, 0);
+        for (const { tokens, part } of shown) {
+            assert.ok(Math.abs(part - tokens / most) < 0.01, `${tokens} of ${most} is ${part}`);
+        }
+        await stream.end();
+        await end();
+    });
+
     test('a gateway that tells less', async () => {
         await begin({ book: false, keys: 300 });
         await ready(page);

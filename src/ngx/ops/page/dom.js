@@ -109,7 +109,7 @@ export function bar() {
 }
 
 export function setBar(node, part, tone = '') {
-    const width = `${(Math.min(1, Math.max(0, part || 0)) * 100).toFixed(1)}%`;
+    const width = `${Number((Math.min(1, Math.max(0, part || 0)) * 100).toFixed(1))}%`;
     const fill = node.firstElementChild;
     if (fill.style.width !== width) {
         fill.style.width = width;

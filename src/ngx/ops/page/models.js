@@ -22,7 +22,8 @@ function createModel() {
 
 function fillModel(row, model) {
     const [name, running, requests, prompt, completion, ...rest] = row.children;
-    setText(name, model.name || unknown);
+    // Of requests that were refused before their model was known.
+    setText(name, model.name || 'not known');
     setText(running, exact(model.in_flight));
     setCount(requests, sumOf(model.requests));
     setCount(prompt, model.prompt_tokens);
