@@ -386,22 +386,36 @@ TEST_F(book_of_zone, a_full_one_drops_nothing_and_folds_what_is_gone)
     EXPECT_EQ(by_names(counted()), before);
 }
 
-// A process is killed behind any of its instructions while it settles a request that has to make a client, a
-// model and a series, and to fold another series for that.
+// A process is killed behind any of its instructions while it settles a request that has to fold a series and
+// a client, and to make a client, a model and a series.
 TEST_F(book_of_zone, a_process_killed_at_any_instruction_leaves_it_whole)
 {
     open(shared_state::min_bytes, 100);
+    const auto key_of = [](uint64_t k) { return "key" + std::to_string(k); };
+    const auto user_of = [](uint64_t k) { return "user" + std::to_string(k / 2); };
     uint64_t k = 0;
-    while (counted().series().has_free() || counted().clients().has_free()) {
-        ASSERT_LT(k, 99u);
-        ends(k, counted().models().has_free() ? "model" + std::to_string(k) : "a", {}, {1, 0, 1, 0, 0});
-        ends(k, "b", {}, {1, 0, 1, 0, 0});
-        is_refused("key" + std::to_string(k), "user" + std::to_string(k / 2), "", refusal::tokens);
-        k++;
+    for (; counted().series().has_free(); k++) {
+        ASSERT_LT(k, 90u);
+        for (const char* model : {"b", "c", ""}) {
+            ends(k, model, {}, {1, 0, 1, 0, 0});
+        }
+        ends(k, "unknown", {}, {1, 0, 1, 0, 0}, false);
+    }
+    const uint32_t with_series = counted().clients().high_water();
+    // These have no series any more.
+    for (; counted().clients().has_free(); k++) {
+        ASSERT_LT(k, 90u);
+        is_refused(key_of(k), user_of(k), "", refusal::tokens);
     }
     for (uint32_t i = 2; i < counted().clients().high_water(); i++) {
         state().set_gone(i, counted().clients().at(i).serial, true);
     }
+    // The next looks come to those without a series.
+    for (uint32_t looked = 0; looked + book::max_looks < with_series; looked += book::max_looks) {
+        is_refused(key_of(98), user_of(98), "", refusal::tokens);
+    }
+    ASSERT_FALSE(counted().clients().has_free());
+    ASSERT_TRUE(counted().models().has_free());
     const uint32_t owner = state().claim_owner({1, 1});
     lease* l = zone->admit(zone->request(99, "fresh", owner)).taken;
     ASSERT_NE(l, nullptr);
@@ -426,7 +440,7 @@ TEST_F(book_of_zone, a_process_killed_at_any_instruction_leaves_it_whole)
     bool done = false;
     int killed = 0;
     // So many runs of this test see all of them.
-    constexpr unsigned step = 31;
+    constexpr unsigned step = 61;
     for (unsigned stop = std::random_device{}() % step; !done; stop += step) {
         memcpy(zone->memory(), snapshot.data(), snapshot.size());
         const pid_t child = fork();
@@ -472,6 +486,7 @@ TEST_F(book_of_zone, a_process_killed_at_any_instruction_leaves_it_whole)
         }
         ASSERT_EQ(times, settled ? 1u : 0u) << stop;
         ASSERT_EQ(state().leases().running(), 0u);
+        ASSERT_EQ(by_names(counted()).count({"key99", "user49", "fresh"}), 1u) << stop;
     }
-    EXPECT_GT(killed, 20);
+    EXPECT_GT(killed, 10);
 }
