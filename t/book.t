@@ -23,6 +23,7 @@ my $t = LLM::Test->new(
     conf => <<'EOC');
 %%HTTP_BEGIN%%
     llm_usage_inject off;
+    llm_usage_weights prompt=1 cached=0.5 completion=3;
     llm_zone llm:4m;
     llm_api_keys %%DIR%%/keys.json;
     server {
@@ -213,6 +214,7 @@ case 'the access log' => sub {
         $logged{outcome}{ $l->{outcome} }++;
         $logged{prompt}     += $l->{prompt_tokens}     || 0;
         $logged{completion} += $l->{completion_tokens} || 0;
+        $logged{cost}       += $l->{cost}              || 0;
     }
     my $m    = metrics();
     my %want = %sent;
@@ -222,6 +224,8 @@ case 'the access log' => sub {
         is(sum_of($m, 'llm_tokens_total', type => $type) - sum_of($m, 'llm_tokens_total', type => $type, key => 'k5'), $logged{$type},
             "the same $type tokens");
     }
+    is(sum_of($m, 'llm_cost_total') - sum_of($m, 'llm_cost_total', key => 'k5'), $logged{cost}, 'the same cost');
+    is($logged{cost}, $logged{prompt} + 3 * $logged{completion}, 'which is weighted');
 };
 
 $t->finish;

@@ -233,7 +233,9 @@ void forget_progress(request_ctx& ctx)
     ctx.account.progress_source = usage_source::none;
 }
 
-void account(ngx_http_request_t* r, request_ctx& ctx)
+namespace {
+
+void take_all(ngx_http_request_t* r, request_ctx& ctx)
 {
     // Of a reply that is complete the last progress is all.
     if (ctx.reply.reading && ctx.reply.complete && ctx.usage.known()
@@ -276,6 +278,14 @@ void account(ngx_http_request_t* r, request_ctx& ctx)
     if (known) {
         warn_of_counts(r, ctx);
     }
+}
+
+} // namespace
+
+void account(ngx_http_request_t* r, request_ctx& ctx)
+{
+    take_all(r, ctx);
+    ctx.account.cost = weighted(ctx.account.used, ctx.held->weights);
 }
 
 void learn_from(const request_ctx& ctx)

@@ -68,7 +68,8 @@ struct request_ctx {
     // What it has used: accounting.cpp.
     struct {
         token_counts used;
-        usage_source source = usage_source::none;          // once it is over
+        uint64_t cost = 0;                                 // weighted, once it is over
+        usage_source source = usage_source::none;          // likewise
         usage_source progress_source = usage_source::none; // what that will be, if the reply ends here
     } account;
 

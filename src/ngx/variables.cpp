@@ -72,6 +72,7 @@ enum which : uintptr_t {
     cached_tokens,
     cache_write_tokens,
     reasoning_tokens,
+    cost,
     source,
     ended,
     refused,
@@ -97,6 +98,7 @@ const entry entries[] = {
     {ngx_string("llm_cached_tokens"), cached_tokens},
     {ngx_string("llm_cache_write_tokens"), cache_write_tokens},
     {ngx_string("llm_reasoning_tokens"), reasoning_tokens},
+    {ngx_string("llm_cost"), cost},
     {ngx_string("llm_usage_source"), source},
     {ngx_string("llm_outcome"), ended},
     {ngx_string("llm_refusal"), refused},
@@ -198,6 +200,8 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         return say_tokens(r, v, *ctx, ctx->account.used.cache_write);
     case reasoning_tokens:
         return say_tokens(r, v, *ctx, ctx->account.used.reasoning);
+    case cost:
+        return is_over(*ctx) ? say_tokens(r, v, *ctx, ctx->account.cost) : say_nothing(v);
     case source:
         return is_over(*ctx) && ctx->decided.admitted_by ? say(v, usage_source_name(ctx->account.source))
                                                          : say_nothing(v);

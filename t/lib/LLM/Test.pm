@@ -174,7 +174,7 @@ sub expand {
         [ uri       => 'request_uri' ],
         [ upstreams => 'upstream_status' ],
         $self->{module} ? (map { [ $_ => "llm_$_" ] } qw(key user model stream prompt_tokens completion_tokens total_tokens
-            cached_tokens cache_write_tokens reasoning_tokens usage_source outcome refusal time_to_first_token
+            cached_tokens cache_write_tokens reasoning_tokens cost usage_source outcome refusal time_to_first_token
             tokens_per_second)) : (),
     );
     my $load = $self->{module} ? "load_module $module;" : '';
