@@ -28,8 +28,8 @@ inline constexpr uint64_t eight_zeros = 0x3030303030303030;
 } // namespace detail
 
 // Writes the number in decimal and returns the end. `out` has room for max_number characters, whatever the
-// number is. std::to_chars goes by two digits: where replies have the x-ratelimit headers, a request takes 300
-// instructions more with it, as `bench/run.sh profile` counts (0.6 %).
+// number is. std::to_chars goes by two digits: where replies have the x-ratelimit headers, a request takes
+// 300 instructions more with it, as `bench/run.sh profile` counts (0.6 %).
 inline char* put_number(char* out, uint64_t number)
 {
     static_assert(std::endian::native == std::endian::little);
