@@ -1,6 +1,6 @@
+#include "core/base/siphash.h"
 #include "core/limit/gcra.h"
 #include "core/limit/quota.h"
-#include "core/base/siphash.h"
 
 #include <ctime>
 #include <gtest/gtest.h>

@@ -10,7 +10,8 @@ constexpr uint64_t max_whole = uint64_t{1} << 50;
 constexpr int64_t max_zeros = 3;
 
 // Apart from the usual case, which is then as short as it can be.
-[[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, bool cuts, uint64_t& count)
+[[gnu::cold, gnu::noinline]] bool scaled_count(std::string_view number, uint64_t limit, bool cuts,
+                                               uint64_t& count)
 {
     // The value is digits * 10^(exponent - fraction digits); trailing zeros of the digits are moved to the
     // exponent.
