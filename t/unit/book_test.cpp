@@ -1,5 +1,6 @@
 #include "shared_zone.h"
 
+#include <climits>
 #include <csignal>
 #include <map>
 #include <optional>
@@ -437,33 +438,7 @@ TEST_F(book_of_zone, a_process_killed_at_any_instruction_leaves_it_whole)
                         .gateway_ns = 77});
         state().leave();
     };
-    bool done = false;
-    int killed = 0;
-    // So many runs of this test see all of them.
-    constexpr unsigned step = 61;
-    for (unsigned stop = std::random_device{}() % step; !done; stop += step) {
-        memcpy(zone->memory(), snapshot.data(), snapshot.size());
-        const pid_t child = fork();
-        ASSERT_GE(child, 0);
-        if (child == 0) {
-            ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-            raise(SIGSTOP);
-            settle();
-            _exit(0);
-        }
-        int status = 0;
-        waitpid(child, &status, 0);
-        ASSERT_TRUE(WIFSTOPPED(status));
-        for (unsigned i = 0; i < stop && !WIFEXITED(status); i++) {
-            ASSERT_EQ(ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr), 0);
-            waitpid(child, &status, 0);
-        }
-        done = WIFEXITED(status);
-        if (!done) {
-            kill(child, SIGKILL);
-            waitpid(child, &status, 0);
-            killed++;
-        }
+    const auto expect_whole = [&](unsigned stop) {
         const auto locked = [&](auto&& change) {
             state().enter();
             change();
@@ -487,6 +462,41 @@ TEST_F(book_of_zone, a_process_killed_at_any_instruction_leaves_it_whole)
         ASSERT_EQ(times, settled ? 1u : 0u) << stop;
         ASSERT_EQ(state().leases().running(), 0u);
         ASSERT_EQ(by_names(counted()).count({"key99", "user49", "fresh"}), 1u) << stop;
+    };
+
+    memcpy(zone->memory(), snapshot.data(), snapshot.size());
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        raise(SIGSTOP);
+        settle();
+        _exit(0);
     }
-    EXPECT_GT(killed, 10);
+    int status = 0;
+    waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFSTOPPED(status));
+    // While it stands still, the zone is as it would be if it were killed here. Several runs of this test see
+    // all of its instructions.
+    constexpr unsigned step = 31;
+    unsigned next = std::random_device{}() % step;
+    int stops = 0;
+    for (unsigned n = 0; !WIFEXITED(status) && !HasFatalFailure(); n++) {
+        if (n == next) {
+            next += step;
+            stops++;
+            const std::string now(static_cast<const char*>(zone->memory()), zone->bytes());
+            expect_whole(n);
+            memcpy(zone->memory(), now.data(), now.size());
+        }
+        ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr);
+        waitpid(child, &status, 0);
+    }
+    if (!WIFEXITED(status)) {
+        kill(child, SIGKILL);
+        waitpid(child, nullptr, 0);
+        return;
+    }
+    expect_whole(UINT_MAX);
+    EXPECT_GT(stops, 20);
 }
