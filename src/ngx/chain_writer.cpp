@@ -36,6 +36,10 @@ void chain_writer::used(size_t size)
 
 void chain_writer::put(std::string_view text)
 {
+    // One without data has no place that may be copied from.
+    if (text.empty()) {
+        return;
+    }
     if (char* at = room(text.size())) {
         ngx_memcpy(at, text.data(), text.size());
         used(text.size());
