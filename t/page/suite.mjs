@@ -51,12 +51,7 @@ export function testStatusPage(name, start, shotPrefix = '') {
             await gateway?.stop();
         });
 
-        test('numbers and lines move', async (t) => {
-            const { zones } = await (await fetch(gateway.url)).json();
-            if (!zones[0].rates) {
-                t.skip('this gateway does not tell rates');
-                return;
-            }
+        test('numbers and lines move', async () => {
             const page = await open();
             await until(page, () => [...document.querySelectorAll('.chart .line')]
                 .some((line) => /,(?!100\.00)[\d.]+L/.test(line.getAttribute('d'))));
