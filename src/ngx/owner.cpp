@@ -8,16 +8,9 @@ namespace llm {
 
 namespace {
 
-template <class F>
-auto with_lock(zone_conf& zone, F&& f)
-{
-    zone_session session(zone);
-    return f();
-}
-
 void take_back(zone_conf& zone, uint32_t number, const lease_owner& who)
 {
-    zone.state->take_back(number, who, now_of_both_clocks(), [&](auto&& change) { with_lock(zone, change); });
+    zone.state->take_back(number, who, now_of_both_clocks(), zone_locker{zone});
 }
 
 } // namespace

@@ -97,13 +97,9 @@ ngx_int_t begin_staging(ngx_shm_zone_t* shm, zone_conf& zone)
 {
     const lease_owner self = this_process();
     for (ngx_msec_t waited = 0; waited <= max_wait_ms; waited += wait_step_ms) {
-        zone.ticket = zone.state->begin_staging(
-            self,
-            [&](auto&& change) {
-                zone_session session(zone);
-                change();
-            },
-            [](const lease_owner& holder) { return is_gone(holder.pid, holder.started); });
+        zone.ticket = zone.state->begin_staging(self, zone_locker{zone}, [](const lease_owner& holder) {
+            return is_gone(holder.pid, holder.started);
+        });
         if (zone.ticket != 0) {
             return NGX_OK;
         }

@@ -68,6 +68,25 @@ private:
     shared_state& state_;
 };
 
+// Calls f with the zone locked, and returns what it returns.
+template <class F>
+auto with_lock(const zone_conf& zone, F&& f)
+{
+    zone_session session(zone);
+    return f();
+}
+
+// The same as an object, for what takes the lock for each slice by itself.
+struct zone_locker {
+    const zone_conf& zone;
+
+    template <class F>
+    void operator()(F&& f) const
+    {
+        with_lock(zone, f);
+    }
+};
+
 // What its bytes are for. Takes the lock.
 inline shared_state::part_list parts_of(const zone_conf& zone)
 {

@@ -33,11 +33,7 @@ struct sums {
         for (size_t i = 0; i < outcomes; i++) {
             requests[i] += c.requests[i];
         }
-        tokens.prompt += c.tokens.prompt;
-        tokens.cached += c.tokens.cached;
-        tokens.completion += c.tokens.completion;
-        tokens.reasoning += c.tokens.reasoning;
-        tokens.cache_write += c.tokens.cache_write;
+        tokens.add(c.tokens);
         cost += c.cost;
         ms += c.ms;
         firsts += c.firsts;

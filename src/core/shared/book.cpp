@@ -237,27 +237,6 @@ void add(book_period& to, uint32_t number, const token_counts& used, uint64_t co
     to.cost += cost;
 }
 
-void add(book_period& to, const book_period& from)
-{
-    if (from.number > to.number) {
-        to = from;
-    } else if (from.number == to.number) {
-        to.requests += from.requests;
-        to.prompt += from.prompt;
-        to.completion += from.completion;
-        to.cost += from.cost;
-    }
-}
-
-void add(token_counts& to, const token_counts& from)
-{
-    to.prompt += from.prompt;
-    to.cached += from.cached;
-    to.completion += from.completion;
-    to.reasoning += from.reasoning;
-    to.cache_write += from.cache_write;
-}
-
 } // namespace
 
 void book::count_second(const moment& now, bool refused, const token_counts& used, undo_journal& journal)
@@ -282,7 +261,7 @@ void book::count(const place& at, const request_end& end, const token_counts& us
     book_counts& c = s.counts;
     journal.keep(&c, sizeof c);
     c.requests[index_of(end.is)]++;
-    add(c.tokens, used);
+    c.tokens.add(used);
     c.cost += cost;
     c.ms += end.ms;
     if (end.has_first) {
@@ -376,16 +355,7 @@ void book::fold_series(uint32_t index, const moment&, undo_journal& journal)
     book_counts& c = to.counts;
     journal.keep(&c, sizeof c);
     journal.keep(&from.made, sizeof from.made);
-    for (size_t i = 0; i < outcomes; i++) {
-        c.requests[i] += from.counts.requests[i];
-    }
-    add(c.tokens, from.counts.tokens);
-    c.cost += from.counts.cost;
-    c.ms += from.counts.ms;
-    c.first_ms += from.counts.first_ms;
-    c.firsts += from.counts.firsts;
-    add(c.day, from.counts.day);
-    add(c.month, from.counts.month);
+    c.add(from.counts);
     clients_.at(from.client).series--;
     series_.remove(index);
     journal.commit();

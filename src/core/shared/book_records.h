@@ -55,6 +55,19 @@ struct book_period {
     uint64_t completion;
     uint64_t cost;
     uint32_t number; // of the day or the month, see quota_period()
+
+    // What was used in the same period. Of two periods the later one stays.
+    void add(const book_period& more)
+    {
+        if (more.number > number) {
+            *this = more;
+        } else if (more.number == number) {
+            requests += more.requests;
+            prompt += more.prompt;
+            completion += more.completion;
+            cost += more.cost;
+        }
+    }
 };
 
 struct book_counts {
@@ -66,6 +79,20 @@ struct book_counts {
     uint64_t firsts;   // of so many
     book_period day;
     book_period month;
+
+    void add(const book_counts& more)
+    {
+        for (size_t i = 0; i < outcomes; i++) {
+            requests[i] += more.requests[i];
+        }
+        tokens.add(more.tokens);
+        cost += more.cost;
+        ms += more.ms;
+        first_ms += more.first_ms;
+        firsts += more.firsts;
+        day.add(more.day);
+        month.add(more.month);
+    }
 };
 
 struct alignas(64) book_series : book_record {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/base/siphash.h"
+#include "core/base/token_counts.h"
 #include "core/limit/gcra.h"
 #include "core/limit/quota.h"
 #include "core/limit/scope.h"
@@ -21,6 +22,8 @@ struct usage_totals {
     uint64_t completion = 0;
     uint64_t reasoning = 0;
     uint64_t cache_write = 0;
+
+    token_counts tokens() const { return {prompt, cached, completion, reasoning, cache_write}; }
 };
 
 enum rate_kind : uint8_t { rate_of_requests, rate_of_tokens };

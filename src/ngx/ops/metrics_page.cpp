@@ -68,13 +68,6 @@ bool is_empty(std::span<const uint64_t> counts)
     return std::all_of(counts.begin(), counts.end(), [](uint64_t n) { return n == 0; });
 }
 
-template <class F>
-void with_lock(const zone_conf& zone, F&& f)
-{
-    zone_session session(zone);
-    f();
-}
-
 } // namespace
 
 metrics_page::metrics_page(ngx_http_request_t* r, chain_writer& out, metric_format format)
@@ -146,8 +139,7 @@ bool metrics_page::put_slice()
 
 bool metrics_page::put_series(void (metrics_page::*put)(const series_copy&))
 {
-    const size_t n =
-        copy_series(zone().state->counted(), cursor_, 0, series_, [&](auto&& f) { with_lock(zone(), f); });
+    const size_t n = copy_series(zone().state->counted(), cursor_, 0, series_, zone_locker{zone()});
     for (const series_copy& s : std::span(series_).first(n)) {
         (this->*put)(s);
     }
@@ -193,8 +185,7 @@ void metrics_page::put_cost(const series_copy& s)
 
 bool metrics_page::put_refusals()
 {
-    const size_t n =
-        copy_clients(zone().state->counted(), cursor_, clients_, [&](auto&& f) { with_lock(zone(), f); });
+    const size_t n = copy_clients(zone().state->counted(), cursor_, clients_, zone_locker{zone()});
     for (const client_copy& c : std::span(clients_).first(n)) {
         for (size_t i = 0; i < refusal_reasons; i++) {
             if (c.refusals[i] != 0) {
@@ -250,8 +241,7 @@ bool metrics_page::put_in_flight()
 
 bool metrics_page::put_models(void (metrics_page::*put)(const model_copy&))
 {
-    const size_t n =
-        copy_models(zone().state->counted(), cursor_, models_, [&](auto&& f) { with_lock(zone(), f); });
+    const size_t n = copy_models(zone().state->counted(), cursor_, models_, zone_locker{zone()});
     for (const model_copy& m : std::span(models_).first(n)) {
         (this->*put)(m);
     }

@@ -37,11 +37,7 @@ void put_subject(json_writer& out, const subject_copy& s)
     out.field("name", std::string_view(s.name, s.name_len));
     out.field("in_flight", s.in_flight);
     out.field("requests", s.totals.requests);
-    put_tokens(out, {.prompt = s.totals.prompt,
-                     .cached = s.totals.cached,
-                     .completion = s.totals.completion,
-                     .reasoning = s.totals.reasoning,
-                     .cache_write = s.totals.cache_write});
+    put_tokens(out, s.totals.tokens());
     if (s.names != 0) {
         out.field("names", s.names);
     }

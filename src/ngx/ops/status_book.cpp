@@ -15,55 +15,20 @@ namespace {
 // Seconds, and series, that are read with the zone locked once.
 constexpr size_t slice = max_slice_of_book;
 
-struct locker {
-    const zone_conf& zone;
-
-    template <class F>
-    void operator()(F&& f) const
-    {
-        zone_session session(zone);
-        f();
-    }
-};
-
 // What all series of a model add up to.
 struct model_sum {
-    std::array<uint64_t, outcomes> requests;
-    token_counts tokens;
-    uint64_t cost;
+    book_counts counts;
     uint32_t in_flight;
 
-    void add(const book_counts& c)
-    {
-        for (size_t i = 0; i < outcomes; i++) {
-            requests[i] += c.requests[i];
-        }
-        tokens.prompt += c.tokens.prompt;
-        tokens.cached += c.tokens.cached;
-        tokens.completion += c.tokens.completion;
-        tokens.reasoning += c.tokens.reasoning;
-        tokens.cache_write += c.tokens.cache_write;
-        cost += c.cost;
-    }
     bool is_used() const
     {
-        return in_flight != 0
-               || std::any_of(requests.begin(), requests.end(), [](uint64_t n) { return n != 0; });
-    }
-    void add(const model_sum& other)
-    {
-        add(book_counts{.requests = other.requests,
-                        .tokens = other.tokens,
-                        .cost = other.cost,
-                        .ms = 0,
-                        .first_ms = 0,
-                        .firsts = 0,
-                        .day = {},
-                        .month = {}});
+        return in_flight != 0 || std::any_of(counts.requests.begin(), counts.requests.end(), [](uint64_t n) {
+                   return n != 0;
+               });
     }
 };
 
-void put_sum(json_writer& out, const model_sum& sum)
+void put_sum(json_writer& out, const book_counts& sum)
 {
     out.name("requests");
     out.begin_object();
@@ -89,7 +54,7 @@ std::span<model_sum> sums_of(const zone_conf& zone, ngx_pool_t* pool)
         zone_session session(zone);
         for (size_t i = 0; i < slice && at < series.high_water(); i++, at++) {
             if (series.is_made(at) && series.at(at).model < n) {
-                sums[series.at(at).model].add(series.at(at).counts);
+                sums[series.at(at).model].counts.add(series.at(at).counts);
             }
         }
     }
@@ -136,7 +101,7 @@ bool put_refusals(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
     }
     std::array<uint64_t, refusal_reasons> sums{};
     book_cursor at;
-    while (const size_t n = copy_clients(zone.state->counted(), at, {copies, slice}, locker{zone})) {
+    while (const size_t n = copy_clients(zone.state->counted(), at, {copies, slice}, zone_locker{zone})) {
         for (const client_copy& c : std::span(copies, n)) {
             for (size_t i = 0; i < refusal_reasons; i++) {
                 sums[i] += c.refusals[i];
@@ -219,7 +184,7 @@ bool put_models(json_writer& out, const zone_conf& zone, ngx_pool_t* pool, std::
     out.name("models");
     out.begin_array();
     book_cursor at;
-    while (const size_t n = copy_models(zone.state->counted(), at, {copies, slice}, locker{zone})) {
+    while (const size_t n = copy_models(zone.state->counted(), at, {copies, slice}, zone_locker{zone})) {
         for (const model_copy& m : std::span(copies, n)) {
             // One that was made meanwhile is in no sum yet.
             if (m.index >= sums.size() || (m.index <= book::none && !sums[m.index].is_used())) {
@@ -227,7 +192,7 @@ bool put_models(json_writer& out, const zone_conf& zone, ngx_pool_t* pool, std::
             }
             out.begin_object();
             out.field("name", m.name());
-            put_sum(out, sums[m.index]);
+            put_sum(out, sums[m.index].counts);
             out.field("in_flight", sums[m.index].in_flight);
             put_times(out, "duration_ms", m.duration);
             put_times(out, "time_to_first_token_ms", m.first_token);
@@ -262,9 +227,9 @@ bool put_book(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
             sums[g.model].in_flight += g.requests;
         }
     }
-    model_sum all{};
+    book_counts all{};
     for (const model_sum& sum : sums) {
-        all.add(sum);
+        all.add(sum.counts);
     }
     put_rates(out, zone, pool);
     out.name("totals");

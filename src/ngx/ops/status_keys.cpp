@@ -210,12 +210,9 @@ bool add_refusals(const zone_conf& zone, std::span<key_copy*> keys, ngx_pool_t* 
     if (!clients) {
         return false;
     }
-    const auto locked = [&](auto&& f) {
-        zone_session session(zone);
-        f();
-    };
     book_cursor at;
-    while (const size_t n = copy_clients(zone.state->counted(), at, {clients, max_slice_of_book}, locked)) {
+    while (const size_t n =
+               copy_clients(zone.state->counted(), at, {clients, max_slice_of_book}, zone_locker{zone})) {
         for (const client_copy& client : std::span(clients, n)) {
             const auto range =
                 std::lower_bound(keys.begin(), keys.end(), client.key(),
@@ -240,11 +237,7 @@ void put_key(json_writer& out, const key_copy& c)
     put_expiry(out, c.expires);
     out.field("in_flight", c.in_flight);
     out.field("requests", c.totals.requests);
-    put_tokens(out, {.prompt = c.totals.prompt,
-                     .cached = c.totals.cached,
-                     .completion = c.totals.completion,
-                     .reasoning = c.totals.reasoning,
-                     .cache_write = c.totals.cache_write});
+    put_tokens(out, c.totals.tokens());
     uint64_t refused = 0;
     for (const uint64_t n : c.refusals) {
         refused += n;

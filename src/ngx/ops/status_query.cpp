@@ -48,15 +48,10 @@ bool read_query(ngx_http_request_t* r, status_query& query)
         return false;
     }
     // As forms escape: a plus is a blank.
+    std::replace_copy(escaped.begin(), escaped.end(), text, '+', ' ');
     u_char* to = text;
-    auto* from = reinterpret_cast<u_char*>(const_cast<char*>(escaped.data()));
-    u_char* copy = static_cast<u_char*>(ngx_pnalloc(r->pool, escaped.size()));
-    if (!copy) {
-        return false;
-    }
-    std::replace_copy(from, from + escaped.size(), copy, static_cast<u_char>('+'), static_cast<u_char>(' '));
-    u_char* source = copy;
-    ngx_unescape_uri(&to, &source, escaped.size(), 0);
+    u_char* from = text;
+    ngx_unescape_uri(&to, &from, escaped.size(), 0);
     query.filter = {reinterpret_cast<char*>(text), static_cast<size_t>(to - text)};
     return true;
 }

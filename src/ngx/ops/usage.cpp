@@ -141,15 +141,9 @@ void put_models(json_writer& out, std::span<const used_model> models)
     const uint32_t month = quota_period(quota_window::month, hour);
     book_period today = of_now({}, day);
     book_period this_month = of_now({}, month);
-    const auto add = [](book_period& to, const book_period& p) {
-        to.requests += p.requests;
-        to.prompt += p.prompt;
-        to.completion += p.completion;
-        to.cost += p.cost;
-    };
     for (const used_model& m : models) {
-        add(today, of_now(m.counts.day, day));
-        add(this_month, of_now(m.counts.month, month));
+        today.add(of_now(m.counts.day, day));
+        this_month.add(of_now(m.counts.month, month));
     }
     for (const bool is_month : {false, true}) {
         out.name(is_month ? "month" : "today");
