@@ -24,6 +24,8 @@ struct main_conf {
     ngx_array_t sources;     // key_source*
     ngx_array_t levels;      // limit_level
     ngx_event_t sweep;       // timer, see worker.cpp
+    ngx_path_t keeper_path;  // for which nginx runs the keeper, see keeper.cpp
+    ngx_event_t keeper;      // timer of the keeper's turns, with `master_process off`
     free_list requests;      // of request_ctx
     usage_patterns patterns; // of all replies in this worker
     uint32_t begun;          // requests under keys, in this worker

@@ -74,6 +74,6 @@ ngx_module_t ngx_http_llm_module = {
     nullptr, // init_thread
     nullptr, // exit_thread
     llm::exit_process,
-    nullptr, // exit_master
+    llm::exit_master,
     NGX_MODULE_V1_PADDING,
 };

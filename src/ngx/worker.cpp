@@ -3,7 +3,10 @@
 #include "worker.h"
 
 #include "conf.h"
+#include "own_timer.h"
 #include "owner.h"
+
+#include "ngx/keeper/keeper.h"
 
 namespace llm {
 
@@ -20,7 +23,7 @@ bool serves_requests()
 
 void sweep(ngx_event_t* event)
 {
-    auto& mcf = *static_cast<main_conf*>(static_cast<ngx_connection_t*>(event->data)->data);
+    auto& mcf = *static_cast<main_conf*>(timer_data(event));
     for (zone_conf* zone : zones_of(mcf)) {
         sweep_owners(*zone);
     }
@@ -29,34 +32,11 @@ void sweep(ngx_event_t* event)
     }
 }
 
-void stop_sweep(void* data)
-{
-    auto* event = static_cast<ngx_event_t*>(data);
-    if (event->timer_set) {
-        ngx_del_timer(event);
-    }
-}
-
-// The timer must not outlive the configuration that it lies in, which `master_process off` would let it do at
-// a reload.
 ngx_int_t start_sweep(ngx_cycle_t* cycle, main_conf& mcf)
 {
-    auto* dummy = static_cast<ngx_connection_t*>(ngx_pcalloc(cycle->pool, sizeof(ngx_connection_t)));
-    ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cycle->pool, 0);
-    if (!dummy || !cleanup) {
+    if (!make_timer(cycle, mcf.sweep, sweep, &mcf)) {
         return NGX_ERROR;
     }
-    cleanup->handler = stop_sweep;
-    cleanup->data = &mcf.sweep;
-
-    // nginx's debug log prints an event's connection.
-    dummy->fd = static_cast<ngx_socket_t>(-1);
-    dummy->data = &mcf;
-    mcf.sweep.handler = sweep;
-    mcf.sweep.data = dummy;
-    mcf.sweep.log = cycle->log;
-    // A worker that is to exit does not wait for it.
-    mcf.sweep.cancelable = 1;
     sweep(&mcf.sweep);
     return NGX_OK;
 }
@@ -66,11 +46,14 @@ ngx_int_t start_sweep(ngx_cycle_t* cycle, main_conf& mcf)
 // The commit point of a (re)load: must not fail, since nginx then exits.
 ngx_int_t init_module(ngx_cycle_t* cycle)
 {
-    if (main_conf* mcf = main_conf_of(cycle)) {
-        for (zone_conf* zone : zones_of(*mcf)) {
-            zone_publish(*zone);
-        }
+    main_conf* mcf = main_conf_of(cycle);
+    if (!mcf || mcf->zones.nelts == 0) {
+        return NGX_OK;
     }
+    for (zone_conf* zone : zones_of(*mcf)) {
+        zone_publish(*zone);
+    }
+    keeper_at_commit(cycle, *mcf);
     return NGX_OK;
 }
 
@@ -86,7 +69,10 @@ ngx_int_t init_process(ngx_cycle_t* cycle)
                           "llm_zone \"%V\" has no room for another worker: it refuses requests", &zone->name);
         }
     }
-    return start_sweep(cycle, *mcf);
+    if (start_sweep(cycle, *mcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    return ngx_process == NGX_PROCESS_SINGLE ? start_keeper_here(cycle, *mcf) : NGX_OK;
 }
 
 void exit_process(ngx_cycle_t* cycle)
@@ -95,8 +81,19 @@ void exit_process(ngx_cycle_t* cycle)
     if (!mcf || !serves_requests()) {
         return;
     }
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        end_keeper_here();
+    }
     for (zone_conf* zone : zones_of(*mcf)) {
         release_owner(*zone);
+    }
+}
+
+// All workers are gone.
+void exit_master(ngx_cycle_t* cycle)
+{
+    if (main_conf* mcf = main_conf_of(cycle)) {
+        keeper_at_master_exit(cycle, *mcf);
     }
 }
 

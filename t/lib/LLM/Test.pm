@@ -273,11 +273,11 @@ sub check_conf {
     return ($? == 0, $out);
 }
 
-# The workers as /proc shows them: { active => [pids], exiting => [pids] }.
+# The workers and the keeper as /proc shows them: { active => [pids], exiting => [pids], keeper => [pids] }.
 sub worker_pids {
     my ($self) = @_;
 
-    my %found = (active => [], exiting => []);
+    my %found = (active => [], exiting => [], keeper => []);
     opendir my $proc, '/proc' or die "/proc: $!\n";
     for my $pid (grep { /\A\d+\z/ } readdir $proc) {
         open my $stat, '<', "/proc/$pid/stat" or next;
@@ -288,6 +288,7 @@ sub worker_pids {
         my $title = <$cmdline> // next;
         push @{ $found{active} },  $pid if $title =~ /worker process(?! is)/;
         push @{ $found{exiting} }, $pid if $title =~ /worker process is shutting down/;
+        push @{ $found{keeper} },  $pid if $title =~ /llm keeper/;
     }
     return \%found;
 }
@@ -298,6 +299,16 @@ sub wait_workers {
     return wait_until('all workers', sub {
         my $pids = $self->worker_pids->{active};
         @$pids == $self->{workers} ? $pids : undef;
+    });
+}
+
+# The pid of the one keeper, which is not one of those in %$old.
+sub wait_keeper {
+    my ($self, $old) = @_;
+
+    return wait_until('the keeper', sub {
+        my $pids = $self->worker_pids->{keeper};
+        @$pids == 1 && !$old->{ $pids->[0] } ? $pids->[0] : undef;
     });
 }
 
