@@ -30,6 +30,7 @@ struct subject_state {
 
     subject_kind kind;
     bool proved;
+    bool blocked; // by an operator
     uint8_t name_len;
     uint8_t owner_len;
     char name_bytes[max_name];
