@@ -147,11 +147,12 @@ bool key_rules::add_key(const json_t* value, size_t index)
         own_limits,
         own_quota,
         enabled,
+        admin,
         count
     };
     static constexpr std::string_view fields[count] = {"name",   "user",    "sha256",   "key",
                                                        "plan",   "expires", "networks", "models",
-                                                       "limits", "quota",   "enabled"};
+                                                       "limits", "quota",   "enabled",  "admin"};
     json_t* values[count];
     check.owner = {field_owner::kind::key, {}, index, value};
     key_record record;
@@ -161,12 +162,9 @@ bool key_rules::add_key(const json_t* value, size_t index)
         || !read_expires(values[expires], record.expires)) {
         return false;
     }
-    if (values[enabled]) {
-        const trail at{nullptr, "enabled"};
-        if (!json_is_boolean(values[enabled])) {
-            return check.fail_expected(&at, "true or false", values[enabled]);
-        }
-        record.enabled = json_is_true(values[enabled]);
+    if (!read_flag("enabled", values[enabled], record.enabled)
+        || !read_flag("admin", values[admin], record.admin)) {
+        return false;
     }
 
     const plan* base = nullptr;
@@ -210,6 +208,19 @@ bool key_rules::add_key(const json_t* value, size_t index)
     }
     result.keys.push_back(std::move(record));
     return check_unique(values[sha256]);
+}
+
+bool key_rules::read_flag(std::string_view name, const json_t* value, bool& to)
+{
+    if (!value) {
+        return true;
+    }
+    if (!json_is_boolean(value)) {
+        const trail at{nullptr, name};
+        return check.fail_expected(&at, "true or false", value);
+    }
+    to = json_is_true(value);
+    return true;
 }
 
 bool key_rules::read_names(const json_t* name, const json_t* user, const json_t* secret, key_record& to)

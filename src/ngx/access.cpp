@@ -58,6 +58,8 @@ refusal refusal_of_verdict(verdict v)
         return refusal::reloading;
     case verdict::unknown:
         return refusal::invalid_key;
+    case verdict::blocked:
+        return refusal::blocked;
     case verdict::disabled:
         return refusal::disabled;
     case verdict::expired:
@@ -247,8 +249,9 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
 
 bool is_about_key(verdict said, const limit_refusal& by)
 {
-    return said == verdict::no_such_file || said == verdict::unknown || said == verdict::disabled
-           || said == verdict::expired || said == verdict::network || by.kind == limit_kind::failures;
+    return said == verdict::no_such_file || said == verdict::unknown || said == verdict::blocked
+           || said == verdict::disabled || said == verdict::expired || said == verdict::network
+           || by.kind == limit_kind::failures;
 }
 
 // The body is known. Key, model and all limits in one step: a key that was checked before may have been

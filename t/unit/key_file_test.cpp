@@ -228,7 +228,7 @@ TEST(key_file, errors_name_the_place)
         bad("{\"keys\":[{\"user\":\"u\",\"key\":\"k1\"},{\"user\":\"bob\",\n\"key\":\"k2\", \"enable\": "
             "false}]}"),
         "2:13: key \"bob\": unknown field \"enable\", expected name, user, sha256, key, plan, expires, "
-        "networks, models, limits, quota or enabled");
+        "networks, models, limits, quota, enabled or admin");
     EXPECT_EQ(bad_plan("{\"burst\":1,\"request\":\n{\"cap\":{\"a\":1,\"b\":\"2\"}}}"),
               "3:19: \"request.cap.b\" of plan \"p\": expected a number, got \"2\"");
     EXPECT_EQ(bad_plan("{\"limits\":{}}"),
@@ -245,6 +245,7 @@ TEST(key_file, wrong_fields)
     EXPECT_EQ(bad_field("\"enabled\":\"false\""),
               "2:11: \"enabled\"" + of + "expected true or false, got \"false\"");
     EXPECT_EQ(bad_field("\"enabled\":0"), "2:11: \"enabled\"" + of + "expected true or false, got 0");
+    EXPECT_EQ(bad_field("\"admin\":1"), "2:9: \"admin\"" + of + "expected true or false, got 1");
     EXPECT_EQ(bad_field("\"enabled\":null"), "2:11: \"enabled\"" + of + "expected true or false, got null");
     EXPECT_EQ(bad_field("\"expires\":1798761600"),
               "2:11: \"expires\"" + of + "expected a time such as \"2027-01-01T00:00:00Z\", got 1798761600");

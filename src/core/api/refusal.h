@@ -14,9 +14,11 @@ enum class refusal : uint8_t {
     none,
     no_key,      // none was sent, or none that can be read
     invalid_key, // nobody's
+    blocked,     // by an operator
     disabled,
     expired,
     network,              // the client's address is not among the key's networks
+    not_admin,            // not a key for llm_admin
     model,                // not among the key's models
     no_model,             // none is named, and the key may use certain models only
     other_model,          // the same, and others are named beside the model, or may be read
@@ -65,7 +67,7 @@ std::string_view write_limit_detail(const limit_refusal& by, char* out);
 const refusal_answer& answer_of(refusal why);
 
 // Some refusals have a reason in common. All reasons, in an order that stays, for counters of them.
-inline constexpr size_t refusal_reasons = 16;
+inline constexpr size_t refusal_reasons = 18;
 // The place of a refusal's reason there; not of refusal::none.
 size_t reason_index(refusal why);
 std::string_view reason_name(size_t index);

@@ -33,7 +33,7 @@ struct alignas(16) book_client : book_record {
     std::string_view key() const { return {key_bytes, key_len}; }
     std::string_view user() const { return {user_bytes, user_len}; }
 };
-static_assert(sizeof(book_client) == 336);
+static_assert(sizeof(book_client) == 352);
 
 struct alignas(16) book_model : book_record {
     uint8_t name_len;

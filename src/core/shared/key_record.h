@@ -38,6 +38,7 @@ struct key_record {
     int64_t expires = 0; // seconds since 1970, 0 = never
     uint32_t policy = 0; // index into key_file::policies
     bool enabled = true;
+    bool admin = false; // may use llm_admin
 };
 
 // One key file. policies[0] is the empty policy; every record's `policy` is a valid index.

@@ -117,7 +117,8 @@ void lay_file(layout& to, const key_file& from, key_table::file_info* info)
                    .user_subject = no_index,
                    .first_digest = d,
                    .enabled = k.enabled,
-                   .n_digests = static_cast<uint32_t>(k.digests.size()) & INT32_MAX};
+                   .admin = k.admin,
+                   .n_digests = static_cast<uint32_t>(k.digests.size()) & (INT32_MAX >> 1)};
         for (const digest& value : k.digests) {
             memcpy(digests[d++].bytes, value.data(), value.size());
             uint64_t slot = key_table::first_slot(value) & (n_slots - 1);

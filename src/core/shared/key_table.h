@@ -22,6 +22,7 @@ enum class verdict : uint8_t {
     ok,
     no_such_file, // the key file is not in force (any more)
     unknown,      // no key has this digest
+    blocked,      // by an operator, whatever the file says
     disabled,
     expired,
     network,   // the client's address is not among the key's
@@ -65,7 +66,8 @@ struct alignas(64) shared_key {
     uint32_t user_subject;
     uint32_t first_digest; // its digests stand together
     uint32_t enabled : 1;
-    uint32_t n_digests : 31;
+    uint32_t admin : 1; // may use llm_admin
+    uint32_t n_digests : 30;
 };
 
 static_assert(sizeof(shared_key) == 64);

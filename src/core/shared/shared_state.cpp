@@ -61,6 +61,38 @@ bool shared_state::publish(publisher::ticket ticket, key_table* table)
     return true;
 }
 
+bool shared_state::set_blocked(std::string_view key, bool blocked, const moment& now)
+{
+    const uint32_t index = blocked ? subjects_.find_or_make(subject_kind::key, key, now)
+                                   : subjects_.find(subject_kind::key, key);
+    if (index == no_index) {
+        return !blocked;
+    }
+    if ((subjects_.at(index).blocked_since() != 0) != blocked) {
+        const auto seconds = static_cast<uint32_t>(std::clamp<int64_t>(now.unix_ms / 1000, 1, UINT32_MAX));
+        subjects_.block(index, blocked ? seconds : 0);
+    }
+    return true;
+}
+
+void shared_state::reset(std::string_view key, forget what, const moment& now)
+{
+    const uint32_t index = subjects_.find(subject_kind::key, key);
+    if (index == no_index) {
+        return;
+    }
+    subject& s = subjects_.at(index);
+    journal_->keep(&s.rates, sizeof s.rates + sizeof s.counts);
+    subjects_.touch(s);
+    if (what != forget::rates) {
+        s.forget_quotas();
+    }
+    if (what != forget::quotas) {
+        s.forget_rates(now.ns);
+    }
+    journal_->commit();
+}
+
 uint32_t shared_state::claim_owner(const lease_owner& self)
 {
     uint32_t vacant = no_index;
@@ -96,12 +128,24 @@ bool allows_models(const shared_policy& policy, const admission_request& request
 
 } // namespace
 
+// A new table knows no subjects yet, and that of a key that is blocked would never be found by a lease.
+bool shared_state::is_blocked(shared_key& key)
+{
+    if (key.key_subject == no_index) {
+        key.key_subject = subjects_.find(subject_kind::key, key.name.view());
+    }
+    return key.key_subject != no_index && subjects_.at(key.key_subject).blocked_since() != 0;
+}
+
 verdict shared_state::check(const admission_request& request, shared_key*& key)
 {
     if (!keys_) {
         return verdict::no_such_file;
     }
     verdict v = keys_->check(request.file, request.key, request.address, request.now_ms / 1000, key);
+    if (key && subjects_.blocked() != 0 && is_blocked(*key)) [[unlikely]] {
+        return verdict::blocked;
+    }
     if (v == verdict::ok && key->policy->n_models != 0 && !allows_models(*key->policy, request)) {
         return verdict::model;
     }

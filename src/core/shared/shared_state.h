@@ -93,20 +93,30 @@ public:
     // Grows by one with each publication.
     uint64_t generation() const { return generation_; }
 
-    // Forgets a key's or a user's subject, with its counters, unless a lease names it. It must be in no key
-    // file: the key table remembers the numbers of those that are. Who looked for it without the lock says
-    // whom it saw: if the number is another's by now, nothing is done. True if it was forgotten. Needs the
-    // lock.
+    // Forgets a key's or a user's subject, with its counters, unless a lease names it or it is blocked. It
+    // must be in no key file: the key table remembers the numbers of those that are. Who looked for it
+    // without the lock says whom it saw: if the number is another's by now, nothing is done. True if it was
+    // forgotten. Needs the lock.
     bool drop_subject(uint32_t index, subject_kind kind, std::string_view name)
     {
         const subject& s = subjects_.at(index);
         if ((kind != subject_kind::key && kind != subject_kind::user) || s.kind != kind || s.name() != name
-            || s.in_flight != 0) {
+            || s.in_flight != 0 || (kind == subject_kind::key && s.blocked_since() != 0)) {
             return false;
         }
         subjects_.remove(index);
         return true;
     }
+
+    // --- what operators say of a key, by its name; all need the lock
+
+    // Blocks it, whatever its file says, or takes that back. That holds until it is taken back: over all
+    // later key tables. One that is blocked stays so since it was first blocked. False if there is no room
+    // for its record.
+    bool set_blocked(std::string_view key, bool blocked, const moment& now);
+    // Forgets what it has used of its quotas, or of its rates. The totals and the book stay.
+    enum class forget : uint8_t { quotas, rates, both };
+    void reset(std::string_view key, forget what, const moment& now);
 
     // --- owners
 
@@ -281,10 +291,11 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x3a006d6c6c78676e; // "ngxllm", layout 10
+    static constexpr uint64_t magic = 0x3b006d6c6c78676e; // "ngxllm", layout 11
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);
+    [[gnu::cold]] bool is_blocked(shared_key& key);
     admission_result admit(const admission_request& request, shared_key& key);
     admission deciding() { return {subjects_, leases_, *journal_}; }
     settlement settling() { return {subjects_, leases_, book_, *journal_}; }

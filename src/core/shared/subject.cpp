@@ -63,6 +63,19 @@ void subject_counts::begin_windows(unsigned bits)
     windows |= bits & 31;
 }
 
+void subject::forget_rates(uint64_t now_ns)
+{
+    for (auto& states : rates.tat) {
+        for (uint64_t& t : states) {
+            t = t > now_ns ? now_ns : t;
+        }
+    }
+    // As of states that were found unused: what was taken before is not given back.
+    for (uint16_t& e : rates.epoch) {
+        e++;
+    }
+}
+
 bool subject::at_rest(const moment& now) const
 {
     if (in_flight != 0) {

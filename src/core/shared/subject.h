@@ -136,7 +136,7 @@ struct alignas(64) subject {
     uint32_t next;      // in its bucket, or in the list of free records
     uint32_t in_flight; // leases that name it: derived from the leases, recounted by shared_state::repair
     uint32_t hash;
-    uint32_t ring;                  // the next of those that clients name
+    uint32_t ring;                  // the next of those that clients name; of a key: see blocked_since()
     std::atomic<subject_kind> kind; // none = free; stored last when a record is made
     uint8_t name_len : 7;
     bool proved : 1;               // of names that came with a key: an upstream has answered 200 for it
@@ -156,6 +156,20 @@ struct alignas(64) subject {
     uint32_t& names_of_key(bool are_proved) { return are_proved ? counts.previous_name : rates.next_name; }
     uint32_t& names() { return owner; }
     uint32_t names() const { return owner; }
+
+    // Of a key: when an operator has blocked it, in seconds since 1970; 0 = it is not blocked. One store, so
+    // that a process killed on the way leaves it whole. Keys are in no ring of what clients name.
+    uint32_t& blocked_since() { return ring; }
+    uint32_t blocked_since() const { return ring; }
+
+    // Forgets what counts in quotas, and what is still to flow off of rates. What was used stays in the
+    // totals. Tokens that requests in flight give back or use beyond their reservation count from now on.
+    void forget_quotas()
+    {
+        counts.windows = 0;
+        counts.ahead = 0;
+    }
+    void forget_rates(uint64_t now_ns);
 
     // Nothing would be different if the record were made anew, but for its totals.
     bool at_rest(const moment& now) const;

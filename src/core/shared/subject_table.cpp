@@ -319,10 +319,19 @@ void subject_table::unlink_bucket(uint32_t index)
     *at = records_[index].next;
 }
 
+void subject_table::block(uint32_t key, uint32_t since)
+{
+    uint32_t& known = records_[key].blocked_since();
+    blocked_ += (since != 0) - (known != 0);
+    known = since;
+    touch(records_[key]);
+}
+
 void subject_table::remove(uint32_t index)
 {
     subject& s = records_[index];
     if (s.kind.load(std::memory_order_relaxed) == subject_kind::key) {
+        blocked_ -= s.blocked_since() != 0;
         disown_names(s);
     }
     zone_ = index == zone_ ? no_index : zone_;
@@ -353,6 +362,7 @@ void subject_table::rebuild()
     names_ = 0;
     shared_ = 0;
     failed_auths_ = 0;
+    blocked_ = 0;
     zone_ = no_index;
     hand_[0] = hand_[1] = no_index;
     for (uint32_t i = capacity_; i < capacity_ + shared_by_all_records; i++) {
@@ -367,6 +377,7 @@ void subject_table::rebuild()
         if (s.kind.load(std::memory_order_relaxed) == subject_kind::key) {
             s.names() = 0;
             s.names_of_key(false) = s.names_of_key(true) = no_index;
+            blocked_ += s.blocked_since() != 0;
         }
     }
     for (uint32_t i = high_water_; i-- > 0;) {

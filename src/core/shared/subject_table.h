@@ -98,6 +98,10 @@ public:
             __builtin_prefetch(record + at, 1);
         }
     }
+    // Blocks a key since then (seconds since 1970), or with 0 no longer.
+    void block(uint32_t key, uint32_t since);
+    // How many keys are blocked.
+    uint32_t blocked() const { return blocked_; }
     // Frees a record that no lease names, of a kind that clients do not name. A key's names stay.
     void remove(uint32_t index);
 
@@ -208,6 +212,7 @@ private:
     uint32_t names_; // of models, addresses and addresses with wrong keys
     uint32_t shared_;
     uint32_t failed_auths_;
+    uint32_t blocked_;
     uint32_t zone_; // the zone's record
     uint32_t needed_;
     uint64_t mark_;
