@@ -30,6 +30,7 @@ void book::begin(int64_t now_ms)
 {
     head_->made_ms = now_ms;
     mark_ = 1;
+    folds_ = 0;
     gone_ = 0;
     series_hand_ = client_hand_ = 0;
     for (std::string_view name : {other_name, std::string_view()}) {
@@ -355,6 +356,7 @@ void book::fold_series(uint32_t index, const moment&, undo_journal& journal)
     book_counts& c = to.counts;
     journal.keep(&c, sizeof c);
     journal.keep(&from.made, sizeof from.made);
+    folds_++; // first: one too many does no harm
     c.add(from.counts);
     clients_.at(from.client).series--;
     series_.remove(index);

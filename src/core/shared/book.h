@@ -97,6 +97,9 @@ public:
     uint32_t find_series(uint32_t client, uint32_t model) const;
     // What changes from now on has this mark or a later one. There were none before 1.
     uint64_t next_mark() { return ++mark_; }
+    // How many series were folded. One that was is counted in that of all other clients for its model, if
+    // there was one, else in that of all others.
+    uint64_t folds() const { return folds_; }
 
     // Makes anew what can be derived from the records.
     void rebuild();
@@ -120,6 +123,7 @@ private:
     book_table<book_series> series_;
     book_head* head_;
     uint64_t mark_;
+    uint64_t folds_;
     uint32_t gone_;        // clients: derived
     uint32_t series_hand_; // what is looked at next for one that is gone
     uint32_t client_hand_;

@@ -6,6 +6,7 @@ void copy_record(const book& from, const book_series& s, series_copy& to)
 {
     const book_client& c = from.clients().at(s.client);
     const book_model& m = from.models().at(s.model);
+    to.serial = s.serial;
     to.key_len = static_cast<uint8_t>(c.key().copy(to.key_bytes, max_name));
     to.user_len = static_cast<uint8_t>(c.user().copy(to.user_bytes, max_name));
     to.model_len = static_cast<uint8_t>(m.name().copy(to.model_bytes, lease::max_model));

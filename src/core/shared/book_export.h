@@ -16,6 +16,7 @@
 namespace llm {
 
 struct series_copy {
+    uint64_t serial; // see book_record
     uint8_t key_len;
     uint8_t user_len;
     uint8_t model_len;
@@ -69,6 +70,11 @@ inline constexpr size_t max_slice_of_book = 64;
 template <class Locked>
 size_t copy_series(const book& from, book_cursor& at, uint64_t since, std::span<series_copy> to,
                    Locked&& locked);
+// The same of those that are counted for all other clients: into them all others are folded, see
+// book::folds().
+template <class Locked>
+size_t copy_other_series(const book& from, book_cursor& at, uint64_t since, std::span<series_copy> to,
+                         Locked&& locked);
 template <class Locked>
 size_t copy_clients(const book& from, book_cursor& at, std::span<client_copy> to, Locked&& locked);
 template <class Locked>
@@ -123,6 +129,18 @@ size_t copy_series(const book& from, book_cursor& at, uint64_t since, std::span<
         from, from.series(), at,
         [since](const book_series& s) { return __atomic_load_n(&s.changed, __ATOMIC_RELAXED) >= since; }, to,
         locked);
+}
+
+template <class Locked>
+size_t copy_other_series(const book& from, book_cursor& at, uint64_t since, std::span<series_copy> to,
+                         Locked&& locked)
+{
+    return detail::copy_slice(
+        from, from.series(), at,
+        [since](const book_series& s) {
+            return s.client == book::other && __atomic_load_n(&s.changed, __ATOMIC_RELAXED) >= since;
+        },
+        to, locked);
 }
 
 template <class Locked>

@@ -216,6 +216,8 @@ public:
     // --- the book
 
     const book& counted() const { return book_; }
+    // For a pass over what changes from now on. Needs the lock.
+    uint64_t next_mark_of_book() { return book_.next_mark(); }
     // Names for the book of a request without a lease. Needs no lock.
     book_names names_of(std::string_view key, std::string_view user, std::string_view model) const
     {
@@ -247,8 +249,8 @@ public:
 
     // A pass over what has changed since an earlier one, or over all. Needs the lock.
     subject_export begin_export(uint64_t since) { return {subjects_, learned_, since}; }
-    // Puts a subject's state back. To be done before the first request, once keys are in force and
-    // set_needed() has kept their room. Needs the lock.
+    // Puts a subject's state back, or adds what was counted elsewhere, see subject_import.h. Keys should be in
+    // force, and set_needed() have kept their room. Needs the lock.
     bool import(const subject_state& from, const moment& now)
     {
         return subject_import(subjects_, learned_, *journal_).add(from, now, imported_);

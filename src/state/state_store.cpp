@@ -1,0 +1,471 @@
+#include "state_store.h"
+
+#include "schema.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <thread>
+
+namespace llm {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+// Records that are put back with the zone locked once.
+constexpr size_t slice = 64;
+// Rows of `carry` that a turn imports, and rows that it deletes of what is at rest.
+constexpr int64_t most_carried = 1024;
+constexpr int64_t few_rows = 500;
+constexpr size_t least_records = 64;
+constexpr size_t most_records = 16384;
+// Times that what has changed is copied again for a long request that has ended meanwhile.
+constexpr int more_rounds = 3;
+// What is carried over within this time owes what it owed: it has not flowed off, but waited behind more.
+constexpr int64_t soon_ms = 5000;
+
+clock::time_point after(unsigned ms)
+{
+    return clock::now() + std::chrono::milliseconds(ms);
+}
+
+} // namespace
+
+struct state_store::work {
+    shared_state& zone;
+    const moment& now;
+    const zone_lock& lock;
+    bool is_new; // nobody else uses the zone yet
+    clock::time_point begin = clock::now();
+    clock::time_point end = clock::time_point::max();
+
+    zone_row row{};
+    int64_t current = 0; // zone that counters belong to
+    int64_t carried = 0; // imported of what is carried to this one
+    bool has_carry = false;
+    std::vector<subject_state> states{};
+    std::vector<running_request> running{};
+    bool subjects_whole = false;
+    bool wrote = false;
+    bool capped = false;
+    bool more = false;
+
+    bool is_current() const { return row.id == current; }
+    bool is_late() const { return clock::now() >= end; }
+};
+
+void state_store::forget()
+{
+    turns_ = -1;
+    subjects_.reset();
+    series_.reset();
+}
+
+state_result state_store::begin()
+{
+    if (db_.is_open() && !db_.is_in_place()) {
+        db_.leave();
+        forget();
+    }
+    if (!db_.is_open()) {
+        forget();
+        state_result opened = db_.open(options_.path);
+        if (!opened.ok()) {
+            return opened;
+        }
+    }
+    return db_.begin() ? state_result() : db_.end();
+}
+
+// The row of this zone, which is made where there is none.
+state_result state_store::find_own(work& w)
+{
+    if (!find_zone(db_, identity_of(w.zone), w.row) && db_.ok()) {
+        uint64_t imported = 0;
+        w.lock([&] { imported = w.zone.imported(); });
+        state_result opened = open_zone(db_, options_.by, w.zone, imported, w.now.unix_ms, w.row);
+        if (!opened.ok()) {
+            opened.text = options_.path + " " + opened.text;
+            return opened;
+        }
+        forget();
+        w.wrote = true;
+    }
+    w.current = current_zone(db_);
+    if (w.row.lost || (w.row.closed && !w.is_current())) {
+        return {state_fault::closed,
+                options_.path + ": another nginx has taken this one for gone, and goes on alone", false};
+    }
+    if (w.row.closed) {
+        query(db_, "UPDATE zones SET closed = NULL WHERE id = ?").bind(w.row.id).run();
+        w.wrote = true;
+    }
+    if (w.row.turns != turns_) {
+        forget();
+        running_is_empty_ = false;
+    }
+    return {};
+}
+
+// --- what was kept
+
+// Counters are put back in the order of their table, which nobody changes before all are.
+void state_store::restore_counters(work& w)
+{
+    uint64_t imported = 0;
+    w.lock([&] { imported = w.zone.imported(); });
+    const uint64_t done = imported - w.row.imported_before;
+    if (done < w.row.to_restore) {
+        query q(db_, "SELECT " LLM_COUNTER_COLUMNS " FROM counters ORDER BY kind, name LIMIT -1 OFFSET ?");
+        q.count(done);
+        std::vector<subject_state> states;
+        bool at_end = false;
+        while (!at_end && !w.is_late()) {
+            states.clear();
+            while (states.size() < slice && (at_end = !q.row()) == false) {
+                states.push_back(read_state(q, 0));
+            }
+            if (!db_.ok()) {
+                return;
+            }
+            w.lock([&] {
+                for (const subject_state& s : states) {
+                    w.zone.import(s, w.now);
+                }
+            });
+        }
+        if (!at_end) {
+            w.more = true;
+            return;
+        }
+    }
+    end_restore(w);
+}
+
+// Names of clients that found no room for a record of their own are counted in what they share, and are rows
+// of their own no more.
+void state_store::end_restore(work& w)
+{
+    std::vector<subject_state> names;
+    {
+        query q(db_, "SELECT " LLM_COUNTER_COLUMNS
+                     " FROM counters WHERE kind IN ('address', 'failed_auth', 'model')");
+        std::vector<subject_state> some;
+        bool at_end = false;
+        while (!at_end) {
+            some.clear();
+            while (some.size() < slice && (at_end = !q.row()) == false) {
+                some.push_back(read_state(q, 0));
+            }
+            w.lock([&] {
+                std::erase_if(some, [&](const subject_state& s) {
+                    return w.zone.subjects().find(s.kind, s.name()) != no_index;
+                });
+            });
+            names.insert(names.end(), some.begin(), some.end());
+        }
+    }
+    std::unique_ptr<subject_export> all;
+    w.lock([&] { all = std::make_unique<subject_export>(w.zone.begin_export(0)); });
+    if (!names.empty()) {
+        for (const subject_state& s : names) {
+            query q(db_, "DELETE FROM counters WHERE kind = ? AND name = ?");
+            q.bind(kind_name(s.kind));
+            s.kind == subject_kind::model ? q.bind(s.name()) : q.blob(s.name());
+            q.run();
+        }
+        for (auto some = all->next(w.now, w.lock); !some.empty(); some = all->next(w.now, w.lock)) {
+            for (const subject_state& s : some) {
+                if (is_shared_kind(s.kind)) {
+                    put_counter(db_, s);
+                }
+            }
+        }
+    }
+    w.row.restored = true;
+    // What nobody has used since is in the table as it is.
+    w.row.subject_mark = w.is_new ? all->mark() : 0;
+    w.wrote = true;
+}
+
+// What other zones have counted, in its order.
+void state_store::import_carried(work& w)
+{
+    uint64_t imported = 0;
+    w.lock([&] { imported = w.zone.imported(); });
+    w.carried = static_cast<int64_t>(imported - w.row.imported_before - w.row.to_restore);
+    {
+        query q(db_, "SELECT EXISTS(SELECT 1 FROM carry WHERE zone = ?)");
+        w.has_carry = q.bind(w.row.id).row() && q.integer(0) != 0;
+    }
+    if (!w.has_carry) {
+        return;
+    }
+    query q(db_, "SELECT " LLM_COUNTER_COLUMNS
+                 " FROM carry WHERE zone = ? AND number > ? ORDER BY number LIMIT ?");
+    q.bind(w.row.id).bind(w.carried).bind(most_carried);
+    std::vector<subject_state> states;
+    int64_t n = 0;
+    for (bool at_end = false; !at_end;) {
+        states.clear();
+        while (states.size() < slice && (at_end = !q.row()) == false) {
+            states.push_back(read_state(q, 0));
+            subject_state& s = states.back();
+            if (s.unix_ms <= w.now.unix_ms && w.now.unix_ms - s.unix_ms < soon_ms) {
+                s.unix_ms = w.now.unix_ms;
+            }
+        }
+        if (!db_.ok()) {
+            return;
+        }
+        w.lock([&] {
+            for (const subject_state& s : states) {
+                w.zone.import(s, w.now);
+            }
+        });
+        n += static_cast<int64_t>(states.size());
+    }
+    w.carried += n;
+    w.more |= n == most_carried;
+    w.wrote |= n != 0;
+}
+
+// --- what is to be kept
+
+void state_store::copy_subjects(work& w, size_t most)
+{
+    w.subjects_whole = false;
+    while (w.states.size() < most) {
+        const std::span<const subject_state> some = subjects_->next(w.now, w.lock);
+        if (some.empty()) {
+            w.subjects_whole = true;
+            return;
+        }
+        w.states.insert(w.states.end(), some.begin(), some.end());
+    }
+    w.capped = true;
+}
+
+void state_store::copy(work& w)
+{
+    w.running = copy_running(w.zone, w.lock);
+    if (!subjects_) {
+        w.lock(
+            [&] { subjects_ = std::make_unique<subject_export>(w.zone.begin_export(w.row.subject_mark)); });
+        carried_at_begin_ = w.carried;
+    }
+    if (!series_) {
+        series_ = std::make_unique<ledger_pass>(begin_pass(w.zone, w.lock, w.row.series_mark));
+    }
+    copy_subjects(w, most_);
+    copy_series(w.zone, w.lock, w.row.folds, most_, *series_);
+    w.capped |= !series_->at_end;
+    for (int round = 0; drop_ended(w.running, w.zone, w.lock, w.now.unix_ms) && round < more_rounds;
+         round++) {
+        if (!w.subjects_whole || !series_->at_end) {
+            continue;
+        }
+        const uint64_t mark = subjects_->mark();
+        w.lock([&] { subjects_ = std::make_unique<subject_export>(w.zone.begin_export(mark)); });
+        copy_subjects(w, w.states.size() + most_);
+        auto again = std::make_unique<ledger_pass>(begin_pass(w.zone, w.lock, series_->next));
+        again->others_since = series_->others_since;
+        again->entries = std::move(series_->entries);
+        series_ = std::move(again);
+        copy_series(w.zone, w.lock, w.row.folds, series_->entries.size() + most_, *series_);
+    }
+}
+
+void state_store::write_subject(work& w, const subject_state& s, carrier& to)
+{
+    if (w.is_current()) {
+        put_counter(db_, s);
+    } else {
+        subject_state base{};
+        get_base(db_, w.row.id, s, base);
+        const subject_state more = difference(s, base, w.row.turned_ms);
+        if (!is_nothing(more)) {
+            to.put(more);
+        }
+        put_base(db_, w.row.id, s);
+    }
+    if (w.has_carry) {
+        query q(db_, "DELETE FROM carry WHERE zone = ? AND kind = ? AND name = ? AND number <= ?");
+        q.bind(w.row.id).bind(kind_name(s.kind));
+        s.kind == subject_kind::address || s.kind == subject_kind::failed_auth ? q.blob(s.name())
+                                                                               : q.bind(s.name());
+        q.bind(w.carried).run();
+    }
+}
+
+void state_store::write(work& w)
+{
+    w.wrote |= !w.states.empty() || !series_->entries.empty() || !series_->others.empty();
+    {
+        carrier to(db_, w.current);
+        for (const subject_state& s : w.states) {
+            write_subject(w, s, to);
+        }
+    }
+    if (w.subjects_whole) {
+        w.row.subject_mark = subjects_->mark();
+        subjects_.reset();
+        // Those of names that have no record of their own here.
+        if (w.has_carry) {
+            query(db_, "DELETE FROM carry WHERE zone = ? AND number <= ?")
+                .bind(w.row.id)
+                .bind(carried_at_begin_)
+                .run();
+        }
+    }
+    if (write_series(db_, w.row.id, *series_, w.row.folds, w.now.unix_ms)) {
+        w.row.series_mark = series_->next;
+        series_.reset();
+    } else {
+        w.more = true;
+    }
+    if (!w.running.empty() || !running_is_empty_) {
+        put_running(db_, w.row.id, w.running, w.now.unix_ms);
+        running_is_empty_ = w.running.empty();
+        w.wrote = true;
+    }
+    w.more |= !w.subjects_whole;
+}
+
+// What nobody needs any more, a little of it.
+void state_store::tidy(work& w)
+{
+    if (options_.keep_seconds > 0 && forget_before(db_, w.now.unix_ms - options_.keep_seconds * 1000)) {
+        w.more = true;
+    }
+    w.wrote |= db_.ok() && options_.keep_seconds > 0 && db_.changes() != 0;
+    if (!w.is_current()) {
+        return;
+    }
+    query(
+        db_,
+        "DELETE FROM counters WHERE (kind, name) IN (SELECT kind, name FROM counters WHERE rest < ? LIMIT ?)")
+        .bind(w.now.unix_ms / 60000)
+        .bind(few_rows)
+        .run();
+    w.wrote |= db_.ok() && db_.changes() != 0;
+    clean_closed(db_);
+}
+
+state_result state_store::do_turn(work& w)
+{
+    state_result own = find_own(w);
+    if (!own.ok()) {
+        return own;
+    }
+    if (!w.row.restored) {
+        restore_counters(w);
+    }
+    if (w.row.restored && db_.ok()) {
+        if (w.is_current()) {
+            close_lost(db_, options_.by, w.row.id, w.now.unix_ms);
+        }
+        import_carried(w);
+        copy(w);
+        write(w);
+        tidy(w);
+    }
+    return {};
+}
+
+void state_store::adapt(const work& w)
+{
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - w.begin).count();
+    if (took > options_.turn_ms) {
+        most_ = std::max(most_ / 2, least_records);
+    } else if (w.capped && took < options_.turn_ms / 2) {
+        most_ = std::min(most_ * 2, most_records);
+    }
+}
+
+state_result state_store::turn_with(shared_state& zone, const moment& now, const zone_lock& lock, bool is_new)
+{
+    state_result began = begin();
+    if (!began.ok()) {
+        forget();
+        return began;
+    }
+    work w{.zone = zone, .now = now, .lock = lock, .is_new = is_new};
+    if (!is_new) {
+        w.end = after(options_.turn_ms);
+    }
+    state_result refused = do_turn(w);
+    if (!refused.ok() && db_.ok()) {
+        db_.roll_back();
+        forget();
+        return refused;
+    }
+    // An idle gateway writes nothing.
+    if (!w.wrote && db_.ok()) {
+        db_.roll_back();
+        turns_ = w.row.turns;
+        return {};
+    }
+    w.row.turns++;
+    w.row.turned_ms = now.unix_ms;
+    put_zone(db_, w.row);
+    state_result result = db_.end();
+    if (!result.ok()) {
+        forget();
+        return result;
+    }
+    turns_ = w.row.turns;
+    adapt(w);
+    result.more = w.more;
+    return result;
+}
+
+state_result state_store::restore_with(shared_state& zone, const moment& now, const zone_lock& lock)
+{
+    const auto end = after(options_.wait_ms);
+    for (;;) {
+        state_result result = turn_with(zone, now, lock, true);
+        const bool is_late = clock::now() >= end;
+        if ((result.ok() && !result.more) || (!result.ok() && result.fault != state_fault::busy)
+            || (!result.ok() && is_late)) {
+            return result;
+        }
+        if (!result.ok()) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+    }
+}
+
+state_result state_store::close_with(shared_state& zone, const moment& now, const zone_lock& lock)
+{
+    const auto end = after(options_.wait_ms);
+    for (;;) {
+        state_result result = turn_with(zone, now, lock, false);
+        if (result.ok() && !result.more) {
+            break;
+        }
+        if (!result.ok() && (result.fault != state_fault::busy || clock::now() >= end)) {
+            return result;
+        }
+        if (!result.ok()) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+    }
+    state_result began = begin();
+    if (!began.ok()) {
+        return began;
+    }
+    zone_row row;
+    if (find_zone(db_, identity_of(zone), row)) {
+        carrier to(db_, current_zone(db_));
+        charge_running(db_, row.id, to);
+    }
+    query(db_, "UPDATE zones SET closed = ? WHERE id = ?").bind(now.unix_ms).bind(row.id).run();
+    state_result result = db_.end();
+    db_.close();
+    forget();
+    return result;
+}
+
+} // namespace llm
