@@ -74,6 +74,43 @@ bool zone_has(const zone_conf& zone, const key_source& source)
                        [&](const key_source* s) { return s->id == source.id; });
 }
 
+// state=FILE and keep=TIME.
+ngx_int_t read_state_options(ngx_conf_t* cf, zone_conf& zone)
+{
+    ngx_str_t* value = arguments(cf);
+    bool keeps = false;
+    for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
+        ngx_str_t path = option(value[i], "state=");
+        ngx_str_t keep = option(value[i], "keep=");
+        if ((path.data && zone.state_path.len != 0) || (keep.data && keeps)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate \"%V\" in \"llm_zone\"", &value[i]);
+            return NGX_ERROR;
+        }
+        if (path.data && path.len != 0) {
+            if (ngx_conf_full_name(cf->cycle, &path, 0) != NGX_OK) {
+                return NGX_ERROR;
+            }
+            zone.state_path = path;
+            continue;
+        }
+        const ngx_int_t seconds = keep.data ? ngx_parse_time(&keep, 1) : NGX_ERROR;
+        if (seconds == NGX_ERROR || seconds == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"llm_zone\": expected state=file, or a time "
+                               "such as keep=400d",
+                               &value[i]);
+            return NGX_ERROR;
+        }
+        keeps = true;
+        zone.keep_s = seconds;
+    }
+    if (keeps && zone.state_path.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"keep=\" in \"llm_zone\" needs \"state=\"");
+        return NGX_ERROR;
+    }
+    return NGX_OK;
+}
+
 } // namespace
 
 char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
@@ -101,18 +138,6 @@ char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
                            &name, min_zone_bytes >> 10);
         return conf_error();
     }
-    for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
-        ngx_str_t state = option(value[i], "state=");
-        if (!state.data || state.len == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"llm_zone\": expected state=file", &value[i]);
-            return conf_error();
-        }
-        ngx_conf_log_error(
-            NGX_LOG_WARN, cf, 0,
-            "\"state=\" of \"llm_zone\" is not in force yet: counters start at zero after a restart");
-    }
-
     auto* zone = make<zone_conf>(cf->pool);
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
     if (!zone || !cleanup || ngx_array_init(&zone->sources, cf->pool, 2, sizeof(key_source*)) != NGX_OK) {
@@ -123,6 +148,10 @@ char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
     cleanup->data = zone;
     zone->name = name;
     zone->owner = no_index;
+    zone->cycle = cf->cycle;
+    if (read_state_options(cf, *zone) != NGX_OK) {
+        return conf_error();
+    }
     zone->shm = ngx_shared_memory_add(cf, &name, static_cast<size_t>(size), &ngx_http_llm_module);
     if (!zone->shm) {
         return conf_error();
@@ -130,6 +159,13 @@ char* set_zone(ngx_conf_t* cf, ngx_command_t*, void* conf)
     if (zone->shm->data) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate zone \"%V\" in \"llm_zone\"", &name);
         return conf_error();
+    }
+    for (const zone_conf* other : zones_of(mcf)) {
+        if (zone->state_path.len != 0 && view(other->state_path) == view(zone->state_path)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" is the state of llm_zone \"%V\" already",
+                               &zone->state_path, &other->name);
+            return conf_error();
+        }
     }
     zone->shm->init = zone_init;
     zone->shm->data = zone;

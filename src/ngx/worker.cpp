@@ -3,6 +3,7 @@
 #include "worker.h"
 
 #include "conf.h"
+#include "keeper/state_duty.h"
 #include "own_timer.h"
 #include "owner.h"
 
@@ -43,7 +44,7 @@ ngx_int_t start_sweep(ngx_cycle_t* cycle, main_conf& mcf)
 
 } // namespace
 
-// The commit point of a (re)load: must not fail, since nginx then exits.
+// The commit point of a (re)load. nginx exits if it fails, so at a reload it must not.
 ngx_int_t init_module(ngx_cycle_t* cycle)
 {
     main_conf* mcf = main_conf_of(cycle);
@@ -53,7 +54,12 @@ ngx_int_t init_module(ngx_cycle_t* cycle)
     for (zone_conf* zone : zones_of(*mcf)) {
         zone_publish(*zone);
     }
-    keeper_at_commit(cycle, *mcf);
+    const bool is_start = ngx_process == NGX_PROCESS_SINGLE && ngx_is_init_cycle(cycle->old_cycle);
+    if (!keeper_at_commit(cycle, *mcf) && is_start) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "llm: nginx does not start without the state that was kept: quotas would be forgiven");
+        return NGX_ERROR;
+    }
     return NGX_OK;
 }
 
@@ -81,11 +87,12 @@ void exit_process(ngx_cycle_t* cycle)
     if (!mcf || !serves_requests()) {
         return;
     }
-    if (ngx_process == NGX_PROCESS_SINGLE) {
-        end_keeper_here();
-    }
     for (zone_conf* zone : zones_of(*mcf)) {
         release_owner(*zone);
+        close_state_at_last(*zone);
+    }
+    if (ngx_process == NGX_PROCESS_SINGLE) {
+        end_keeper_here();
     }
 }
 

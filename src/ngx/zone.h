@@ -36,6 +36,13 @@ struct zone_conf {
     size_t staged_subjects; // that its keys and users need
     // Of this process; no_index before it has one.
     uint32_t owner;
+    // state= and keep=, see keeper/state_duty.h
+    ngx_str_t state_path; // empty: nothing is kept
+    int64_t keep_s;       // 0: forever
+    ngx_cycle_t* cycle;   // of this configuration
+    bool has_master;
+    ngx_pid_t parent_of_master;
+    class state_store* store; // of the keeper; nullptr elsewhere
 };
 
 inline std::span<key_source*> sources_of(const zone_conf& zone)

@@ -173,6 +173,48 @@ state_result database::open(const std::string& path)
     return {};
 }
 
+state_result database::look(const std::string& path)
+{
+    close();
+    path_ = path;
+    if (check_path()) {
+        look_checked();
+    }
+    state_result result;
+    if (!ok()) {
+        result = {refused_ != state_fault::none ? refused_ : fault_of(code_),
+                  one_line(path_ + ": " + message_), false};
+        close();
+    }
+    return result;
+}
+
+void database::look_checked()
+{
+    if (access(path_.c_str(), F_OK) != 0) {
+        const std::string folder = path_.substr(0, path_.find_last_of('/') + 1);
+        if (access(folder.c_str(), W_OK | X_OK) != 0) {
+            refuse(fault_of_errno(errno), "cannot be made in " + folder + ": " + strerror(errno));
+        }
+        return;
+    }
+    if (access(path_.c_str(), R_OK | W_OK) != 0) {
+        refuse(fault_of_errno(errno), strerror(errno));
+        return;
+    }
+    const int opened =
+        sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
+    if (opened != SQLITE_OK) {
+        note(opened);
+        return;
+    }
+    sqlite3_busy_timeout(db_, busy_ms);
+    const schema_version version = version_of(*this);
+    if (ok() && version.fault != state_fault::none) {
+        refuse(version.fault, version.text);
+    }
+}
+
 void database::open_checked()
 {
     const int opened =

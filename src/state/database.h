@@ -31,6 +31,9 @@ public:
     // what is no file of this user, of another program or of a later format; a damaged one is set aside, and
     // that is a fault as well.
     state_result open(const std::string& path);
+    // Whether that would be possible, without a change: a damaged file is a fault, and stays where it is.
+    // What is there is open for reading then.
+    state_result look(const std::string& path);
     void close();
     // The same of a file that is not in its place any more.
     void leave();
@@ -58,6 +61,7 @@ private:
     std::string set_aside();
     void refuse(state_fault fault, std::string text);
     bool make_file();
+    void look_checked();
     sqlite3_stmt* prepared(const char* sql);
 
     std::string path_;

@@ -62,6 +62,19 @@ void state_store::forget()
     series_.reset();
 }
 
+state_result state_store::check()
+{
+    state_result looked = db_.look(options_.path);
+    if (looked.ok() && db_.is_open()) {
+        const uint32_t stranger = stranger_in(db_, options_.by);
+        if (db_.ok() && stranger != 0) {
+            looked = in_use_by(stranger, options_.path + " ");
+        }
+    }
+    db_.close();
+    return looked;
+}
+
 state_result state_store::begin()
 {
     if (db_.is_open() && !db_.is_in_place()) {
@@ -104,6 +117,8 @@ state_result state_store::find_own(work& w)
     if (w.row.turns != turns_) {
         forget();
         running_is_empty_ = false;
+        set_master(db_, w.row.id, options_.by);
+        w.wrote |= db_.changes() != 0;
     }
     return {};
 }

@@ -43,6 +43,10 @@ class state_store {
 public:
     explicit state_store(state_options options) : options_(std::move(options)) {}
 
+    // Whether the file will do, for `nginx -t`: changes nothing. What is missing or damaged will be made
+    // anew; of the latter this is a fault all the same.
+    state_result check();
+
     // In all of these `locked(f)` calls f with the zone locked. What went wrong is tried again with the next
     // turn, whatever it was.
 

@@ -29,6 +29,22 @@ std::vector<open_one> open_zones(database& db)
     return all;
 }
 
+// A master that lives and is neither this one nor its parent, whose zones pass to this one at an upgrade.
+uint32_t stranger_among(const std::vector<open_one>& zones, const zone_opener& by)
+{
+    uint32_t stranger = 0;
+    for (const open_one& z : zones) {
+        if (by.is_gone(z.pid, z.started)) {
+            continue;
+        }
+        if (z.pid == by.pid || z.pid == by.parent) {
+            return 0;
+        }
+        stranger = z.pid;
+    }
+    return stranger;
+}
+
 void close_zone(database& db, int64_t zone, bool lost, int64_t now_ms)
 {
     query(db, "UPDATE zones SET closed = ?, lost = ? WHERE id = ?")
@@ -43,6 +59,30 @@ void close_zone(database& db, int64_t zone, bool lost, int64_t now_ms)
 int64_t identity_of(const shared_state& zone)
 {
     return static_cast<int64_t>(zone.subjects().keyed_hash("the zone's identity") >> 1);
+}
+
+state_result in_use_by(uint32_t stranger, std::string_view file)
+{
+    return {state_fault::in_use,
+            std::string(file) + "is in use by another nginx, whose master has pid "
+                + std::to_string(stranger),
+            false};
+}
+
+uint32_t stranger_in(database& db, const zone_opener& by)
+{
+    return stranger_among(open_zones(db), by);
+}
+
+void set_master(database& db, int64_t zone, const zone_opener& by)
+{
+    query(db, "UPDATE zones SET pid = ?, started = ? WHERE id = ? AND (pid <> ? OR started <> ?)")
+        .bind(int64_t{by.pid})
+        .count(by.started)
+        .bind(zone)
+        .bind(int64_t{by.pid})
+        .count(by.started)
+        .run();
 }
 
 bool find_zone(database& db, int64_t identity, zone_row& row)
@@ -72,23 +112,17 @@ state_result open_zone(database& db, const zone_opener& by, const shared_state& 
 {
     const std::vector<open_one> others = open_zones(db);
     std::vector<int64_t> lost;
-    uint32_t stranger = 0;
-    bool related = false;
-    bool is_being_restored = false;
+    if (const uint32_t stranger = stranger_among(others, by); stranger != 0) {
+        return in_use_by(stranger, "");
+    }
     const int64_t current = current_zone(db);
+    bool is_being_restored = false;
     for (const open_one& z : others) {
         if (by.is_gone(z.pid, z.started)) {
             lost.push_back(z.id);
-            continue;
+        } else {
+            is_being_restored |= z.id == current && !z.restored;
         }
-        const bool is_ours = z.pid == by.pid || z.pid == by.parent;
-        related |= is_ours;
-        stranger = is_ours ? stranger : z.pid;
-        is_being_restored |= z.id == current && !z.restored;
-    }
-    if (stranger != 0 && !related) {
-        return {state_fault::in_use,
-                "is in use by another nginx, whose master has pid " + std::to_string(stranger), false};
     }
     if (is_being_restored) {
         return {state_fault::busy, "another zone is still being restored from it", false};

@@ -48,6 +48,13 @@ struct zone_opener {
 // Tells a zone from all others, without telling its secret.
 int64_t identity_of(const shared_state& zone);
 
+// The pid of the master of another nginx that uses the file, 0 if there is none.
+uint32_t stranger_in(database& db, const zone_opener& by);
+state_result in_use_by(uint32_t stranger, std::string_view file);
+
+// A master that goes to the background after it has made the zone is another process then.
+void set_master(database& db, int64_t zone, const zone_opener& by);
+
 bool find_zone(database& db, int64_t identity, zone_row& row);
 // Makes a row of its own for a zone, which takes over. A fault if another nginx uses the file.
 state_result open_zone(database& db, const zone_opener& by, const shared_state& zone, uint64_t imported,

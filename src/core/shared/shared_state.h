@@ -259,6 +259,21 @@ public:
     // after these. Needs the lock.
     uint64_t imported() const { return imported_; }
 
+    // Whether the state of this zone is written to a disk, as whoever writes it has seen it last: 0 = all is
+    // well, else the fault, and since when that is so or when it was written last. Needs no lock. Returns
+    // what was there before.
+    uint8_t note_disk(uint8_t fault, int64_t now_ms)
+    {
+        const uint8_t before = disk_fault_.exchange(fault, std::memory_order_relaxed);
+        if (fault == 0 || fault != before) {
+            disk_ms_.store(now_ms, std::memory_order_relaxed);
+        }
+        return before;
+    }
+    uint8_t disk_fault() const { return disk_fault_.load(std::memory_order_relaxed); }
+    // 0: never yet.
+    int64_t disk_ms() const { return disk_ms_.load(std::memory_order_relaxed); }
+
     // --- the lock's session
 
     // To be called after the lock is taken and before it is given back. If the last one to hold it was
@@ -318,6 +333,8 @@ private:
     known_callers* callers_;
     uint64_t imported_;
     uint64_t silent_until_ns_; // that names share counters
+    std::atomic<int64_t> disk_ms_;
+    std::atomic<uint8_t> disk_fault_;
     uint32_t owners_end_;
     lease_owner* owners_;
     size_t area_bytes_[zone_areas::count];

@@ -1,12 +1,12 @@
 #include "keeper.h"
 
+#include "state_duty.h"
 #include "unprivileged_child.h"
 
 #include "ngx/conf_args.h"
 #include "ngx/own_timer.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <iterator>
 
@@ -14,7 +14,7 @@ namespace llm {
 
 namespace {
 
-constexpr std::array<keeper_duty, 0> duties = {};
+constexpr const keeper_duty* duties[] = {&state_duty};
 
 // A child that restores or writes the state of a large zone takes seconds.
 constexpr uint64_t child_limit_ms = 60'000;
@@ -24,7 +24,7 @@ constexpr ngx_msec_t longest_pause_ms = 60'000;
 struct {
     ngx_pid_t pid = 0;
     main_conf* conf = nullptr;
-    ngx_msec_t due[std::max<size_t>(duties.size(), 1)];
+    ngx_msec_t due[std::size(duties)];
 } self;
 
 void end_keeper()
@@ -34,10 +34,10 @@ void end_keeper()
         return;
     }
     self.pid = 0;
-    for (const keeper_duty& duty : duties) {
+    for (const keeper_duty* duty : duties) {
         for (zone_conf* zone : zones_of(*self.conf)) {
-            if (duty.end) {
-                duty.end(*zone);
+            if (duty->end) {
+                duty->end(*zone);
             }
         }
     }
@@ -53,10 +53,10 @@ void begin_keeper(main_conf& mcf)
     self.pid = ngx_pid;
     self.conf = &mcf;
     std::fill(std::begin(self.due), std::end(self.due), ngx_current_msec);
-    for (const keeper_duty& duty : duties) {
+    for (const keeper_duty* duty : duties) {
         for (zone_conf* zone : zones_of(mcf)) {
-            if (duty.begin) {
-                duty.begin(*zone);
+            if (duty->begin) {
+                duty->begin(*zone);
             }
         }
     }
@@ -66,11 +66,11 @@ void begin_keeper(main_conf& mcf)
 ngx_msec_t take_turn()
 {
     ngx_msec_t pause = longest_pause_ms;
-    for (size_t i = 0; i < duties.size(); i++) {
+    for (size_t i = 0; i < std::size(duties); i++) {
         if (is_due(self.due[i])) {
             ngx_msec_t next = longest_pause_ms;
             for (zone_conf* zone : zones_of(*self.conf)) {
-                next = std::min(next, duties[i].turn(*zone));
+                next = std::min(next, duties[i]->turn(*zone));
             }
             ngx_time_update();
             self.due[i] = ngx_current_msec + next;
@@ -135,9 +135,29 @@ const char* text_of(child_end end)
     return nullptr; // it has said so itself
 }
 
-void run_child(ngx_cycle_t* cycle, zone_conf& zone, bool (*what)(zone_conf&), const char* name)
+template <class Which>
+bool run_children(ngx_cycle_t* cycle, main_conf& mcf, Which which, const char* name)
+{
+    bool all = true;
+    for (zone_conf* zone : zones_of(mcf)) {
+        for (const keeper_duty* duty : duties) {
+            if (duty->*which && duty->has_state && duty->has_state(*zone)) {
+                all &= run_as_worker(cycle, *zone, duty->*which, name);
+            }
+        }
+    }
+    return all;
+}
+
+} // namespace
+
+bool run_as_worker(ngx_cycle_t* cycle, zone_conf& zone, bool (*what)(zone_conf&), const char* name)
 {
     const auto* core = reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(cycle->conf_ctx, ngx_core_module));
+    if (!core->master) {
+        // This process has no workers whose rights it could take on.
+        return what(zone);
+    }
     child_work work{&zone, what};
     const child_result result =
         run_unprivileged({core->user, core->group, core->username}, child_limit_ms, work_in_child, &work);
@@ -151,26 +171,13 @@ void run_child(ngx_cycle_t* cycle, zone_conf& zone, bool (*what)(zone_conf&), co
     if (result.pid > 0) {
         ngx_shmtx_force_unlock(&zone.pool->mutex, result.pid);
     }
+    return result.is == child_end::done;
 }
 
-template <class Which>
-void run_children(ngx_cycle_t* cycle, main_conf& mcf, Which which, const char* name)
-{
-    for (zone_conf* zone : zones_of(mcf)) {
-        for (const keeper_duty& duty : duties) {
-            if (duty.*which && duty.has_state && duty.has_state(*zone)) {
-                run_child(cycle, *zone, duty.*which, name);
-            }
-        }
-    }
-}
-
-} // namespace
-
-void keeper_at_commit(ngx_cycle_t* cycle, main_conf& mcf)
+bool keeper_at_commit(ngx_cycle_t* cycle, main_conf& mcf)
 {
     if (mcf.zones.nelts == 0) {
-        return;
+        return true;
     }
     // Now, and not when the directive is read: nginx has made the directories of all paths by now, and has
     // given them to the worker's user, and this path needs none.
@@ -179,9 +186,7 @@ void keeper_at_commit(ngx_cycle_t* cycle, main_conf& mcf)
     if (!push(cycle->paths, &mcf.keeper_path)) {
         ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "llm: no memory for the keeper: it will not run");
     }
-    if (!ngx_test_config) {
-        run_children(cycle, mcf, &keeper_duty::before_workers, "restores the state");
-    }
+    return ngx_test_config || run_children(cycle, mcf, &keeper_duty::before_workers, "restores the state");
 }
 
 ngx_int_t start_keeper_here(ngx_cycle_t* cycle, main_conf& mcf)

@@ -31,11 +31,15 @@ struct keeper_duty {
     bool (*after_workers)(zone_conf& zone);
 };
 
+// Does something for a zone in a process that has the rights of a worker and no more, and waits for it. False
+// if it has failed; the log says so. `name`: "the process that NAME" does something.
+bool run_as_worker(ngx_cycle_t* cycle, zone_conf& zone, bool (*what)(zone_conf&), const char* name);
+
 // nginx's hooks, where the configuration has zones.
 
-// When the configuration has come into force, in the master: nginx starts the keeper after this. Must not
-// fail.
-void keeper_at_commit(ngx_cycle_t* cycle, main_conf& mcf);
+// When the configuration has come into force, in the master: nginx starts the keeper after this. False if
+// what was kept of a zone is not there again: quotas would be forgiven.
+bool keeper_at_commit(ngx_cycle_t* cycle, main_conf& mcf);
 // In the one process of `master_process off`.
 ngx_int_t start_keeper_here(ngx_cycle_t* cycle, main_conf& mcf);
 void end_keeper_here();

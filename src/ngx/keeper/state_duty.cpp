@@ -1,0 +1,165 @@
+#include "state_duty.h"
+
+#include "ngx/clock.h"
+#include "ngx/process.h"
+#include "state/state_store.h"
+
+#include <algorithm>
+#include <string>
+
+namespace llm {
+
+namespace {
+
+// At most a second of accounting is to be lost.
+constexpr ngx_msec_t turn_every_ms = 400;
+// Where there is more to write than fits in a turn: nginx's cache manager, which is the same process, comes
+// between.
+constexpr ngx_msec_t more_after_ms = 40;
+
+// Of the keeper, which is one process for all zones; nullptr elsewhere.
+state_store*& kept_store(zone_conf& zone)
+{
+    return zone.store;
+}
+
+state_store* make_store(const zone_conf& zone)
+{
+    const auto master = static_cast<uint32_t>(zone.has_master ? ngx_parent : ngx_pid);
+    return new state_store({.path = std::string(view(zone.state_path)),
+                            .by = {.name = std::string(view(zone.name)),
+                                   .pid = master,
+                                   .started = start_time_of(master),
+                                   .parent = static_cast<uint32_t>(zone.parent_of_master),
+                                   .is_gone = is_gone},
+                            .keep_seconds = zone.keep_s});
+}
+
+bool has_state(const zone_conf& zone)
+{
+    return zone.state_path.len != 0;
+}
+
+// Once for each change, whichever process sees it.
+void tell(const zone_conf& zone, const state_result& result)
+{
+    if (result.fault == state_fault::busy) {
+        return;
+    }
+    const auto fault = static_cast<uint8_t>(result.fault);
+    const uint8_t before = zone.state->note_disk(fault, wall_clock_ms());
+    if (fault == before) {
+        return;
+    }
+    if (result.ok()) {
+        ngx_log_error(NGX_LOG_NOTICE, zone.shm->shm.log, 0, "llm_zone \"%V\": its state is written again",
+                      &zone.name);
+        return;
+    }
+    ngx_log_error(NGX_LOG_ERR, zone.shm->shm.log, 0,
+                  "llm_zone \"%V\": its state is not written, tried again until it is: %s", &zone.name,
+                  result.text.c_str());
+}
+
+// What a damaged file said is lost; what it was is said, and a new one is begun.
+template <class Act>
+state_result act_twice(const zone_conf& zone, Act act)
+{
+    state_result result = act();
+    tell(zone, result);
+    if (result.fault == state_fault::damaged) {
+        result = act();
+        tell(zone, result);
+    }
+    return result;
+}
+
+bool restore(zone_conf& zone)
+{
+    // With its counters it lives on.
+    if (zone.inherited) {
+        return true;
+    }
+    const std::unique_ptr<state_store> store(make_store(zone));
+    return act_twice(zone,
+                     [&] { return store->restore(*zone.state, now_of_both_clocks(), zone_locker{zone}); })
+        .ok();
+}
+
+void begin(zone_conf& zone)
+{
+    if (has_state(zone)) {
+        kept_store(zone) = make_store(zone);
+    }
+}
+
+ngx_msec_t turn(zone_conf& zone)
+{
+    if (!has_state(zone)) {
+        return NGX_TIMER_INFINITE;
+    }
+    const state_result result = kept_store(zone)->turn(*zone.state, now_of_both_clocks(), zone_locker{zone});
+    tell(zone, result);
+    return result.more ? more_after_ms : turn_every_ms;
+}
+
+bool close(zone_conf& zone)
+{
+    const std::unique_ptr<state_store> store(make_store(zone));
+    return act_twice(zone, [&] { return store->close(*zone.state, now_of_both_clocks(), zone_locker{zone}); })
+        .ok();
+}
+
+void end(zone_conf& zone)
+{
+    if (state_store* store = kept_store(zone)) {
+        kept_store(zone) = nullptr;
+        if (zone.has_master) {
+            tell(zone, store->turn(*zone.state, now_of_both_clocks(), zone_locker{zone}));
+        } else {
+            tell(zone, store->close(*zone.state, now_of_both_clocks(), zone_locker{zone}));
+        }
+        delete store;
+    }
+}
+
+} // namespace
+
+const keeper_duty state_duty = {
+    .begin = begin,
+    .turn = turn,
+    .end = end,
+    .has_state = has_state,
+    .before_workers = restore,
+    .after_workers = close,
+};
+
+bool check_state(zone_conf& zone)
+{
+    const std::unique_ptr<state_store> store(make_store(zone));
+    const state_result looked = store->check();
+    if (looked.ok()) {
+        return true;
+    }
+    const bool will_do = looked.fault == state_fault::damaged || looked.fault == state_fault::busy;
+    const ngx_uint_t level = will_do ? NGX_LOG_WARN : NGX_LOG_EMERG;
+    ngx_log_error(level, zone.shm->shm.log, 0, "llm_zone \"%V\": state=%s%s", &zone.name, looked.text.c_str(),
+                  looked.fault == state_fault::damaged ? ": it will be set aside" : "");
+    return will_do;
+}
+
+void close_state_at_last(zone_conf& zone)
+{
+    if (!has_state(zone) || !zone.has_master) {
+        return;
+    }
+    const bool others = with_lock(zone, [&] {
+        const auto owners = zone.state->owners();
+        return std::any_of(owners.begin(), owners.end(), [](const lease_owner& o) { return o.pid != 0; });
+    });
+    if (!others) {
+        close(zone);
+    }
+}
+
+} // namespace llm
