@@ -47,6 +47,7 @@ struct state_store::work {
     std::vector<subject_state> states{};
     std::vector<running_request> running{};
     bool subjects_whole = false;
+    bool is_opened = false; // just now
     bool wrote = false;
     bool capped = false;
     bool more = false;
@@ -103,7 +104,7 @@ state_result state_store::find_own(work& w)
             return opened;
         }
         forget();
-        w.wrote = true;
+        w.wrote = w.is_opened = true;
     }
     w.current = current_zone(db_);
     if (w.row.lost || (w.row.closed && !w.is_current())) {
@@ -136,7 +137,7 @@ void state_store::restore_counters(work& w)
         q.count(done);
         std::vector<subject_state> states;
         bool at_end = false;
-        while (!at_end && !w.is_late()) {
+        for (bool any = false; !at_end && (!any || !w.is_late()); any = true) {
             states.clear();
             while (states.size() < slice && (at_end = !q.row()) == false) {
                 states.push_back(read_state(q, 0));
@@ -374,6 +375,11 @@ state_result state_store::do_turn(work& w)
     if (!own.ok()) {
         return own;
     }
+    if (w.is_opened) {
+        // How many were imported before has to be in safety before another is.
+        w.more = true;
+        return {};
+    }
     if (!w.row.restored) {
         restore_counters(w);
     }
@@ -420,7 +426,7 @@ state_result state_store::turn_with(shared_state& zone, const moment& now, const
     if (!w.wrote && db_.ok()) {
         db_.roll_back();
         turns_ = w.row.turns;
-        return {};
+        return {state_fault::none, {}, w.more};
     }
     w.row.turns++;
     w.row.turned_ms = now.unix_ms;
