@@ -72,7 +72,8 @@ sub nginx_has {
 # Options: conf => text of nginx.conf with %%HTTP_BEGIN%% (all up to the inside of http, which the test closes),
 # %%DIR%%, %%PORT_0%%...; files => { name => text };
 # workers => number; status => [ports's number, uri] of an llm_status location; alerts => patterns of alerts that may occur;
-# module => 0 for a run without the module.
+# module => 0 for a run without the module; adopted => 1 for one whose parent is gone, as a daemon's is: nginx changes its binary only
+# then (it is this process's child all the same).
 sub new {
     my ($class, %o) = @_;
 
@@ -232,19 +233,43 @@ sub start {
 
     # Written by nginx at each start; the one of an earlier start would be taken for a sign of life.
     unlink "$self->{dir}/nginx.pid";
-    my $pid = fork // die "fork: $!\n";
-    if (!$pid) {
-        open STDERR, '>>', "$self->{dir}/stderr.log";
-        open STDOUT, '>&', \*STDERR;
-        %ENV = $self->_environment;
-        exec $nginx, '-p', "$self->{dir}/", '-c', "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log"
-            or POSIX::_exit(127);
-    }
-    $self->{pid} = $pid;
+    $self->{pid} = $self->{adopted} ? $self->_adopt : $self->_run;
     wait_until('nginx to start', sub { -s "$self->{dir}/nginx.pid" || $self->_gone });
     die "nginx did not start:\n" . $self->read_file('stderr.log') . $self->read_file('error.log') if !$self->{pid};
     $self->wait_workers;
     return $self;
+}
+
+sub _run {
+    my ($self) = @_;
+
+    my $pid = fork // die "fork: $!\n";
+    return $pid if $pid;
+    open STDERR, '>>', "$self->{dir}/stderr.log";
+    open STDOUT, '>&', \*STDERR;
+    %ENV = $self->_environment;
+    exec $nginx, '-p', "$self->{dir}/", '-c', "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log"
+        or POSIX::_exit(127);
+}
+
+# Its parent lives until it has started.
+sub _adopt {
+    my ($self) = @_;
+
+    # PR_SET_CHILD_SUBREAPER
+    syscall 157, 36, 1, 0, 0, 0;
+    pipe my $in, my $out or die "pipe: $!\n";
+    my $parent = fork // die "fork: $!\n";
+    if (!$parent) {
+        my $pid = $self->_run;
+        syswrite $out, "$pid\n";
+        wait_until('nginx to start', sub { -s "$self->{dir}/nginx.pid" || waitpid($pid, WNOHANG) == $pid });
+        POSIX::_exit(0);
+    }
+    my $pid = <$in>;
+    chomp $pid;
+    waitpid $parent, 0;
+    return $pid;
 }
 
 # True, once, when the master has ended; its status is then in {exit}.
