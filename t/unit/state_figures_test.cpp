@@ -1,0 +1,76 @@
+// How long turns take with many keys. Figures only: LLM_STATE_KEYS=1000000 for the whole.
+#include "state_files.h"
+
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <sys/resource.h>
+
+using namespace llm;
+
+namespace {
+
+double cpu_seconds()
+{
+    rusage used{};
+    getrusage(RUSAGE_SELF, &used);
+    return static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec)
+           + static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+} // namespace
+
+TEST(state_figures, many_keys)
+{
+    gone_masters.clear();
+    const char* asked = getenv("LLM_STATE_KEYS");
+    const size_t keys = asked ? strtoul(asked, nullptr, 10) : 10000;
+    const size_t active = keys / 100;
+    const temp_dir dir;
+    const std::string path = dir / "state.db";
+    const key_file file = file_of("keys.json", keys);
+    const key_file* files[] = {&file};
+    const size_t bytes = shared_state::bytes_for(key_table::bytes(files), keys * 2);
+    std::mt19937 random(6);
+    const auto figures = [&](gateway& g, const char* what, auto&& key_of) {
+        double cpu = 0, longest = 0;
+        int turns = 0;
+        for (int second = 0; second < 5; second++) {
+            for (size_t i = 0; i < active; i++) {
+                g.use(key_of(i), 10, 20);
+            }
+            const double before = cpu_seconds();
+            for (bool more = true; more; turns++) {
+                const auto began = std::chrono::steady_clock::now();
+                const state_result r = g.turn();
+                ASSERT_TRUE(r.ok()) << r.text;
+                more = r.more;
+                longest = std::max(
+                    longest, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+            }
+            cpu += cpu_seconds() - before;
+        }
+        printf("%s: %zu of %zu keys a second: %.1f %% of a core, %d turns, the longest %.0f ms\n", what,
+               active, keys, cpu / 5 * 100, turns, longest * 1000);
+    };
+    {
+        gateway a(path, 1, 0, keys, bytes);
+        a.options.turn_ms = 40;
+        a.start();
+        ASSERT_TRUE(a.restore().ok());
+        for (uint64_t i = 0; i < keys; i++) {
+            a.use(i, 10, 20);
+        }
+        const double before = cpu_seconds();
+        a.write();
+        printf("all of %zu keys written for the first time: %.1f s\n", keys, cpu_seconds() - before);
+        figures(a, "the same keys", [&](size_t i) { return i * 97 % keys; });
+        figures(a, "any keys", [&](size_t) { return random() % keys; });
+        ASSERT_TRUE(a.close().ok());
+    }
+    gateway b(path, 2, 0, keys, bytes);
+    const double before = cpu_seconds();
+    ASSERT_TRUE(b.restore().ok());
+    printf("restored: %.1f s\n", cpu_seconds() - before);
+    printf("%ju bytes\n", static_cast<uintmax_t>(std::filesystem::file_size(path)));
+}
