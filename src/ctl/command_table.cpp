@@ -1,6 +1,9 @@
 #include "command_table.h"
 
 #include "check.h"
+#include "key_add.h"
+#include "key_edit.h"
+#include "key_list.h"
 #include "new_key.h"
 
 namespace llm::ctl {
@@ -8,6 +11,16 @@ namespace llm::ctl {
 namespace {
 
 constexpr command table[] = {
+    {"key add", "NAME...", "makes keys, and shows each once", 1, any_number, add_options, run_key_add},
+    {"key list", "", "the keys of the file", 0, 0, file_options, run_key_list},
+    {"key show", "NAME", "what the file says of a key", 1, 1, file_options, run_key_show},
+    {"key set", "NAME FIELD=VALUE...", "sets fields of a key; FIELD= removes one", 2, any_number,
+     file_options, run_key_set},
+    {"key disable", "NAME...", "locks keys", 1, any_number, file_options, run_key_disable},
+    {"key enable", "NAME...", "unlocks keys", 1, any_number, file_options, run_key_enable},
+    {"key rotate", "NAME...", "gives keys new secrets, and shows each once", 1, any_number, rotate_options,
+     run_key_rotate},
+    {"key remove", "NAME...", "removes keys from the file", 1, any_number, file_options, run_key_remove},
     {"check", "FILE", "checks a key file", 1, 1, {}, run_check},
     {"new", "NAME [USER]", "makes a key, and prints its record; changes no file", 1, 2, {}, run_new},
     {"hash", "", "reads a key from the first line of stdin, and prints its SHA-256", 0, 0, {}, run_hash},

@@ -207,6 +207,46 @@ std::optional<size_t> json_locate(std::string_view text, size_t from, std::span<
     return at < text.size() ? std::optional(at) : std::nullopt;
 }
 
+std::vector<json_child> json_children(std::string_view text, size_t at)
+{
+    std::vector<json_child> found;
+    if (at >= text.size() || (text[at] != '{' && text[at] != '[')) {
+        return found;
+    }
+    const bool is_object = text[at] == '{';
+    do {
+        json_child child{};
+        child.name = child.name_end = child.value = json_skip_space(text, at + 1);
+        if (is_object) {
+            if (child.name == text.size() || text[child.name] != '"') {
+                break;
+            }
+            child.name_end = skip_string(text, child.name);
+            const size_t colon = child.name_end == nowhere ? text.size() : json_skip_space(text, child.name_end);
+            if (colon == text.size() || text[colon] != ':') {
+                break;
+            }
+            child.value = json_skip_space(text, colon + 1);
+        }
+        child.end = skip_value(text, child.value);
+        if (child.end == nowhere) {
+            break;
+        }
+        found.push_back(child);
+        at = json_skip_space(text, child.end);
+    } while (at < text.size() && text[at] == ',');
+    return found;
+}
+
+std::string json_string_at(std::string_view text, size_t at)
+{
+    if (at >= text.size() || text[at] != '"') {
+        return {};
+    }
+    const size_t end = skip_string(text, at);
+    return end == nowhere ? std::string() : unescape(text.substr(at + 1, end - at - 2));
+}
+
 text_position place_of(std::string_view text, size_t offset)
 {
     const std::string_view before = text.substr(0, std::min(offset, text.size()));

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace llm {
 
@@ -36,6 +38,20 @@ size_t json_skip_space(std::string_view text, size_t from);
 // other text the answer is of no use, but still inside it. Uses no recursion; time is linear in the text.
 std::optional<size_t> json_locate(std::string_view text, size_t from, std::span<const json_step> path,
                                   json_part part = json_part::value);
+
+// What stands in an object or array: offsets into the text.
+struct json_child {
+    size_t name;     // of the quote that the member's name begins with; of an element the same as `value`
+    size_t name_end; // behind the quote at its end
+    size_t value;
+    size_t end; // of the value
+};
+
+// Everything in the object or array at `at`, in its order; nothing if it is neither. The text should be JSON, as above.
+std::vector<json_child> json_children(std::string_view text, size_t at);
+
+// What the string at `at` stands for; empty if there is none.
+std::string json_string_at(std::string_view text, size_t at);
 
 // Line and column, both from 1, of an offset (of the text's end if it is beyond it).
 text_position place_of(std::string_view text, size_t offset);

@@ -1,0 +1,296 @@
+#include "key_add.h"
+
+#include "exit_code.h"
+#include "first_request.h"
+#include "json_text_writer.h"
+#include "key_change.h"
+#include "key_fields.h"
+#include "keys/sha256.h"
+#include "secret.h"
+
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <unistd.h>
+
+namespace llm::ctl {
+
+namespace {
+
+constexpr size_t short_key = 16; // bytes; what is shorter can be guessed
+
+struct made_key {
+    std::string_view name;
+    std::unique_ptr<secret> key;
+    digest hashed;
+};
+
+// A secret for each name. Returns an exit code.
+int make_secrets(const arguments& given, std::vector<made_key>& to, output& out)
+{
+    const bool from_stdin = given.has("--key-stdin");
+    if (from_stdin && given.words().size() != 1) {
+        return out.fail("--key-stdin is for one key");
+    }
+    for (const std::string_view name : given.words()) {
+        made_key& made = to.emplace_back(made_key{name, std::make_unique<secret>(), {}});
+        if (from_stdin) {
+            if (const auto error = made.key->read_stdin()) {
+                return out.fail(*error);
+            }
+            if (made.key->text().size() < short_key) {
+                out.warn("a key of less than 16 characters can be guessed");
+            }
+        } else if (!made.key->make()) {
+            return out.fail("OpenSSL has no random bytes");
+        }
+        if (!made.key->hash(made.hashed)) {
+            return out.fail("OpenSSL has no SHA-256");
+        }
+    }
+    return exit_well;
+}
+
+// The one place where a secret is shown, after it is in the file. What a program reads on stdout is the key
+// alone; the rest is for people.
+int show(const std::vector<made_key>& all, bool is_given, const std::string& curl, output& out)
+{
+    const bool is_terminal = isatty(STDOUT_FILENO) == 1;
+    std::string json;
+    json_text_writer writer(json);
+    if (all.size() > 1) {
+        writer.begin_array();
+    }
+    for (const made_key& each : all) {
+        if (out.json()) {
+            writer.begin_object();
+            writer.field("name", each.name);
+            if (!is_given) {
+                writer.field("key", each.key->text());
+            }
+            writer.end_object();
+        } else if (is_given) {
+            out.line("the key of " + printable(each.name) + " is in the file");
+        } else if (is_terminal) {
+            out.line("# the key of " + printable(each.name) + ", not shown again:");
+            out.put("KEY=");
+            out.put(each.key->text());
+            out.put("\n");
+        } else {
+            if (all.size() > 1) {
+                out.put(printable(each.name) + " ");
+            }
+            out.put(each.key->text());
+            out.put("\n");
+        }
+    }
+    if (all.size() > 1) {
+        writer.end_array();
+    }
+    if (out.json()) {
+        out.line(json);
+    } else if (!curl.empty() && is_terminal) {
+        out.line("# try it:");
+        out.line(curl);
+    } else if (!curl.empty()) {
+        fprintf(stderr, "# KEY is what stands on stdout. Try it:\n%s\n", curl.c_str());
+    }
+    if (!out.flush()) {
+        return out.fail("the key is in the file but could not be shown: make another with llmctl key rotate");
+    }
+    return exit_well;
+}
+
+int members_of(const arguments& given, std::string_view name, const digest& hashed, const json_style& style,
+               json_members& to, output& out)
+{
+    json_members limits;
+    to = {{"name", json_quoted(name)}};
+    for (const key_field& field : key_fields()) {
+        if (field.name == "plan") {
+            to.emplace_back("sha256", '"' + to_hex(hashed) + '"');
+        }
+        if (field.is == key_field::kind::flag) {
+            continue;
+        }
+        const auto text = given.value("--" + std::string(field.name));
+        if (!text) {
+            continue;
+        }
+        const auto value = field_json(field, *text, time(nullptr), style);
+        if (!value) {
+            return out.wrong("--" + std::string(field.name) + ": " + std::string(*text)
+                             + " is not a value of it");
+        }
+        (field.is == key_field::kind::limit ? limits : to).emplace_back(field.name, *value);
+    }
+    if (limits.size() == 1 && limits[0].first == "quota") {
+        to.push_back(limits[0]);
+    } else if (!limits.empty()) {
+        to.emplace_back("limits", object_text(limits, style));
+    }
+    if (given.has("--admin")) {
+        to.emplace_back("admin", "true");
+    }
+    if (given.has("--disabled")) {
+        to.emplace_back("enabled", "false");
+    }
+    return exit_well;
+}
+
+// The group of nginx's workers, so that the keeper can read a file that is made. None if it is not known, or
+// may not be given.
+std::optional<gid_t> worker_group(const nginx_conf* conf)
+{
+    if (geteuid() != 0) {
+        return std::nullopt;
+    }
+    std::string user, group;
+    if (conf) {
+        for (const directive& each : conf->top()) {
+            if (each.words[0] == "user" && each.words.size() > 1) {
+                user = each.words[1];
+                group = each.words.size() > 2 ? each.words[2] : "";
+            }
+        }
+    }
+    if (!user.empty()) {
+        return group_of_user(user, group);
+    }
+    // What Debian's and nginx's own packages have.
+    const auto debian = group_of_user("www-data", "");
+    return debian ? debian : group_of_user("nginx", "");
+}
+
+} // namespace
+
+int run_key_add(const arguments& given, output& out)
+{
+    lazy_nginx_conf conf;
+    const auto path = find_key_file(given, conf, out);
+    if (!path) {
+        return exit_failed;
+    }
+    std::vector<made_key> all;
+    if (const int code = make_secrets(given, all, out)) {
+        return code;
+    }
+    new_file make{true, std::nullopt};
+    const bool is_new = access(path->c_str(), F_OK) != 0;
+    if (is_new) {
+        make.group = worker_group(conf.get());
+    }
+    std::string model;
+    const int code = change_key_file(
+        *path, make,
+        [&](key_text& keys, const key_file&) {
+            for (const made_key& each : all) {
+                if (keys.find(each.name)) {
+                    return out.wrong("there is a key " + std::string(each.name) + " already");
+                }
+                json_members members;
+                if (const int wrong =
+                        members_of(given, each.name, each.hashed, inline_style(keys.text()), members, out)) {
+                    return wrong;
+                }
+                keys.add(members);
+            }
+            return exit_well;
+        },
+        out);
+    if (code != exit_well) {
+        return code;
+    }
+    if (is_new && !make.group) {
+        out.warn(*path + " is readable for your own group only: make it that of nginx's workers (chgrp)");
+    }
+    std::string curl;
+    if (!out.json()) {
+        std::vector<std::string> allowed;
+        key_file file;
+        std::string text;
+        if (read_key_file(*path, file, text, out) == exit_well) {
+            for (const key_record& each : file.keys) {
+                if (each.name == all[0].name) {
+                    allowed = file.policies[each.policy].models;
+                }
+            }
+        }
+        curl = curl_line(chat_address(conf.get()), known_model(allowed, conf.get()));
+    }
+    return show(all, given.has("--key-stdin"), curl, out);
+}
+
+namespace {
+
+int drop_old(const arguments& given, const std::string& path, output& out)
+{
+    if (given.has("--keep-old") || given.has("--key-stdin")) {
+        return out.fail("--drop-old makes no new secret: give it alone");
+    }
+    const int code = change_key_file(
+        path, {},
+        [&](key_text& keys, const key_file& now) {
+            std::vector<size_t> places;
+            if (!find_keys(keys, given.words(), places, out)) {
+                return exit_wrong;
+            }
+            for (const size_t place : places) {
+                const key_record& record = now.keys[place];
+                if (record.digests.size() < 2) {
+                    return out.wrong("key " + record.name + " has one secret only");
+                }
+                // Which of them is the newer one nobody knows.
+                if (keys.plain(place).is_there) {
+                    return out.wrong("key " + record.name
+                                     + " has a plain key beside its sha256: rotate it without --keep-old");
+                }
+                keys.rotate(place, record.digests.back(), {}, false);
+            }
+            return exit_well;
+        },
+        out);
+    if (code == exit_well && out.json()) {
+        out.line("{\"ok\":true,\"file\":" + json_quoted(path) + "}");
+    } else if (code == exit_well) {
+        for (const std::string_view name : given.words()) {
+            out.line(printable(name) + ": only the newest secret is left");
+        }
+    }
+    return code;
+}
+
+} // namespace
+
+int run_key_rotate(const arguments& given, output& out)
+{
+    lazy_nginx_conf conf;
+    const auto path = find_key_file(given, conf, out);
+    if (!path) {
+        return exit_failed;
+    }
+    if (given.has("--drop-old")) {
+        return drop_old(given, *path, out);
+    }
+    std::vector<made_key> all;
+    if (const int code = make_secrets(given, all, out)) {
+        return code;
+    }
+    const int code = change_key_file(
+        *path, {},
+        [&](key_text& keys, const key_file& now) {
+            for (const made_key& each : all) {
+                const std::string_view names[] = {each.name};
+                std::vector<size_t> places;
+                if (!find_keys(keys, names, places, out)) {
+                    return exit_wrong;
+                }
+                keys.rotate(places[0], each.hashed, now.keys[places[0]].digests, given.has("--keep-old"));
+            }
+            return exit_well;
+        },
+        out);
+    return code == exit_well ? show(all, given.has("--key-stdin"), "", out) : code;
+}
+
+} // namespace llm::ctl

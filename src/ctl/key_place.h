@@ -1,0 +1,32 @@
+// Which key file a command is about.
+#pragma once
+
+#include "command_line.h"
+#include "nginx_conf.h"
+
+#include <optional>
+#include <string>
+
+namespace llm::ctl {
+
+inline constexpr option file_option = {"--file", "FILE",
+                                       "the key file; else $LLM_KEYS, else the one in nginx's configuration"};
+inline constexpr const char* default_key_file = "/etc/nginx/llm/keys.json";
+
+// nginx's configuration, read when it is first asked for.
+class lazy_nginx_conf {
+public:
+    const nginx_conf* get();
+    const std::string& why_not() const { return why_; }
+
+private:
+    bool loaded_ = false;
+    std::optional<nginx_conf> conf_;
+    std::string why_;
+};
+
+// --file, $LLM_KEYS, llm_api_keys in nginx's configuration, else the default. Nothing if the configuration
+// has several: tells them.
+std::optional<std::string> find_key_file(const arguments& given, lazy_nginx_conf& conf, output& out);
+
+} // namespace llm::ctl
