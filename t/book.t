@@ -32,6 +32,11 @@ my $t = LLM::Test->new(
         location /v1/chat/completions { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /small { client_max_body_size 10; proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location /to { llm_errors nginx; error_page 429 = /second; proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location /instead { llm_errors nginx; error_page 401 =200 /free; proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location /free { llm_api_keys off; proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location /paged { client_max_body_size 10; error_page 413 /large; proxy_pass http://127.0.0.1:%%PORT_2%%; }
+        location = /large { llm_error; }
+        location /any { satisfy any; allow 127.0.0.1; deny all; proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location /second { llm_api_keys %%DIR%%/keys.json; proxy_pass http://127.0.0.1:%%PORT_2%%; }
         location /twice { rewrite ^ /again last; }
         location /again { proxy_intercept_errors on; error_page 500 = /inner; proxy_pass http://127.0.0.1:%%PORT_2%%; }
@@ -47,7 +52,8 @@ $t->daemon(3);
 $t->start;
 
 my (%sent, %refused);
-my $sent = 0;
+# `undecided`: gone before it was decided whether they are let in.
+my ($sent, $undecided) = (0, 0);
 
 sub metrics { return parse_metrics($t->fetch(GET => '/metrics')->{body}) }
 
@@ -75,6 +81,8 @@ sub all_are_counted {
     $by_outcome{ $_->{labels}{outcome} } += $_->{value} for series($m, 'llm_requests_total');
     $by_reason{ $_->{labels}{reason} }   += $_->{value} for series($m, 'llm_refusals_total');
     delete @by_outcome{ grep { !$by_outcome{$_} } keys %by_outcome };
+    my $let_in = $sent - ($sent{refused} // 0) - $undecided;
+    is(sum_of($m, 'llm_usage_source_total'), $let_in, "$what: sources of as many as were let in");
     is_deeply(\%by_outcome, \%sent,    "$what: by outcome");
     is_deeply(\%by_reason,  \%refused, "$what: by reason");
     return $m;
@@ -104,13 +112,25 @@ case 'refusals' => sub {
     ask(refused => '/x', %o, reason => 'invalid_key', key => 'sk-nobody');
     ask(refused => '/x', %o, reason => 'disabled', key => 'sk-off');
     ask(refused => '/x', %o, reason => 'bad_request', key => 'sk-1', body => '{"model":1}');
-    # nginx answers this one before any key is looked at: nobody has asked here.
-    is($t->fetch(POST => '/small', %o, key => 'sk-1')->{status}, 413, 'too large for nginx');
+    # nginx answers these before any key is looked at.
+    is(ask(refused => '/small', %o, key => 'sk-1', reason => 'bad_request')->{status}, 413, 'too large for nginx');
+    is(ask(refused => '/paged', %o, key => 'sk-1', reason => 'bad_request')->{status}, 413, 'with a page of its own');
+    # And this one after it.
+    my $c = $t->client;
+    $c->request(POST => '/small', headers => [ $t->bearer('sk-1'), 'Transfer-Encoding' => 'chunked' ]);
+    $c->write("20\r\n" . 'x' x 32 . "\r\n0\r\n\r\n");
+    is($c->response->{status}, 413, 'too large, as it turns out');
+    $sent++;
+    $sent{refused}++;
+    $refused{bad_request}++;
+    is(ask(refused => '/instead', %o, reason => 'no_key')->{status}, 200, 'error_page leads elsewhere');
+    # Another module has let it in: the gateway has not.
+    is($t->fetch(POST => '/any', %o)->{status}, 200, 'satisfy any');
     ask(ok      => '/x', %o, key => 'sk-few');
     ask(refused => '/x', %o, key => 'sk-few', reason => 'requests');
     # What a refusal is, the request that error_page lets in afterwards is not.
     my $m = all_are_counted('refusals');
-    is(sum_of($m, 'llm_requests_total', key => '', outcome => 'refused'), 2, 'those without a key that is known');
+    is(sum_of($m, 'llm_requests_total', key => '', outcome => 'refused'), 5, 'those without a key that is known');
     is(sum_of($m, 'llm_refusals_total', key => 'few', reason => 'requests'), 1, 'the reason is that of the key');
     is(sum_of($m, 'llm_requests_total', key => 'some', model => 'named'), 0, 'a model of the configuration has no requests yet');
 };
@@ -121,6 +141,7 @@ case 'clients that leave' => sub {
     $c->request(POST => '/x', headers => [ $t->bearer('sk-3'), 'Content-Length' => 100 ], body => undef, id => $t->new_id);
     $sent++;
     $sent{client_abort}++;
+    $undecided++;
     $c->close;
     # In the middle of the reply.
     my $streams = LLM::Streams->open($t, $up, count => 3, key_of => sub { 'sk-3' });
@@ -212,6 +233,7 @@ case 'the access log' => sub {
         my $l = JSON::PP->new->decode($line);
         next if ($l->{outcome} // '') eq '';
         $logged{outcome}{ $l->{outcome} }++;
+        $logged{refusal}{ $l->{refusal} }++ if $l->{refusal};
         $logged{prompt}     += $l->{prompt_tokens}     || 0;
         $logged{completion} += $l->{completion_tokens} || 0;
         $logged{cost}       += $l->{cost}              || 0;
@@ -219,7 +241,8 @@ case 'the access log' => sub {
     my $m    = metrics();
     my %want = %sent;
     delete $want{lost};
-    is_deeply($logged{outcome}, \%want, 'the same outcomes');
+    is_deeply($logged{outcome}, \%want,    'the same outcomes');
+    is_deeply($logged{refusal}, \%refused, 'the same reasons');
     for my $type (qw(prompt completion)) {
         is(sum_of($m, 'llm_tokens_total', type => $type) - sum_of($m, 'llm_tokens_total', type => $type, key => 'k5'), $logged{$type},
             "the same $type tokens");

@@ -378,7 +378,8 @@ case 'a lease is settled and logged as ever' => sub {
     my $r = $t->fetch(POST => '/down/v1/messages', key => 'sk-good', body => chat_request());
     is($t->log_line($r->{id})->{outcome}, 'upstream_error', 'no upstream');
     $r = $t->fetch(POST => '/v1/messages', key => 'sk-good', body => $large);
-    is($t->log_line($r->{id})->{outcome}, '', 'a body that is too large');
+    my $line = $t->log_line($r->{id});
+    is("$line->{outcome} $line->{refusal}", 'refused bad_request', 'a body that is too large');
     $r = $t->fetch(GET => '/v1/messages');
     is($t->log_line($r->{id})->{refusal}, 'no_key', 'a refusal');
 };

@@ -460,4 +460,15 @@ ngx_int_t access_handler(ngx_http_request_t* r)
     return rc;
 }
 
+void note_too_large(ngx_http_request_t* r)
+{
+    const location_conf& conf = *location_conf_of(r);
+    if (r != r->main || !conf.keys || conf.tells_usage || find_request(r)) {
+        return;
+    }
+    if (request_ctx* ctx = find_or_make_request(r)) {
+        ctx->decided.zone = conf.keys->zone;
+    }
+}
+
 } // namespace llm

@@ -9,6 +9,11 @@ namespace llm {
 
 ngx_int_t access_handler(ngx_http_request_t* r);
 
+// nginx refuses a body by its Content-Length before it comes to the access phase. Where keys are in force,
+// such a request is counted like one whose body turns out to be too large. To be called with the reply's
+// header.
+void note_too_large(ngx_http_request_t* r);
+
 // What the zone is asked for this request, under the limits of its present location.
 admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source,
                            const moment& now);

@@ -29,10 +29,11 @@ bool satisfies_any(ngx_http_request_t* r)
     return core->satisfy == NGX_HTTP_SATISFY_ANY;
 }
 
-const refusal_answer& note_refusal(ngx_http_request_t* r, request_ctx& ctx, refusal why)
+const refusal_answer& note_refusal(ngx_http_request_t* r, request_ctx& ctx, refusal why, bool is_left)
 {
     const refusal_answer& answer = answer_of(why);
     ctx.refused = why;
+    ctx.refusal_is_left = is_left;
     ngx_str_t reason = to_ngx(answer.reason);
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: request refused: %V", &reason);
     return answer;
@@ -42,7 +43,7 @@ const refusal_answer& note_refusal(ngx_http_request_t* r, request_ctx& ctx, refu
 
 ngx_int_t refuse_subrequest(ngx_http_request_t* r, request_ctx& ctx, refusal why)
 {
-    const refusal_answer& answer = note_refusal(r, ctx, why);
+    const refusal_answer& answer = note_refusal(r, ctx, why, true);
     if (answer.status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
         return answer.status;
     }
@@ -55,11 +56,11 @@ ngx_int_t refuse_subrequest(ngx_http_request_t* r, request_ctx& ctx, refusal why
 ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::string_view detail,
                  uint64_t wait_ms)
 {
-    const refusal_answer& answer = note_refusal(r, ctx, why);
-
     // Under "satisfy any" another access handler may still let the request in, so that it can't be answered
     // here.
-    if (answer.status == NGX_HTTP_UNAUTHORIZED && satisfies_any(r)) {
+    const bool is_left = answer_of(why).status == NGX_HTTP_UNAUTHORIZED && satisfies_any(r);
+    const refusal_answer& answer = note_refusal(r, ctx, why, is_left);
+    if (is_left) {
         return NGX_HTTP_UNAUTHORIZED;
     }
 

@@ -3,6 +3,7 @@
 
 #include "reply_filter.h"
 
+#include "access.h"
 #include "accounting.h"
 #include "headers_in.h"
 #include "limit_headers.h"
@@ -246,6 +247,9 @@ ngx_int_t header_filter(ngx_http_request_t* r)
 {
     request_ctx* ctx = held_request(r);
     if (!ctx) {
+        if (r->headers_out.status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+            note_too_large(r);
+        }
         return next_header_filter(r);
     }
     own_time time(*ctx);

@@ -105,16 +105,18 @@ void count_unadmitted(const ngx_http_request_t* r, request_ctx& ctx)
     if (ctx.refused != refusal::none && !stands_refused(r, ctx)) {
         return;
     }
-    const bool left = ctx.refused == refusal::none && client_left(r);
+    // nginx may have answered it itself before it saw the client leave.
+    const bool left = ctx.refused == refusal::none && !r->header_sent && client_left(r);
     ctx.end.is = left ? outcome::client_abort : outcome::refused;
+    ctx.end.by = left ? refusal::none : why_refused(r, ctx);
     const zone_conf& zone = *ctx.decided.zone;
     const book_names names =
         zone.state->names_of(view(ctx.names.key), view(ctx.names.user), view(ctx.asked.model));
     zone_session session(zone);
     if (left) {
-        session->count_undecided(names, {.is = outcome::client_abort}, time_of_event());
+        session->count_undecided(names, {.is = outcome::client_abort, .let_in = false}, time_of_event());
     } else {
-        session->count_refused(names, why_refused(r, ctx), time_of_event());
+        session->count_refused(names, ctx.end.by, time_of_event());
     }
 }
 
@@ -209,7 +211,8 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
 
 bool stands_refused(const ngx_http_request_t* r, const request_ctx& ctx)
 {
-    return ctx.refused != refusal::none && r->headers_out.status == answer_of(ctx.refused).status;
+    return ctx.refused != refusal::none
+           && (!ctx.refusal_is_left || r->headers_out.status == answer_of(ctx.refused).status);
 }
 
 // Over HTTP/1 and 2 nginx sets the connection's `error` (HTTP/2: that of the stream's own connection object)

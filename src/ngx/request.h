@@ -45,6 +45,7 @@ struct request_ctx {
 
     request_step step = request_step::arrived; // by whoever takes it
     refusal refused = refusal::none;           // refuse.cpp
+    bool refusal_is_left = false;              // refuse.cpp: to others, who may let it in all the same
     strip_what strip = strip_what::nothing;    // request_edit.cpp: of a stream for whose usage it asked
 
     lease* held = nullptr; // access.cpp: of a request that is admitted
@@ -76,7 +77,8 @@ struct request_ctx {
     // How it ended: request.cpp, when it is settled or, without a lease, at its end.
     struct {
         outcome is = outcome::unknown;
-        ngx_msec_int_t ms = 0; // since it began
+        refusal by = refusal::none; // why it was refused
+        ngx_msec_int_t ms = 0;      // since it began
     } end;
 
     // How long this module took for it, if that is measured: own_time.cpp.
@@ -157,8 +159,9 @@ request_ctx* find_or_make_request(ngx_http_request_t* r);
 // the reply is to come.
 void settle(ngx_http_request_t* r);
 
-// It was refused, and that is what the client was told: a refusal under "satisfy any" may have been overruled
-// by another access module, and error_page may lead elsewhere.
+// It was refused, and that is what became of it: under "satisfy any" another access module may have let it
+// in, and a subrequest that was refused need not end its main request. Whatever page error_page then answers
+// with, it was not let in.
 bool stands_refused(const ngx_http_request_t* r, const request_ctx& ctx);
 
 // As llm_errors says, else by the path that the client asked for: wherever redirects lead, that is the API

@@ -123,6 +123,12 @@ bool is_over(const request_ctx& ctx)
     return !ctx.holds_lease() && outcome_of(ctx) != outcome::unknown;
 }
 
+ngx_int_t say_refusal(ngx_http_request_t* r, value* v, const request_ctx& ctx)
+{
+    const refusal why = stands_refused(r->main, ctx) ? ctx.refused : ctx.end.by;
+    return why != refusal::none ? say(v, answer_of(why).reason) : say_nothing(v);
+}
+
 // Of a stream whose tokens the upstream has counted, from its first content on.
 ngx_int_t say_speed(ngx_http_request_t* r, value* v, const request_ctx& ctx)
 {
@@ -214,7 +220,7 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         if (ctx->cut.done) {
             return say(v, answer_of(refusal_of(ctx->cut_by)).reason);
         }
-        return stands_refused(r->main, *ctx) ? say(v, answer_of(ctx->refused).reason) : say_nothing(v);
+        return say_refusal(r, v, *ctx);
     case time_to_first_token:
         return ctx->reply.first_content_ms >= 0 ? say_seconds(r, v, ctx->reply.first_content_ms)
                                                 : say_nothing(v);

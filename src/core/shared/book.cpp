@@ -286,9 +286,11 @@ void book::count(const place& at, const request_end& end, const token_counts& us
     if (end.gateway_ns != 0) {
         head_->gateway.count(end.gateway_ns, journal);
     }
-    uint64_t& source = head_->sources[static_cast<size_t>(end.source)];
-    journal.keep(&source, sizeof source);
-    source++;
+    if (end.let_in) {
+        uint64_t& source = head_->sources[static_cast<size_t>(end.source)];
+        journal.keep(&source, sizeof source);
+        source++;
+    }
     count_second(now, false, used, journal);
 }
 

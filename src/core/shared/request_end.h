@@ -26,6 +26,7 @@ std::string_view usage_source_name(usage_source s);
 struct request_end {
     outcome is = outcome::ok;
     usage_source source = usage_source::none;
+    bool let_in = true;      // else it has no source: it has ended before that was decided
     bool timed = false;      // its duration is known
     bool has_first = false;  // a stream, whose first content was seen
     uint32_t ms = 0;         // since it began
