@@ -24,4 +24,15 @@ TEST(api, the_short_way_leads_to_the_same)
     }
 }
 
+TEST(api, vectors_are_made_as_text_is)
+{
+    for (const std::string_view path :
+         {"/v1/embeddings", "/v1/rerank", "/api/embed", "/api/embeddings", "/api/chat", "/api/generate"}) {
+        EXPECT_TRUE(call_of_path(path).generates) << path;
+    }
+    for (const std::string_view path : {"/api/tags", "/api/show", "/api/pull", "/v1/models", "/tokenize"}) {
+        EXPECT_FALSE(call_of_path(path).generates) << path;
+    }
+}
+
 } // namespace llm

@@ -49,7 +49,7 @@ struct api_call {
     bool streams_unasked = false;      // unless the body says otherwise
     bool streams = false;              // whatever the body says
     bool takes_stream_options = false; // OpenAI's chat and completions
-    // What is asked there is text, as far as is known. Else only what the reply tells is charged.
+    // What is asked there is text or vectors, as far as is known. Else only what the reply tells is charged.
     bool generates = true;
     model_need needs_model = model_need::always;
     // Where the path names the model: a part of the path.

@@ -103,10 +103,12 @@ api_call read_anthropic_path(std::string_view path)
 api_call read_ollama_path(std::string_view path)
 {
     const std::string_view name = last_segment(path);
+    const bool makes_text = name == "chat" || name == "generate";
     return {.speaks = api::ollama,
             .bounds = bound_name::num_predict,
-            .streams_unasked = name == "chat" || name == "generate",
-            .generates = name == "chat" || name == "generate",
+            .streams_unasked = makes_text,
+            // Vectors are worked for as well, whether or not their prompt is counted.
+            .generates = makes_text || name == "embed" || name == "embeddings",
             .needs_model = name == "tags" || name == "version" || name == "ps" ? model_need::none
                            : path.find("/blobs/") != std::string_view::npos    ? model_need::to_make
                                                                                : model_need::always};
