@@ -4,7 +4,7 @@
 # hold more requests of a key, user, model, address or of the zone than its limit; and in the end nothing may be held any more, and every
 # token must be charged once.
 #
-#   LLM_SOAK       how many requests are to reach the upstream (default 100000, at most 200000). Those that limits refuse come on top
+#   LLM_SOAK       how many requests are to reach the upstream (default 100000, at most 150000). Those that limits refuse come on top
 #   LLM_SEED       chooses what happens to each of them
 #   LLM_SOAK_LOAD  the program that makes the load (default: t/soak/soak_load of the build that has the module)
 
@@ -15,13 +15,14 @@ use File::Basename qw(dirname);
 use FindBin;
 use JSON::PP;
 
+use LLM::Books;
 use LLM::Crowd;
 use LLM::Metrics;
 use LLM::Test;
 
 my $requests = $ENV{LLM_SOAK} || 100_000;
 my $seed     = $ENV{LLM_SEED} // int rand 2**31;
-die "LLM_SOAK: at most 200000\n" if $requests > 200_000;
+die "LLM_SOAK: at most 150000\n" if $requests > 150_000;
 
 my ($load) = grep { -x } $ENV{LLM_SOAK_LOAD} // (), ($ENV{LLM_MODULE} ? dirname($ENV{LLM_MODULE}) . '/t/soak/soak_load' : ()),
     "$FindBin::Bin/../build/t/soak/soak_load";
@@ -39,7 +40,17 @@ my $probes   = join "\n", map { <<"END" } @scopes;
 location /rate/$_  { llm_limit per=$_ $rate; llm_usage_weights prompt=0 cached=0; proxy_pass http://127.0.0.1:%%PORT_3%%; }
 location /quota/$_ { llm_limit per=$_ quota=$tokens/total; llm_usage_weights prompt=0 cached=0; proxy_pass http://127.0.0.1:%%PORT_3%%; }
 END
-my @keys = map { { name => "k$_", user => 'u' . int($_ / 2), secret => "sk-k$_" } } 0 .. 5;
+my @keys = (
+    (map { { name => "k$_", user => 'u' . int($_ / 2), secret => "sk-k$_" } } 0 .. 5),
+    # Those that are always refused, each for another reason.
+    { name => 'off',   secret => 'sk-off',   enabled => JSON::PP::false },
+    { name => 'old',   secret => 'sk-old',   expires => '2020-01-01T00:00:00Z' },
+    { name => 'some',  secret => 'sk-some',  models  => ['another'] },
+    { name => 'few',   secret => 'sk-few',   limits  => { requests => '1r/h', burst => 0 } },
+    { name => 'spent', secret => 'sk-spent', limits  => { quota  => '1/total' } },
+    # Nobody uses it: the models have their series from the beginning.
+    { name => 'names', secret => 'sk-names', models => [ map {"m$_"} 0 .. 3 ] },
+);
 
 my $t = LLM::Test->new(
     workers => 2,
@@ -59,7 +70,10 @@ my $t = LLM::Test->new(
         $limits
 
         location /direct { proxy_pass http://model; }
-        location /rewritten { rewrite ^ /direct last; }
+        location /off { llm_usage_inject off; proxy_pass http://model; }
+        location /continuous { llm_usage_inject continuous; proxy_pass http://model; }
+        location /small { client_max_body_size 10; proxy_pass http://model; }
+        location /rewritten { rewrite ^/rewritten(.*)\$ /direct\$1 last; }
 
         # These come to another location with their lease.
         location /accel { proxy_pass http://model; }
@@ -78,6 +92,10 @@ my $t = LLM::Test->new(
         location = /status { llm_api_keys off; llm_status; }
         location = /metrics { llm_api_keys off; llm_metrics; }
     }
+    server { # without these limits
+        listen 127.0.0.1:%%PORT_4%%;
+        location / { proxy_pass http://127.0.0.1:%%PORT_3%%; }
+    }
 }
 EOF
 my $up = $t->upstream(2);
@@ -86,10 +104,14 @@ $t->start;
 srand $seed;
 note "LLM_SEED=$seed LLM_SOAK=$requests";
 
+# The one request of these keys that is let in.
+$t->fetch(POST => '/', port => 4, key => "sk-$_", body => chat_request(model => 'once'), reply => { body => chat_reply(7, 5) })
+    for qw(few spent);
+
 # --- a run
 
-# Starts the load; calls disturb(n) after each thousand requests. Returns (what the load saw, { id => [key, tokens of the upstream's
-# last reply, whether it was reached, whether the client has the reply whole] } of all requests that may have been let in).
+# Starts the load; calls disturb(n) after each thousand requests. Returns (what the load saw, { id => what became of the request }
+# for all of which so much was sent that they may count).
 sub run {
     my ($name, $share, $disturb) = @_;
 
@@ -101,11 +123,7 @@ sub run {
         $disturb->(++$n);
     }
     my $seen = <$out>;
-    my %ledger;
-    while (<$out>) {
-        my ($id, @what) = split;
-        $ledger{$id} = \@what;
-    }
+    my %ledger = map { ledger_line($_) } <$out>;
     close $out;
     die "the load failed\n" if !$seen;
     return (JSON::PP->new->decode($seen), \%ledger);
@@ -133,9 +151,8 @@ sub never_more_than_the_limit {
     return;
 }
 
-# What the access log says of requests of this run that were let in, as it grows: id => { key, outcome, source, prompt,
-# completion }. And of all: how many by key and outcome, and by reason.
-my ($log_offset, %in_log, %logged, %ended, %refusals) = (0);
+# The access log as it grows: the fields of all lines of this run's requests, by their ids, and those that came twice.
+my ($log_offset, %logged, @twice) = (0);
 
 sub read_log {
     open my $log, '<:raw', "$t->{dir}/access.log" or die "access.log: $!\n";
@@ -143,94 +160,89 @@ sub read_log {
     while (my $line = <$log>) {
         last if $line !~ /\n\z/;
         $log_offset += length $line;
-        my %field = $line =~ /"(\w+)":"([^"]*)"/g;
-        $in_log{ $field{id} } = 1;
-        next if $field{outcome} eq '';
-        $ended{"$field{key} $field{outcome}"}++;
-        $refusals{ $field{refusal} }++ if $field{outcome} eq 'refused';
-        # Neither refused nor gone before the decision.
-        next if $field{outcome} eq 'refused' || $field{usage_source} eq '';
-        $logged{ $field{id} } = {
-            key        => $field{key},
-            outcome    => $field{outcome},
-            source     => $field{usage_source},
-            prompt     => $field{prompt_tokens} || 0,
-            completion => $field{completion_tokens} || 0,
-        };
+        my $fields = log_fields($line);
+        # Without an outcome: one whose header did not come whole, and what the test itself asks.
+        next if $fields->{outcome} eq '' || $fields->{id} !~ /\A[ab]\d/;
+        push @twice, $fields->{id} if $logged{ $fields->{id} };
+        $logged{ $fields->{id} } = $fields;
     }
     return;
 }
 
-# Sums by key, and by user: name => [requests, prompt, completion].
-sub sums {
-    my (@requests) = @_;
+sub metrics { return parse_metrics($t->fetch(GET => '/metrics')->{body}) }
 
-    my %sum = map { ("k$_" => [ 0, 0, 0 ], 'u' . int($_ / 2) => [ 0, 0, 0 ]) } 0 .. 5;
-    for my $r (@requests) {
-        my ($number) = $r->{key} =~ /k(\d)/;
-        for my $sum ($sum{"k$number"}, $sum{ 'u' . int($number / 2) }) {
-            $sum->[0]++;
-            $sum->[1] += $r->{prompt};
-            $sum->[2] += $r->{completion};
+# Status tells the same as metrics, of each key, of each model and of all.
+sub status_agrees {
+    my ($zone, $book) = @_;
+
+    my (%of_keys, %of_models, %in_book);
+    for my $key (@{ $zone->{keys} }) {
+        $of_keys{"$key->{name} $_"} = $key->{"${_}_tokens"} for qw(prompt completion cached cache_write reasoning);
+    }
+    for my $model (@{ $zone->{models} }) {
+        $of_models{"$model->{name} $_"} = $model->{requests}{$_}    for keys %{ $model->{requests} };
+        $of_models{"$model->{name} $_"} = $model->{"${_}_tokens"} for qw(prompt completion cached cache_write reasoning);
+    }
+    for my $part (qw(requests tokens)) {
+        for my $of (keys %{ $book->{$part} }) {
+            my ($key, $model, $what) = split / /, $of;
+            $in_book{key}{"$key $what"}     += $book->{$part}{$of} if $part eq 'tokens';
+            $in_book{model}{"$model $what"} += $book->{$part}{$of};
         }
     }
-    return \%sum;
-}
-
-sub charged {
-    my ($zone) = @_;
-
-    my $sum = sums();
-    $sum->{ $_->{name} } = [ @$_{qw(requests prompt_tokens completion_tokens)} ] for @{ $zone->{keys} }, @{ $zone->{users} };
-    return $sum;
-}
-
-# What the book has: requests by key and outcome, and refusals by reason.
-sub in_book {
-    my ($metrics) = @_;
-
-    my (%requests, %reasons);
-    $requests{"$_->{labels}{key} $_->{labels}{outcome}"} += $_->{value} for grep { $_->{value} } series($metrics, 'llm_requests_total');
-    $reasons{ $_->{labels}{reason} }                     += $_->{value} for series($metrics, 'llm_refusals_total');
-    return (\%requests, \%reasons);
-}
-
-# Its tokens are those of status, whoever was killed.
-sub book_is_charged {
-    my ($charged) = @_;
-
-    my $metrics = parse_metrics($t->fetch(GET => '/metrics')->{body});
-    for my $key (map {"k$_"} 0 .. 5) {
-        my @tokens = map { sum_of($metrics, 'llm_tokens_total', key => $key, type => $_) } qw(prompt completion);
-        is_deeply(\@tokens, [ @{ $charged->{$key} }[ 1, 2 ] ], "the book has the tokens of $key");
+    # Those that were refused may be under `other`, see LLM::Books.
+    for my $of (\%of_keys, \%of_models, $in_book{model}) {
+        delete @$of{ grep { !$of->{$_} || / refused\z/ } keys %$of };
     }
-    is(scalar(series($metrics, 'llm_requests_in_flight')), 0, 'and nothing in flight');
-    return $metrics;
+    is_deeply(\%of_keys,   $in_book{key},   'status and metrics have the same tokens of each key');
+    is_deeply(\%of_models, $in_book{model}, 'and the same requests and tokens of each model');
+    my %totals = %{ $zone->{totals}{requests} };
+    delete @totals{ grep { !$totals{$_} } keys %totals };
+    my %outcomes;
+    $outcomes{ (split / /)[2] } += $book->{requests}{$_} for keys %{ $book->{requests} };
+    is_deeply(\%totals, \%outcomes, 'and as many by outcome in all');
+    return;
 }
 
-sub requests_of { my ($sums) = @_; my $n = 0; $n += $sums->{"k$_"}[0] for 0 .. 5; return $n }
-
-# Requests that ended as they should are in the log with what the upstream told. Returns how many are not in the log though the
-# client has the whole reply.
-sub logged_as_told {
+# Every request that is in the log is in it once, as its client and the upstream saw it. Returns those of the ledger that are not
+# in it.
+sub log_agrees {
     my ($ledger) = @_;
 
-    my ($wrong, $good) = (0, 0);
+    my (%seen, %unlogged, %dialects);
+    my ($wrong, $told, $charged) = (0, 0, 0);
     for my $id (keys %$ledger) {
-        my ($key, $tokens) = @{ $ledger->{$id} };
-        my $line = $logged{$id} // next;
-        my $sum   = $line->{prompt} + $line->{completion};
-        my $right = $line->{outcome} eq 'ok' ? $sum == $tokens : $sum <= $tokens || $line->{source} eq 'estimated';
-        $good++ if $right && $line->{outcome} eq 'ok';
-        next if $right && $line->{key} eq "k$key";
-        diag("$id of k$key: the upstream told $tokens, logged: @$line{qw(key outcome prompt completion)}") if $wrong++ < 5;
+        my $e    = $ledger->{$id};
+        my $line = $logged{$id};
+        if (!$line) {
+            $unlogged{$id} = $e;
+            next;
+        }
+        my $why = wrong_in($e, $line);
+        if ($why ne '' && $wrong++ < 5) {
+            diag("$id (dialect $e->{dialect}, status $e->{status}): $why; logged: " . join ' ', map {"$_=$line->{$_}"}
+                    grep { $line->{$_} ne '' } qw(uri status upstreams key model outcome refusal usage_source prompt_tokens completion_tokens));
+        }
+        my $how = $line->{outcome} . ($line->{usage_source} eq '' ? '' : " ($line->{usage_source})");
+        $seen{$how}[0]++;
+        next if $line->{usage_source} eq '';
+        $dialects{ $e->{dialect} }++ if $line->{outcome} eq 'ok';
+        $seen{$how}[1] += ($line->{prompt_tokens} || 0) + ($line->{completion_tokens} || 0);
+        $seen{$how}[2] += $e->{tells} ? $e->{prompt} + $e->{completion} : 0;
     }
-    is($wrong, 0, 'what is logged is what the upstream told: all of it of those that ended well, no more of others but in estimates');
-    cmp_ok($good, '>', 0, "some ended well: $good");
-    return scalar grep { $ledger->{$_}[3] && !$logged{$_} } keys %$ledger;
+    note sprintf '%-28s %6d requests, %8s tokens charged, %8s generated', $_, @{ $seen{$_} }[0], map { $_ // '-' } @{ $seen{$_} }[ 1, 2 ]
+        for sort keys %seen;
+    is($wrong, 0, 'what is logged is what clients and upstream saw: whole replies to the token, others within the estimate');
+    is("@twice", '', 'nothing is logged twice');
+    my @unknown = grep { !$ledger->{$_} } keys %logged;
+    is("@unknown[0 .. ($#unknown < 5 ? $#unknown : 5)]", '', 'and nothing that was not sent');
+    is(scalar keys %dialects, 13, 'requests of all APIs ended well');
+    return \%unlogged;
 }
 
 case 'clients and upstreams that vanish, redirects, reloads' => sub {
+    $t->wait_idle;
+    my $before  = book_of_metrics(metrics());
     my $reloads = 0;
     my ($seen, $ledger) = run('a', int($requests / 2), sub {
         my ($n) = @_;
@@ -240,20 +252,30 @@ case 'clients and upstreams that vanish, redirects, reloads' => sub {
     });
     say_what_happened($seen, ", $reloads reloads");
     never_more_than_the_limit($seen);
+    is($seen->{altered}, 0, 'clients get what the upstream sent, byte for byte, less what they did not ask for');
 
+    $t->wait_idle;
+    my $book;
     # The last lines are written a moment after the last lease has ended.
-    my $charged = charged($t->wait_idle);
-    wait_until('the log', sub { read_log(); keys %logged >= requests_of($charged) });
-    is_deeply($charged, sums(values %logged), 'keys and users are charged what the log says');
-    my ($requests, $reasons) = in_book(book_is_charged($charged));
-    is_deeply($requests, \%ended,    'the book has as many requests as the log, by key and outcome');
-    is_deeply($reasons,  \%refusals, 'and as many refusals, by reason');
-    is(logged_as_told($ledger), 0, 'every reply that a client has whole is in the log');
-    is(scalar(grep { $ledger->{$_}[2] && !$logged{$_} } keys %$ledger), 0, 'and so is all that reached the upstream');
+    eval {
+        wait_until('the log', sub {
+            read_log();
+            my $sum = 0;
+            $book = book_less(book_of_metrics(metrics()), $before);
+            $sum += $_ for values %{ $book->{requests} };
+            $sum == keys %logged;
+        });
+    };
+    my $of_log = book_of_log(values %logged);
+    is_deeply($book->{$_}, $of_log->{$_}, "the book has the $_ of the log, by key and model") for sort keys %$book;
+    status_agrees($t->wait_idle, book_of_metrics(metrics()));
+    my $unlogged = log_agrees($ledger);
+    is(scalar(grep { $_->{status} || $_->{reached} } values %$unlogged), 0, 'every request that was answered, or reached the upstream, is in them');
 };
 
 case 'and killed workers' => sub {
-    my $before = charged($t->wait_idle);
+    $t->wait_idle;
+    my $before = book_of_metrics(metrics());
     my ($kills, $reloads) = (0, 0);
     %logged = ();
     my ($seen, $ledger) = run('b', $requests - int($requests / 2), sub {
@@ -273,31 +295,69 @@ case 'and killed workers' => sub {
     });
     say_what_happened($seen, ", $reloads reloads, $kills workers killed");
     never_more_than_the_limit($seen);
+    is($seen->{altered}, 0, 'clients get what the upstream sent');
 
-    my $charged = charged($t->wait_idle);
-    book_is_charged($charged);
-    for my $name (keys %$charged) {
-        $charged->{$name}[$_] -= $before->{$name}[$_] for 0 .. 2;
-    }
-    read_log();
-    my $lost = logged_as_told($ledger);
-    # A worker that is killed takes with it the lines of its requests. They are charged up to all of what the upstream told.
-    my @unlogged = map { { key => "k$ledger->{$_}[0]", prompt => $ledger->{$_}[1], completion => $ledger->{$_}[1] } }
-        grep { !$in_log{$_} } keys %$ledger;
-    my $cut = grep { $ledger->{$_}[2] && !$in_log{$_} } keys %$ledger;
-    note "$cut requests that reached the upstream are not in the log, of $lost of which the client has the whole reply";
-    cmp_ok($cut, '<=', $limit{zone} * $kills, 'no more are missing in the log than can have been with killed workers');
-    cmp_ok($lost, '<=', $kills, 'of those that came whole at most the one that a worker was killed over');
-    my ($least, $most) = (sums(values %logged), sums(values %logged, @unlogged));
-    my @wrong;
-    for my $name (sort keys %$charged) {
-        for my $n (0 .. 2) {
-            my ($got, $low, $high) = map { $_->{$name}[$n] } $charged, $least, $most;
-            push @wrong, "$name: " . (qw(requests prompt completion))[$n] . " $got, not $low to $high" if $got < $low || $got > $high;
+    my $zone    = $t->wait_idle;
+    my $metrics = metrics();
+    is(scalar(series($metrics, 'llm_requests_in_flight')), 0, 'nothing is in flight');
+    my $all = book_of_metrics($metrics);
+    status_agrees($zone, $all);
+    my $book = book_less($all, $before);
+    eval { wait_until('the log', sub { read_log(); 1 }) };
+    my $unlogged = log_agrees($ledger);
+    # A worker that is killed takes with it the lines of its requests.
+    my @killed = grep { $_->{reached} } values %$unlogged;
+    my @lost   = grep { $_->{received} } values %$unlogged;
+    note scalar(@killed) . ' requests that reached the upstream are not in the log, of ' . @lost . ' of which the client has the whole reply';
+    cmp_ok(scalar @killed, '<=', $limit{zone} * $kills, 'no more are missing in the log than can have been with killed workers');
+    cmp_ok(scalar @lost,   '<=', $kills, 'of those that came whole at most the one that a worker was killed over');
+    is(join("\n", killed_are_counted($book, book_of_log(values %logged), values %$unlogged)), '',
+        'the book has what the log has, and besides those whose worker was killed, within what they had');
+};
+
+# What of the book is neither in the log nor can be of requests that are not in it.
+sub killed_are_counted {
+    my ($book, $of_log, @unlogged) = @_;
+
+    my (%least, %most, @wrong);
+    for my $e (@unlogged) {
+        # Its key and model are known of what reached the upstream; what did not may not have been read at all.
+        for ('requests', map {"tokens $_"} qw(prompt completion)) {
+            $most{"$e->{key} $_"} += /prompt/ ? $e->{part_p_high} : /completion/ ? $e->{part_c_high} : 1;
+            next if !$e->{reached};
+            my $low = /prompt/ ? $e->{part_p_low} : /completion/ ? $e->{part_c_low} : 1;
+            $least{"$e->{key} $_"} += /tokens/ && $e->{may_be_lost} ? 0 : $low;
         }
     }
-    is(join("\n", @wrong), '', 'keys and users are charged what the log says, and besides no more than the killed ones had');
-};
+    my $more = book_less($book, $of_log);
+    my %more;
+    for my $of (keys %{ $more->{requests} }) {
+        my ($key) = split / /, $of;
+        $more{"$key requests"} += $more->{requests}{$of};
+        push @wrong, "$of: $more->{requests}{$of}" if $more->{requests}{$of} < 0;
+    }
+    for my $of (keys %{ $more->{tokens} }) {
+        my ($key, $model, $type) = split / /, $of;
+        $more{"$key tokens $type"} += $more->{tokens}{$of} if $type eq 'prompt' || $type eq 'completion';
+        push @wrong, "$of: $more->{tokens}{$of}" if $more->{tokens}{$of} < 0;
+    }
+    my %names = (%more, %least);
+    for my $name (sort keys %names) {
+        my ($got, $low, $high) = map { $_->{$name} // 0 } \%more, \%least, \%most;
+        push @wrong, "$name: $got more, not $low to $high" if $got < $low || $got > $high;
+    }
+    return @wrong;
+}
+
+# Sums by key, and by user: name => [requests, prompt, completion].
+sub charged {
+    my ($zone) = @_;
+
+    my $sum = {};
+    $sum->{ $_->{name} } = [ @$_{qw(requests prompt_tokens completion_tokens)} ] for @{ $zone->{keys} }, @{ $zone->{users} };
+    $sum->{$_} //= [ 0, 0, 0 ] for map { ("k$_", 'u' . int($_ / 2)) } 0 .. 5;
+    return $sum;
+}
 
 # --- what is left over: nothing
 

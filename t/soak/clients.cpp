@@ -1,5 +1,7 @@
 #include "clients.h"
 
+#include "requests.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <sys/socket.h>
@@ -29,7 +31,11 @@ void clients::start(client& c, std::int64_t now_ms)
     const std::uint64_t number = ledger_.size();
     c.asks = &ledger_.emplace_back();
     c.asks->what = plan::draw(seed_, number);
-    c.out = c.asks->what.request(run_ + std::to_string(number));
+    request_text request = request_of(c.asks->what, run_ + std::to_string(number));
+    c.asks->head = request.head;
+    c.asks->asked = {request.body, generates(c.asks->what.speaks) ? c.asks->what.max_tokens : 0};
+    c.asks->hold();
+    c.out = std::move(request.bytes);
     c.sent = 0;
     c.reply = {};
     if (c.fd) {
@@ -42,8 +48,22 @@ void clients::start(client& c, std::int64_t now_ms)
         c.is = state::connecting;
         watch(c);
     } else {
+        end(c);
         c.due_ms = now_ms + rest_ms;
     }
+}
+
+// The request is over for its client.
+void clients::end(client& c)
+{
+    if (!c.asks) {
+        return;
+    }
+    if (c.reply.status() == 200) {
+        c.asks->note_received(c.reply.body(), c.reply.complete());
+    }
+    c.asks->let_go();
+    c.asks = nullptr;
 }
 
 void clients::watch(client& c)
@@ -56,6 +76,7 @@ void clients::watch(client& c)
 
 void clients::close(client& c)
 {
+    end(c);
     if (c.fd) {
         by_fd_[static_cast<std::size_t>(c.fd.get())] = nullptr;
         c.fd.reset();
@@ -100,6 +121,7 @@ void clients::send(client& c, std::int64_t now_ms)
         return;
     }
     c.sent += static_cast<std::size_t>(n);
+    c.asks->head_sent = c.sent >= c.asks->head;
     c.asks->sent = c.sent == c.out.size();
     if (c.sent < all) {
         c.due_ms = now_ms + p.split_ms;
@@ -147,6 +169,7 @@ void clients::complete(client& c)
         c.due_ms = bench::now_ms() + rest_ms;
     }
     if (all_sent && c.asks->what.client_stays_connected && c.reply.keeps_alive()) {
+        end(c);
         c.is = state::resting;
     } else {
         close(c);

@@ -46,6 +46,7 @@ private:
     void receive(client& c);
     void complete(client& c);
     void leave(client& c);
+    void end(client& c);
     void close(client& c);
 
     bench::poller& poller_;

@@ -1,5 +1,7 @@
 #include "plan.h"
 
+#include "requests.h"
+
 #include <random>
 
 namespace soak {
@@ -37,29 +39,58 @@ void choose_subjects(plan& p, std::uint64_t seed, std::uint64_t number, dice& d)
     p.who[by_user] = p.who[by_key] / 2;
 }
 
-} // namespace
-
-plan plan::draw(std::uint64_t seed, std::uint64_t number)
+void choose_request(plan& p, dice& d)
 {
-    static constexpr const char* paths[] = {"/direct", "/direct",  "/direct", "/rewritten",
-                                            "/accel",  "/instead", "/named"};
-    dice d(seed, number);
-    plan p;
-    choose_subjects(p, seed, number, d);
-    p.path = paths[d.below(std::size(paths))];
-    p.stream = d.percent(50);
-    p.prompt = d.between(1, 10);
-    p.completion = d.between(1, 20);
+    static constexpr const char* places[] = {"/direct",    "/direct", "/off",     "/continuous",
+                                             "/rewritten", "/accel",  "/instead", "/named"};
+    // Half of all requests are for chat, as it is in life.
+    p.speaks = static_cast<dialect>(d.percent(40) ? 0 : d.below(dialects));
+    p.place = places[d.below(std::size(places))];
+    p.stream = generates(p.speaks) && d.percent(60);
+    p.asks_usage = d.percent(30);
+    p.asks_running = p.asks_usage && d.percent(30);
+    p.prompt_bytes = d.between(1, 200);
     p.max_tokens = d.between(1, 30); // some streams outgrow what is reserved for them
+    if (d.percent(10)) {
+        p.meets = static_cast<fate>(d.between(1, fates - 1));
+        p.place = p.meets == fate::too_large || p.meets == fate::too_large_chunked ? "/small" : p.place;
+    }
+}
 
-    const std::size_t bytes = p.request(std::to_string(number)).size();
+void choose_reply(plan& p, dice& d)
+{
+    p.details = d.percent(50);
+    p.used.prompt = d.between(3, 30);
+    const bool tells_cached = p.details && p.speaks <= dialect::messages;
+    p.used.cached =
+        (tells_cached || p.speaks == dialect::gemini) && d.percent(50) ? d.below(p.used.prompt) : 0;
+    const bool writes = p.details && p.speaks == dialect::messages && d.percent(50);
+    p.used.cache_write = writes ? d.below(p.used.prompt - p.used.cached) : 0;
+    p.used.completion = generates(p.speaks) ? d.between(1, 20) : 0;
+    const bool tells_reasoning = p.details && p.speaks <= dialect::responses;
+    const bool reasons =
+        (tells_reasoning || p.speaks == dialect::gemini) && p.used.completion > 1 && d.percent(30);
+    p.used.reasoning = reasons ? d.below(p.used.completion) : 0;
+    p.grain = d.between(1, 3);
+    p.tells = static_cast<telling>(d.percent(40) ? 0 : d.below(4));
+    p.hides_prompt = d.percent(15);
+    p.cut_short = d.percent(10);
+    p.array = d.percent(50);
+    p.headers = d.percent(50);
+    p.crlf = d.percent(15);
+    p.breaks_after = d.percent(4) ? d.between(1, 10) : 0;
+}
+
+void choose_accidents(plan& p, dice& d)
+{
+    const auto bytes = static_cast<unsigned>(request_of(p, "a100000").bytes.size());
     if (d.percent(20)) {
-        p.split = d.below(static_cast<unsigned>(bytes));
+        p.split = d.below(bytes);
         p.split_ms = d.below(3);
     }
     switch (d.below(10)) {
     case 0:
-        p.leaves_after_sent = d.below(static_cast<unsigned>(bytes));
+        p.leaves_after_sent = d.below(bytes);
         p.leaves_in_ms = d.below(3);
         break;
     case 1: // the upstream has it by then, or is about to
@@ -67,7 +98,7 @@ plan plan::draw(std::uint64_t seed, std::uint64_t number)
         p.leaves_in_ms = d.below(8);
         break;
     case 2:
-        p.leaves_after_received = d.between(1, p.stream ? 2000 : 500);
+        p.leaves_after_received = d.between(1, p.stream ? 3000 : 500);
         break;
     default:
         break;
@@ -75,30 +106,52 @@ plan plan::draw(std::uint64_t seed, std::uint64_t number)
     p.client_resets = d.percent(50);
     p.client_stays_connected = d.percent(50);
 
-    p.slices = d.between(1, 4);
+    p.slices = d.between(1, 6);
     p.slice_ms = d.below(3);
     if (d.percent(15)) {
         p.cuts_at = d.below(1000);
-    } else if (d.percent(3)) {
-        p.fails = true;
+    } else if (d.percent(5)) {
+        p.fails = d.percent(50) ? 500 : 400;
     }
     p.upstream_resets = d.percent(50);
     p.cuts_first = d.percent(50);
+}
+
+} // namespace
+
+const fate_row& row_of(fate f)
+{
+    static constexpr fate_row rows[] = {
+        {nullptr, nullptr, nullptr},
+        {"", "", "no_key"},
+        {"sk-nobody", "", "invalid_key"},
+        {"sk-off", "off", "disabled"},
+        {"sk-old", "old", "expired"},
+        {"sk-some", "some", "model"},
+        {"sk-few", "few", "requests"},
+        {"sk-spent", "spent", "quota"},
+        {nullptr, nullptr, "bad_request"},
+        {nullptr, "", "bad_request"}, // nginx refuses it before it asks for a key
+        {nullptr, nullptr, "bad_request"},
+    };
+    static_assert(std::size(rows) == fates);
+    return rows[static_cast<unsigned>(f)];
+}
+
+plan plan::draw(std::uint64_t seed, std::uint64_t number)
+{
+    dice d(seed, number);
+    plan p;
+    choose_subjects(p, seed, number, d);
+    choose_request(p, d);
+    choose_reply(p, d);
+    choose_accidents(p, d);
     return p;
 }
 
-std::string plan::request(std::string_view id) const
+bool plan::makes_two() const
 {
-    const std::string body = R"({"model":"m)" + std::to_string(who[by_model])
-                             + R"(","messages":[{"role":"user","content":"hi"}],"max_tokens":)"
-                             + std::to_string(max_tokens)
-                             + (stream ? R"(,"stream":true,"stream_options":{"include_usage":true,)"
-                                         R"("continuous_usage_stats":true}})"
-                                       : "}");
-    return "POST " + path + " HTTP/1.1\r\nHost: soak\r\nAuthorization: Bearer sk-k"
-           + std::to_string(who[by_key]) + "\r\nX-Real-IP: 10.1.0." + std::to_string(who[by_address])
-           + "\r\nX-Test: " + std::string(id) + "\r\nContent-Type: application/json\r\nContent-Length: "
-           + std::to_string(body.size()) + "\r\n\r\n" + body;
+    return place == "/accel" || place == "/instead" || place == "/named";
 }
 
 } // namespace soak

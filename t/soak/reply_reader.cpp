@@ -37,6 +37,9 @@ void reply_reader::step(std::string_view& bytes)
     case part::sized:
     case part::chunk: {
         const std::size_t n = std::min<std::uint64_t>(bytes.size(), left_);
+        // Less the line's end after a chunk.
+        const std::size_t end = part_ == part::chunk ? 2 : 0;
+        body_ += bytes.substr(0, std::min<std::uint64_t>(n, left_ - std::min<std::uint64_t>(left_, end)));
         bytes.remove_prefix(n);
         left_ -= n;
         if (left_ == 0) {
@@ -58,6 +61,7 @@ void reply_reader::step(std::string_view& bytes)
         }
         break;
     case part::until_close:
+        body_ += bytes;
         bytes = {};
         break;
     case part::done:

@@ -16,6 +16,7 @@ public:
     bool keeps_alive() const { return keeps_alive_; }
     std::size_t received() const { return received_; }
     int status() const { return status_; }
+    const std::string& body() const { return body_; } // without its framing
 
 private:
     enum class part { head, sized, until_close, chunk_size, chunk, trailer, done };
@@ -26,6 +27,7 @@ private:
 
     part part_ = part::head;
     std::string line_;
+    std::string body_;
     std::uint64_t left_ = 0;
     std::size_t received_ = 0;
     int status_ = 0;

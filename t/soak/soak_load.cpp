@@ -3,12 +3,12 @@
 // usage: soak_load GATEWAY-PORT UPSTREAM-PORT SEED RUN REQUESTS LIMIT... > report
 //
 // RUN is a letter that ids of requests begin with. Runs until so many requests have reached the upstream.
-// Says "tick" after each 1000 of them, then "ended" and what it saw as JSON, and then for each request that
-// reached the upstream or was sent and not answered: id, key, tokens of the upstream's last reply, 1 if it
-// reached the upstream, 1 if its client has the whole reply.
+// Says "tick" after each 1000 of them, then "ended" and what it saw as JSON, and then a line for each request
+// of which so much was sent that it may count; the fields are named in list().
 #include "clients.h"
 #include "upstream.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <csignal>
 #include <cstdio>
@@ -22,13 +22,19 @@ constexpr unsigned at_once = 56;
 constexpr std::uint64_t tick = 1000; // requests
 constexpr std::int64_t patience_ms = 30000;
 
-void report(const clients& c, const upstream& u, std::int64_t took_ms)
+std::uint64_t altered(const ledger& all)
 {
-    std::printf("ended\n{\"reached\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"whole\":%" PRIu64
-                ",\"clients_left\":%" PRIu64 ",\"broken\":%" PRIu64 ",\"replies\":%" PRIu64
-                ",\"upstream_cut\":%" PRIu64 ",\"upstream_given_up\":%" PRIu64 ",\"milliseconds\":%" PRId64,
-                u.reached(), c.refused(), c.whole(), c.left(), c.broken(), u.replies(), u.cut(), u.left(),
-                took_ms);
+    return static_cast<std::uint64_t>(std::ranges::count_if(all, [](const entry& e) { return e.altered; }));
+}
+
+void report(const clients& c, const upstream& u, const ledger& all, std::int64_t took_ms)
+{
+    std::printf("ended\n{\"sent\":%zu,\"altered\":%" PRIu64 ",\"reached\":%" PRIu64 ",\"refused\":%" PRIu64
+                ",\"whole\":%" PRIu64 ",\"clients_left\":%" PRIu64 ",\"broken\":%" PRIu64
+                ",\"replies\":%" PRIu64 ",\"upstream_cut\":%" PRIu64 ",\"upstream_given_up\":%" PRIu64
+                ",\"milliseconds\":%" PRId64,
+                all.size(), altered(all), u.reached(), c.refused(), c.whole(), c.left(), c.broken(),
+                u.replies(), u.cut(), u.left(), took_ms);
     const holds& h = u.held();
     std::printf(",\"exceeded\":%" PRIu64 ",\"second_looks\":%" PRIu64 ",\"longest_look_ms\":%" PRId64
                 ",\"held\":%u",
@@ -44,10 +50,24 @@ void list(const ledger& all, const char* run)
 {
     for (std::uint64_t n = 0; n < all.size(); n++) {
         const entry& e = all[n];
-        if (e.reached || (e.sent && e.status == 0)) {
-            std::printf("%s%" PRIu64 " %u %u %d %d\n", run, n, e.what.who[by_key], e.tokens, e.reached,
-                        e.received);
+        if (!e.head_sent) {
+            continue;
         }
+        const plan& p = e.what;
+        const fate_row& row = row_of(p.meets);
+        const std::string key = row.key ? row.key : "k" + std::to_string(p.who[by_key]);
+        // id key model dialect reason status reached received tells ends_badly
+        std::printf("%s%" PRIu64 " %s %s %u %s %d %d %d %d %d", run, n, key.empty() ? "-" : key.c_str(),
+                    p.model().c_str(), static_cast<unsigned>(p.speaks), row.reason ? row.reason : "-",
+                    e.status, e.reached, e.received, e.tells, e.ends_badly);
+        // told_all cached cache_write reasoning, and ranges of prompt and completion: of a whole reply
+        const charge& w = e.whole;
+        std::printf(" %d %u %u %u %zu %zu %zu %zu", w.told_all, w.told.cached, w.told.cache_write,
+                    w.told.reasoning, w.prompt.low, w.prompt.high, w.completion.low, w.completion.high);
+        // may_be_none may_be_lost, and these ranges: of one that is not; what was generated
+        std::printf(" %d %d %zu %zu %zu %zu %u %u\n", e.part.may_be_none, e.part.may_be_lost,
+                    e.part.prompt.low, e.part.prompt.high, e.part.completion.low, e.part.completion.high,
+                    p.used.prompt, p.used.completion);
     }
 }
 
@@ -111,7 +131,7 @@ int main(int argc, char** argv)
             return 1;
         }
     }
-    report(c, u, bench::now_ms() - start);
+    report(c, u, all, bench::now_ms() - start);
     list(all, argv[4]);
     return 0;
 }

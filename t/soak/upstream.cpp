@@ -1,5 +1,7 @@
 #include "upstream.h"
 
+#include "replies.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -14,40 +16,12 @@ std::string with_length(std::string head, const std::string& body)
     return "HTTP/1.1 " + head + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
-std::string usage(unsigned prompt, unsigned completion)
+// The length of the body behind this header.
+std::size_t length_of(std::string_view head)
 {
-    return R"("usage":{"prompt_tokens":)" + std::to_string(prompt) + R"(,"completion_tokens":)"
-           + std::to_string(completion) + R"(,"total_tokens":)" + std::to_string(prompt + completion) + "}";
-}
-
-std::string json_reply(const plan& p)
-{
-    return with_length("200 OK\r\nContent-Type: application/json",
-                       R"({"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":)"
-                       R"("assistant","content":"hi"},"finish_reason":"stop"}],)"
-                           + usage(p.prompt, p.completion) + "}");
-}
-
-std::string chunk(const std::string& text)
-{
-    static constexpr char digits[] = "0123456789abcdef";
-    std::string size;
-    for (std::size_t n = text.size(); n != 0; n /= 16) {
-        size.insert(size.begin(), digits[n % 16]);
-    }
-    return size + "\r\n" + text + "\r\n";
-}
-
-std::string stream_reply(const plan& p)
-{
-    std::string all =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for (unsigned n = 1; n <= p.completion; n++) {
-        all += chunk(R"(data: {"choices":[{"index":0,"delta":{"content":" a"}}],)" + usage(p.prompt, n)
-                     + "}\n\n");
-    }
-    all += chunk(R"(data: {"choices":[],)" + usage(p.prompt, p.completion) + "}\n\n");
-    return all + chunk("data: [DONE]\n\n") + "0\r\n\r\n";
+    constexpr std::string_view name = "Content-Length: ";
+    const std::size_t at = head.find(name);
+    return at == head.npos ? 0 : std::strtoull(head.data() + at + name.size(), nullptr, 10);
 }
 
 // Of a connection on which no more than the rest of a request's body can come.
@@ -112,14 +86,19 @@ bool upstream::receive(connection& c)
         return n < 0 && (errno == EAGAIN || errno == EINTR);
     }
     c.in.append(bytes, static_cast<std::size_t>(n));
-    const std::size_t end = c.in.find("\r\n\r\n");
-    if (!c.serves && end != std::string::npos) {
-        begin(c, std::string_view(c.in).substr(0, end + 4));
+    const std::string_view in = c.in;
+    const std::size_t end = in.find("\r\n\r\n");
+    if (!c.serves && end != in.npos) {
+        const std::string_view head = in.substr(0, end + 4);
+        const std::string_view body = in.substr(head.size());
+        if (body.size() >= length_of(head)) {
+            begin(c, head, body);
+        }
     }
     return true;
 }
 
-void upstream::begin(connection& c, std::string_view head)
+void upstream::begin(connection& c, std::string_view head, std::string_view body)
 {
     const std::size_t at = head.find(id_header_);
     if (at == head.npos) { // not of this run
@@ -133,24 +112,27 @@ void upstream::begin(connection& c, std::string_view head)
 
     const plan& p = e.what;
     const bool is_second = head.find("X-Second: ") != head.npos;
-    const bool makes_two = p.path == "/accel" || p.path == "/instead" || p.path == "/named";
-    if (makes_two && !is_second) {
-        c.out = p.path == "/accel" ? with_length("200 OK\r\nX-Accel-Redirect: /inner", "elsewhere")
-                                   : with_length("503 Busy", "busy");
-    } else if (p.fails) {
-        c.out = with_length("500 Broken\r\nContent-Type: application/json", R"({"error":{"message":"no"}})");
+    c.reply.begins.clear();
+    e.begun = 0;
+    if (p.makes_two() && !is_second) {
+        c.out = p.place == "/accel" ? with_length("200 OK\r\nX-Accel-Redirect: /inner", "elsewhere")
+                                    : with_length("503 Busy", "busy");
+    } else if (p.fails != 0) {
+        c.out = with_length(std::to_string(p.fails) + " Broken\r\nContent-Type: application/json",
+                            R"({"error":{"message":"no"}})");
     } else {
-        c.out = p.stream ? stream_reply(p) : json_reply(p);
-        e.tokens = p.prompt + p.completion;
+        e.reply = std::make_unique<script>(reply_to(p, body));
+        c.reply = frame(*e.reply, p.prompt_bytes + p.max_tokens * 1000);
+        c.out = std::move(c.reply.bytes);
     }
-    const bool cuts = p.cuts_at <= 1000 && (!makes_two || p.cuts_first != is_second);
+    const bool cuts = p.cuts_at <= 1000 && (!p.makes_two() || p.cuts_first != is_second);
     c.ends_at = cuts ? c.out.size() * p.cuts_at / 1000 : c.out.size();
     c.sent = 0;
     c.slice = c.ends_at / p.slices + 1;
     c.due_ms = bench::now_ms() + p.slice_ms;
-    // A request's body comes with its head, or right after it: it is not looked at.
     c.in.clear();
     c.serves = &e;
+    e.hold();
     holds_.begin(p.who);
 }
 
@@ -159,6 +141,10 @@ void upstream::release(connection& c)
 {
     if (c.serves) {
         holds_.end(c.serves->what.who);
+        if (!c.reply.begins.empty()) {
+            c.serves->begun = c.reply.begun(c.sent);
+        }
+        c.serves->let_go();
         c.serves = nullptr;
     }
 }

@@ -34,6 +34,7 @@ private:
         bench::unique_fd fd;
         std::string in;
         entry* serves = nullptr;
+        framed_reply reply; // where its pieces begin, if it tells anything
         std::string out;
         std::size_t sent = 0;
         std::size_t ends_at = 0; // bytes of `out`: less than all where it cuts
@@ -43,7 +44,7 @@ private:
 
     void accept_all();
     bool receive(connection& c);
-    void begin(connection& c, std::string_view head);
+    void begin(connection& c, std::string_view head, std::string_view body);
     void release(connection& c);
     void drop(connection& c);
     void look_for_closed();
