@@ -1,5 +1,6 @@
 # Why: the numbers that operators are billed and woken by are read from one book. So whatever becomes of requests, each is in it
-# once; its tokens are those of the access log and of the upstream; and no client can make it forget or fill it up.
+# once, and its tokens are those of the access log and of the upstream. t/soak.t shows the same of many requests at once, and
+# t/many_models.t that no client can make it forget or fill it up.
 
 use strict;
 use warnings;
@@ -191,38 +192,6 @@ case 'times' => sub {
     cmp_ok((series($m, 'llm_time_to_first_token_seconds_count', model => 'm'))[0]{value}, '>=', 10, 'times to first token of streams');
     cmp_ok((series($m, 'llm_gateway_seconds_count'))[0]{value}, '>=', 1, 'time of the gateway');
     cmp_ok((series($m, 'llm_gateway_seconds_sum'))[0]{value},   '<',  1, 'which is not that of others');
-};
-
-case 'many models that nobody has' => sub {
-    my $n      = $ENV{LLM_BOOK_NAMES} || 20_000;
-    my $before = requests(key => 'k1');
-    my ($used) = map { $_->{value} } series(metrics(), 'llm_zone_bytes', part => 'series', state => 'used');
-    my $c      = $t->client;
-    for my $i (1 .. $n) {
-        $c->request(POST => '/x', headers => [ $t->bearer('sk-0'), 'Content-Type' => 'application/json' ],
-            body => chat_request(model => sprintf 'name-%x-%x', $i, int rand 2**31), id => "n$i");
-        my $r = $c->response;
-        if ($r->{status} != 200) {
-            fail("request $i: $r->{status}");
-            last;
-        }
-        $sent++;
-        $sent{ok}++;
-        # nginx ends a connection after a thousand requests.
-        if ($i % 900 == 0) {
-            $c->close;
-            $c = $t->client;
-        }
-    }
-    $c->close;
-    my $m = all_are_counted('random names');
-    my @mine = series($m, 'llm_cost_total', key => 'k0');
-    cmp_ok(scalar @mine, '<', 120, 'few series');
-    is(sum_of($m, 'llm_requests_total', key => 'k0'), $n, 'with all requests');
-    is(sum_of($m, 'llm_requests_total', key => 'k1'), $before, 'and those of another key are as they were');
-    is(ask(ok => '/x', key => 'sk-1', body => chat_request(model => 'new'))->{status}, 200, 'it asks for a model that is new');
-    all_are_counted('another key');
-    is(requests(key => 'k1', model => 'new'), 1, 'which has a series of its own');
 };
 
 # The log has no line of requests whose worker was killed.

@@ -4,8 +4,8 @@
 #   sh t/run.sh             all of it
 #   sh t/run.sh STAGE...    only these: unit fuzz nginx sanitize clients page
 #
-# FUZZ_SECONDS=N gives each fuzz target N seconds instead of 10. LLM_SOAK=N lets N requests through t/soak.t instead of 100000 (20000
-# with sanitizers).
+# FUZZ_SECONDS=N gives each fuzz target N seconds instead of 10. LLM_SOAK=N lets N requests through t/soak.t instead of 40000 (10000
+# with sanitizers). LLM_NAMES=N has t/many_models.t name N models instead of 100000 (20000 with sanitizers).
 #
 # Another nginx than Debian's: LLM_NGINX=BINARY runs it, and LLM_NGINX_SOURCE=DIR and LLM_NGINX_OBJS=DIR build the module for it (see
 # README.md).
@@ -116,11 +116,11 @@ fi
 
 if wants sanitize; then
     title "build (gcc, sanitizers), nginx with the sanitized module"
-    if build build-sanitize 'ngx_http_llm_module soak_load' -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc \
+    if build build-sanitize 'ngx_http_llm_module soak_load names_load' -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc \
         -DLLM_SANITIZE=address,undefined; then
         export LLM_MODULE=$root/build-sanitize/ngx_http_llm_module.so LLM_PRELOAD
         LLM_PRELOAD=$(sanitizer_libraries)
-        LLM_SOAK=${LLM_SOAK:-20000} run_prove
+        LLM_SOAK=${LLM_SOAK:-10000} LLM_NAMES=${LLM_NAMES:-20000} run_prove
         unset LLM_MODULE LLM_PRELOAD
     fi
 fi

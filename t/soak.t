@@ -1,10 +1,22 @@
-# Why: limits of requests in flight are what keeps a model server alive, and those that leak lock a key out for ever. So here is
-# everything that can happen to requests, all at once and at random: clients that leave at any byte of their request or of
-# the reply, upstreams that cut theirs at any byte, internal redirects, reloads, killed workers. At no moment may the upstream
-# hold more requests of a key, user, model, address or of the zone than its limit; and in the end nothing may be held any more, and every
-# token must be charged once.
+# Why: limits of requests in flight are what keeps a model server alive, and those that leak lock a key out forever. And what was
+# used is what people are billed by. So here is everything that can happen to requests of all APIs, all at once and at random:
+# usage that is told in all ways or not at all, refusals, clients that leave at any byte of their request or of the reply, upstreams that
+# cut theirs at any byte, internal redirects, reloads, killed workers.
 #
-#   LLM_SOAK       how many requests are to reach the upstream (default 100000, at most 150000). Those that limits refuse come on top
+# At no moment may the upstream hold more requests of a key, user, model, address or of the zone than its limit. In the end nothing
+# may be held any more, and all books have to agree, by key and model. They are the access log, metrics, status, and what the clients
+# and the upstream have seen:
+#
+# - A request that came whole is charged to the token what the upstream told, and by an estimate within docs/accounting.md what it
+#   did not tell. What the client got of any reply is what the upstream sent, less what only the gateway had asked for.
+# - One that did not is charged between what its client had got and what the upstream had begun to send, as it was told or by an
+#   estimate; and nothing only if neither a count nor text had come.
+# - Each request that was answered, or reached the upstream, is in the log once and in the book once. The others may be as well, but for
+#   those that nginx never read.
+# - Requests whose worker was killed are not in the log. The book has each of them that had reached the upstream, with no more tokens
+#   than the upstream had begun to send, and no fewer than its client had got of a stream.
+#
+#   LLM_SOAK       how many requests are to reach the upstream (default 40000, at most 150000). Those that limits refuse come on top
 #   LLM_SEED       chooses what happens to each of them
 #   LLM_SOAK_LOAD  the program that makes the load (default: t/soak/soak_load of the build that has the module)
 
@@ -20,7 +32,7 @@ use LLM::Crowd;
 use LLM::Metrics;
 use LLM::Test;
 
-my $requests = $ENV{LLM_SOAK} || 100_000;
+my $requests = $ENV{LLM_SOAK} || 40_000;
 my $seed     = $ENV{LLM_SEED} // int rand 2**31;
 die "LLM_SOAK: at most 150000\n" if $requests > 150_000;
 

@@ -11,7 +11,7 @@ namespace soak {
 namespace {
 
 // Who was refused comes again after so long.
-constexpr std::int64_t rest_ms = 10;
+constexpr std::int64_t rest_ms = 20;
 
 } // namespace
 
