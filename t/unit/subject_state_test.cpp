@@ -464,6 +464,27 @@ TEST_F(exported, a_full_zone_takes_back_what_there_is_room_for)
 }
 
 // Killed at any instruction, the import goes on after what it has done: everything is there once.
+TEST_F(exported, blocks_are_kept)
+{
+    zone->set_blocked("key0", true, {now.ns, noon - 5000});
+    zone->set_blocked("key1", true, now);
+    zone->set_blocked("key1", false, now);
+    const states kept = take(zone);
+    shared_zone to;
+    to->set_blocked("known", true, {now.ns, 9000});
+    put(to, kept, now);
+    EXPECT_EQ(to.key("key0").blocked_since(), static_cast<uint32_t>(noon / 1000));
+    EXPECT_EQ(to.key("key1").blocked_since(), 0u);
+    EXPECT_EQ(to.key("known").blocked_since(), 9u);
+    EXPECT_EQ(to->subjects().blocked(), 2u);
+
+    uint64_t mark = 0;
+    take(zone, 0, &mark);
+    EXPECT_TRUE(take(zone, mark).empty());
+    zone->set_blocked("key0", false, now);
+    EXPECT_EQ(take(zone, mark).size(), 1u);
+}
+
 TEST_F(exported, an_import_that_is_killed_goes_on_where_it_was)
 {
     constexpr uint64_t n = 20000;

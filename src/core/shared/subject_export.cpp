@@ -28,6 +28,7 @@ size_t subject_export::copy_slice()
         copy& c = copies_[n++];
         c.kind = kind;
         c.proved = s.proved;
+        c.blocked = kind == subject_kind::key && s.blocked_since() != 0;
         c.name_len = static_cast<uint8_t>(s.name().copy(c.name, max_name));
         c.owner_len = 0;
         if (chosen_with_key(kind) && s.owner != no_index) {
@@ -45,6 +46,7 @@ void subject_export::put_state(const copy& from, const moment& now, subject_stat
     to = {};
     to.kind = from.kind;
     to.proved = from.proved;
+    to.blocked = from.blocked;
     to.name_len = from.name_len;
     memcpy(to.name_bytes, from.name, from.name_len);
     to.owner_len = from.owner_len;

@@ -50,6 +50,7 @@ private:
     struct copy {
         subject_kind kind;
         bool proved;
+        bool blocked;
         uint8_t name_len;
         uint8_t owner_len;
         char name[max_name];

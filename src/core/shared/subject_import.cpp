@@ -1,5 +1,7 @@
 #include "subject_import.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -35,6 +37,7 @@ bool subject_import::add(const subject_state& from, const moment& now, uint64_t&
     subject& s = subjects_.at(index);
     journal_.keep(&imported, sizeof imported);
     journal_.keep(&s.rates, sizeof s.rates + sizeof s.counts);
+    journal_.keep(&s.ring, sizeof s.ring);
     subjects_.touch(s);
     imported++;
     add_totals(s.counts.totals, from.totals);
@@ -56,6 +59,11 @@ bool subject_import::add(const subject_state& from, const moment& now, uint64_t&
                 s.rates.owe(kind, debt.label, now.ns, debt.ns - passed);
             }
         }
+    }
+    // Since when is not kept: at the latest, since it was kept.
+    if (from.blocked && from.kind == subject_kind::key && s.blocked_since() == 0) {
+        subjects_.block(index,
+                        static_cast<uint32_t>(std::clamp<int64_t>(from.unix_ms / 1000, 1, UINT32_MAX)));
     }
     if (from.proved) {
         subjects_.prove(index);
