@@ -353,14 +353,17 @@ std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& 
         describe(r, ctx, source, rules.empty() ? moment{0, wall_clock_ms()} : now_of_both_clocks());
     const caller from = source.zone->state->caller_of(request);
     admission_result result;
+    bool is_admin = false;
     {
         zone_session session(*source.zone);
         shared_key* key = nullptr;
         result = session->check_key(request, key, from);
         if (key) {
             names.copy(*key);
+            is_admin = key->admin;
         }
     }
+    ctx.decided.is_admin = is_admin && result.said == verdict::ok;
     if (result.said == verdict::ok) {
         source.zone->state->note_caller(from, request);
     }
@@ -370,10 +373,13 @@ std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& 
 
 namespace {
 
-// Who asks what a key has used needs the key, is held to no limit, and is not counted.
+// Whoever uses llm_admin, or asks what a key has used, needs a key, is held to no limit, and is not counted.
 ngx_int_t let_look(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
     const ngx_int_t rc = check_key(r, ctx, source);
+    if (rc == NGX_OK && location_conf_of(r)->admin && !ctx.decided.is_admin) {
+        return refuse(r, ctx, refusal::not_admin);
+    }
     if (rc == NGX_OK) {
         ctx.decided.zone = nullptr;
         forget_refusal(ctx);
@@ -383,7 +389,12 @@ ngx_int_t let_look(ngx_http_request_t* r, request_ctx& ctx, const key_source& so
 
 ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
+    const bool operates = location_conf_of(r)->admin != nullptr;
     if (ctx.step >= request_step::admitted) {
+        // No upstream or error page leads a client's request to what operators do.
+        if (operates) {
+            return refuse(r, ctx, refusal::not_admin);
+        }
         if (ctx.decided.admitted_by == &source) {
             return NGX_OK;
         }
@@ -402,7 +413,7 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
     if (ctx.step == request_step::keyless) {
         return refuse(r, ctx, refusal::no_key);
     }
-    if (tells_usage) {
+    if (tells_usage || operates) {
         return let_look(r, ctx, source);
     }
     refusal head = check_head(r, ctx);

@@ -6,6 +6,7 @@
 #include "key_conf.h"
 #include "limit_conf.h"
 
+#include "ngx/ops/admin.h"
 #include "ngx/ops/metrics.h"
 #include "ngx/ops/status.h"
 #include "ngx/ops/usage.h"
@@ -54,6 +55,48 @@ char* set_usage(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
     return set_content(cf, directive, lcf, usage_handler);
 }
 
+// What is behind the location's name says what is asked for, so it has to have one.
+bool has_prefix(const ngx_http_core_loc_conf_t& core)
+{
+#if (NGX_PCRE)
+    if (core.regex) {
+        return false;
+    }
+#endif
+    return !core.exact_match && !core.named && !core.noname;
+}
+
+char* set_admin(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
+    const auto& core =
+        *static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    ngx_str_t zone = ngx_null_string;
+    if (cf->args->nelts > 1) {
+        zone = option(arguments(cf)[1], "zone=");
+        if (!zone.data || zone.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"llm_admin\": expected zone=name",
+                               &arguments(cf)[1]);
+            return conf_error();
+        }
+    }
+    if (!has_prefix(core)) {
+        return const_cast<char*>("needs a location of a prefix, such as \"location /llm/admin/\"");
+    }
+    if (char* error = set_content(cf, directive, lcf, admin_handler); error != NGX_CONF_OK) {
+        return error;
+    }
+    auto* ref = make<zone_ref>(cf->pool);
+    if (!ref || !push(mcf.admins, ref)) {
+        return conf_error();
+    }
+    *ref = {view(directive->name), zone, nullptr, cf->conf_file->file.name, cf->conf_file->line};
+    lcf.admin = ref;
+    return NGX_CONF_OK;
+}
+
 } // namespace
 
 ngx_command_t commands[] = {
@@ -81,6 +124,8 @@ ngx_command_t commands[] = {
      nullptr},
     {ngx_string("llm_usage"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_usage, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
+    {ngx_string("llm_admin"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1, set_admin,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_null_command,
 };
 

@@ -22,6 +22,20 @@ char* refuse_second_answer(ngx_conf_t* cf, const location_conf& conf)
     return conf_error();
 }
 
+// `limit_except` makes a location of its own of the methods that it is for, which answers as the one around
+// it.
+void inherit_content(ngx_conf_t* cf, const location_conf& from, location_conf& to)
+{
+    ngx_http_core_loc_conf_t* core = core_conf_of(cf);
+    if (from.content && core->lmt_excpt && !core->handler) {
+        core->handler = from.handler;
+        to.content = from.content;
+        to.handler = from.handler;
+        to.tells_usage = from.tells_usage;
+        to.admin = from.admin;
+    }
+}
+
 void note_in_force(ngx_conf_t* cf, const ngx_array_t* rules)
 {
     auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
@@ -63,7 +77,8 @@ void* create_main_conf(ngx_conf_t* cf)
     }
     if (!conf || !cleanup || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(zone_conf*)) != NGX_OK
         || ngx_array_init(&conf->sources, cf->pool, 4, sizeof(key_source*)) != NGX_OK
-        || ngx_array_init(&conf->levels, cf->pool, 4, sizeof(limit_level)) != NGX_OK) {
+        || ngx_array_init(&conf->levels, cf->pool, 4, sizeof(limit_level)) != NGX_OK
+        || ngx_array_init(&conf->admins, cf->pool, 1, sizeof(zone_ref*)) != NGX_OK) {
         return nullptr;
     }
     return conf;
@@ -87,6 +102,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     if (to.content && core_conf_of(cf)->handler != to.handler) {
         return refuse_second_answer(cf, to);
     }
+    inherit_content(cf, from, to);
     if (to.keys == NGX_CONF_UNSET_PTR) {
         to.keys = from.keys == NGX_CONF_UNSET_PTR ? nullptr : from.keys;
     }

@@ -23,6 +23,7 @@ struct main_conf {
     ngx_array_t zones;       // zone_conf*
     ngx_array_t sources;     // key_source*
     ngx_array_t levels;      // limit_level
+    ngx_array_t admins;      // zone_ref*, of llm_admin
     ngx_event_t sweep;       // timer, see worker.cpp
     ngx_path_t keeper_path;  // for which nginx runs the keeper, see keeper.cpp
     ngx_event_t keeper;      // timer of the keeper's turns, with `master_process off`
@@ -52,6 +53,7 @@ struct location_conf {
     errors_as errors;
     bool warned_of_unread;        // by this process: that replies here are charged by an estimate
     bool tells_usage;             // llm_usage answers here
+    const zone_ref* admin;        // llm_admin answers here, of this zone; nullptr: it does not
     const ngx_command_t* content; // the directive that answers here; nullptr: none of this module
     ngx_http_handler_pt handler;  // its handler
 };

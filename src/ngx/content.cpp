@@ -31,13 +31,13 @@ ngx_int_t begin_content(ngx_http_request_t* r)
     return ngx_http_discard_request_body(r);
 }
 
-ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type)
+ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type, ngx_uint_t status)
 {
     ngx_chain_t* chain = text.finish();
     if (!chain) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.status = status;
     r->headers_out.content_length_n = text.length();
     set_content_type(r, type);
     ngx_int_t rc = ngx_http_send_header(r);

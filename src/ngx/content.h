@@ -12,8 +12,8 @@ ngx_int_t begin_content(ngx_http_request_t* r);
 // Whether the client would rather have HTML than JSON, by its Accept.
 bool prefers_html(ngx_http_request_t* r);
 
-// Answers with 200 and the text that was written. `type` is all of the Content-Type, with its charset if it
-// has one.
-ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type);
+// Answers with the text that was written. `type` is all of the Content-Type, with its charset if it has one.
+ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type,
+                       ngx_uint_t status = NGX_HTTP_OK);
 
 } // namespace llm

@@ -220,29 +220,46 @@ char* set_api_keys(ngx_conf_t* cf, ngx_command_t*, void* conf)
     return load_source(cf, *source);
 }
 
+// nullptr after an error, which is logged.
+static zone_conf* resolve(ngx_conf_t* cf, main_conf& mcf, const zone_ref& ref)
+{
+    const ngx_str_t directive = to_ngx(ref.directive);
+    if (ref.name.len) {
+        zone_conf* zone = find_zone(mcf, ref.name);
+        if (!zone) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"%V\" names a zone \"%V\" that no \"llm_zone\" makes in %V:%ui", &directive,
+                          &ref.name, &ref.conf_file, ref.conf_line);
+        }
+        return zone;
+    }
+    if (mcf.zones.nelts == 1) {
+        return zones_of(mcf)[0];
+    }
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  mcf.zones.nelts == 0 ? "\"%V\" needs an \"llm_zone\" in %V:%ui"
+                                       : "\"%V\" needs \"zone=\", since there are several zones, in %V:%ui",
+                  &directive, &ref.conf_file, ref.conf_line);
+    return nullptr;
+}
+
 ngx_int_t resolve_zones(ngx_conf_t* cf)
 {
     auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     auto** sources = static_cast<key_source**>(mcf.sources.elts);
+    auto** admins = static_cast<zone_ref**>(mcf.admins.elts);
 
+    for (zone_ref* admin : std::span(admins, mcf.admins.nelts)) {
+        admin->zone = resolve(cf, mcf, *admin);
+        if (!admin->zone) {
+            return NGX_ERROR;
+        }
+    }
     for (ngx_uint_t i = 0; i < mcf.sources.nelts; i++) {
         key_source& source = *sources[i];
-        if (source.zone_name.len) {
-            source.zone = find_zone(mcf, source.zone_name);
-            if (!source.zone) {
-                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                              "\"llm_api_keys\" names a zone \"%V\" that no \"llm_zone\" makes in %V:%ui",
-                              &source.zone_name, &source.conf_file, source.conf_line);
-                return NGX_ERROR;
-            }
-        } else if (mcf.zones.nelts == 1) {
-            source.zone = zones_of(mcf)[0];
-        } else {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          mcf.zones.nelts == 0
-                              ? "\"llm_api_keys\" needs an \"llm_zone\" in %V:%ui"
-                              : "\"llm_api_keys\" needs \"zone=\", since there are several zones, in %V:%ui",
-                          &source.conf_file, source.conf_line);
+        source.zone =
+            resolve(cf, mcf, {"llm_api_keys", source.zone_name, nullptr, source.conf_file, source.conf_line});
+        if (!source.zone) {
             return NGX_ERROR;
         }
         if (!zone_has(*source.zone, source) && !push(source.zone->sources, &source)) {

@@ -58,10 +58,12 @@ ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::stri
 {
     // Under "satisfy any" another access handler may still let the request in, so that it can't be answered
     // here.
-    const bool is_left = answer_of(why).status == NGX_HTTP_UNAUTHORIZED && satisfies_any(r);
+    const uint16_t status = answer_of(why).status;
+    const bool is_left =
+        (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN) && satisfies_any(r);
     const refusal_answer& answer = note_refusal(r, ctx, why, is_left);
     if (is_left) {
-        return NGX_HTTP_UNAUTHORIZED;
+        return status;
     }
 
     // An error page may have led to another refusal.

@@ -93,6 +93,7 @@ struct request_ctx {
         const key_source* leased_by = nullptr;   // the key file that the lease was taken with
         zone_conf* zone = nullptr;               // of the lease; before that, where it asked for a key last
         limit_report report;                     // how the key's limits stood then
+        bool is_admin = false;                   // the key is good for llm_admin
     } decided;
     // The names of its key, out of the zone: access.cpp.
     struct {

@@ -50,6 +50,16 @@ inline std::span<key_source*> sources_of(const zone_conf& zone)
     return {static_cast<key_source**>(zone.sources.elts), zone.sources.nelts};
 }
 
+// A zone that a directive names, or means as the only one. Lives in the cycle's pool.
+struct zone_ref {
+    std::string_view directive;
+    ngx_str_t name; // empty: the only zone there is
+    zone_conf* zone;
+    // Where the directive stands, for messages.
+    ngx_str_t conf_file;
+    ngx_uint_t conf_line;
+};
+
 // The zone's lock for the lifetime of this object. It is the slab mutex, since that is the one lock that the
 // master frees when its holder is killed; what such a holder left half done is repaired before this
 // constructor returns.

@@ -30,19 +30,19 @@ void put_limits(json_writer& out, std::initializer_list<limit_list> lists)
     out.end_array();
 }
 
-void put_expiry(json_writer& out, int64_t expires)
+void put_time(json_writer& out, std::string_view name, int64_t seconds)
 {
-    if (expires == 0) {
-        out.null("expires");
+    if (seconds == 0) {
+        out.null(name);
         return;
     }
     ngx_tm_t tm;
-    ngx_gmtime(static_cast<time_t>(expires), &tm);
+    ngx_gmtime(static_cast<time_t>(seconds), &tm);
     u_char text[sizeof("9999-12-31T23:59:59Z") + 16];
     const u_char* end =
         ngx_snprintf(text, sizeof text, "%4d-%02d-%02dT%02d:%02d:%02dZ", tm.ngx_tm_year, tm.ngx_tm_mon,
                      tm.ngx_tm_mday, tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
-    out.field("expires", std::string_view(reinterpret_cast<char*>(text), static_cast<size_t>(end - text)));
+    out.field(name, std::string_view(reinterpret_cast<char*>(text), static_cast<size_t>(end - text)));
 }
 
 } // namespace llm

@@ -21,7 +21,11 @@ struct limit_list {
 // An array of all of them.
 void put_limits(json_writer& out, std::initializer_list<limit_list> lists);
 
-// The member `expires`: null, or the time in RFC 3339. `expires` is in seconds since 1970, 0 = never.
-void put_expiry(json_writer& out, int64_t expires);
+// A member: null, or the time in RFC 3339. `seconds` since 1970, 0 = never.
+void put_time(json_writer& out, std::string_view name, int64_t seconds);
+inline void put_expiry(json_writer& out, int64_t expires)
+{
+    put_time(out, "expires", expires);
+}
 
 } // namespace llm

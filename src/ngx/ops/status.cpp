@@ -3,6 +3,7 @@
 #include "status.h"
 
 #include "json_writer.h"
+#include "limits_json.h"
 #include "page.h"
 #include "status_book.h"
 #include "status_keys.h"
@@ -27,7 +28,8 @@ struct subject_copy {
     char name[max_name];
     size_t name_len;
     uint32_t in_flight;
-    uint32_t names; // of a key; else 0
+    uint32_t names;         // of a key; else 0
+    uint32_t blocked_since; // likewise
     usage_totals totals;
 };
 
@@ -40,6 +42,10 @@ void put_subject(json_writer& out, const subject_copy& s)
     put_tokens(out, s.totals.tokens());
     if (s.names != 0) {
         out.field("names", s.names);
+    }
+    if (s.blocked_since != 0) {
+        out.flag("blocked", true);
+        put_time(out, "blocked_since", s.blocked_since);
     }
     out.end_object();
 }
@@ -56,6 +62,7 @@ size_t copy_subjects(const zone_conf& zone, subject_kind kind, uint32_t& at, sub
             to[n].name_len = s.name().copy(to[n].name, sizeof to[n].name);
             to[n].in_flight = s.in_flight;
             to[n].names = kind == subject_kind::key ? s.names() : 0;
+            to[n].blocked_since = kind == subject_kind::key ? s.blocked_since() : 0;
             to[n].totals = s.counts.totals;
             n++;
         }

@@ -10,6 +10,7 @@
 #include "ngx/clock.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <tuple>
 
@@ -41,7 +42,10 @@ struct key_copy {
     size_t name_len, user_len, plan_len;
     char name[max_name], user[max_name], plan[max_name];
     bool enabled;
+    bool admin;
+    bool in_file; // else only its counters are left
     int64_t expires;
+    uint32_t blocked_since; // 0 = it is not
     uint32_t in_flight;
     usage_totals totals;
     size_t n_limits;
@@ -176,6 +180,14 @@ void key_list::keep(const candidate& c)
     std::push_heap(first_, first_ + n_, comes_before);
 }
 
+void copy_subject(const subject* who, key_copy& c)
+{
+    c.blocked_since = who ? who->blocked_since() : 0;
+    c.in_flight = who ? who->in_flight : 0;
+    c.totals = who ? who->counts.totals : usage_totals{};
+    c.refusals = {};
+}
+
 // Returns how many were copied: none once other keys are in force.
 size_t copy_keys(const zone_conf& zone, uint64_t generation, std::span<const candidate> of,
                  std::span<const limit_rule> rules, key_copy* to)
@@ -194,11 +206,11 @@ size_t copy_keys(const zone_conf& zone, uint64_t generation, std::span<const can
         c.user_len = key.user.view().copy(c.user, max_name);
         c.plan_len = key.policy->plan.view().copy(c.plan, max_name);
         c.enabled = key.enabled;
+        c.admin = key.admin;
+        c.in_file = true;
         c.expires = key.expires;
-        c.in_flight = who ? who->in_flight : 0;
-        c.totals = who ? who->counts.totals : usage_totals{};
+        copy_subject(who, c);
         c.n_limits = limit_states(*key.policy, who, rules, now, c.limits);
-        c.refusals = {};
     }
     return of.size();
 }
@@ -234,6 +246,9 @@ void put_key(json_writer& out, const key_copy& c)
     out.field("user", std::string_view(c.user, c.user_len));
     out.field("plan", std::string_view(c.plan, c.plan_len));
     out.flag("enabled", c.enabled);
+    out.flag("admin", c.admin);
+    out.flag("blocked", c.blocked_since != 0);
+    put_time(out, "blocked_since", c.blocked_since);
     put_expiry(out, c.expires);
     out.field("in_flight", c.in_flight);
     out.field("requests", c.totals.requests);
@@ -253,10 +268,98 @@ void put_key(json_writer& out, const key_copy& c)
     out.end_object();
     out.name("limits");
     put_limits(out, {{"key", std::span(c.limits).first(c.n_limits)}});
+    if (!c.in_file) {
+        out.flag("in_file", false);
+    }
     out.end_object();
 }
 
+// The first key of this name in the files. Looks at some with the zone locked at a time.
+std::optional<candidate> find_in_files(const zone_conf& zone, std::string_view name, uint64_t& generation)
+{
+    const shared_state& state = *zone.state;
+    candidate c{};
+    for (bool begun = false;; begun = true) {
+        zone_session session(zone);
+        // Other keys came into force meanwhile.
+        if (!begun || state.generation() != generation) {
+            generation = state.generation();
+            c = {};
+        }
+        const auto files = state.keys() ? state.keys()->files() : std::span<const key_table::file_info>();
+        for (uint32_t looked = 0; looked < looks; looked++) {
+            while (c.file < files.size() && c.key == files[c.file].n_keys) {
+                c.file++;
+                c.key = 0;
+            }
+            if (c.file == files.size()) {
+                return std::nullopt;
+            }
+            if (files[c.file].keys[c.key].name.view() == name) {
+                return c;
+            }
+            c.key++;
+        }
+    }
+}
+
+// Of a key that is in no file any more.
+bool copy_without_file(const zone_conf& zone, std::string_view name, key_copy& c)
+{
+    zone_session session(zone);
+    const uint32_t number = session->subjects().find(subject_kind::key, name);
+    if (number == no_index) {
+        return false;
+    }
+    c.name_len = name.copy(c.name, max_name);
+    c.user_len = c.plan_len = c.n_limits = 0;
+    c.enabled = c.admin = c.in_file = false;
+    c.expires = 0;
+    copy_subject(&session->subjects().at(number), c);
+    return true;
+}
+
 } // namespace
+
+bool key_exists(const zone_conf& zone, std::string_view name)
+{
+    {
+        zone_session session(zone);
+        if (session->subjects().find(subject_kind::key, name) != no_index) {
+            return true;
+        }
+    }
+    uint64_t generation = 0;
+    return find_in_files(zone, name, generation).has_value();
+}
+
+key_put put_one_key(json_writer& out, main_conf& conf, const zone_conf& zone, std::string_view name,
+                    ngx_pool_t* pool)
+{
+    const auto rules = key_rules_of(conf, pool);
+    auto* c = static_cast<key_copy*>(ngx_palloc(pool, sizeof(key_copy)));
+    if (!rules || !c) {
+        return key_put::no_memory;
+    }
+    for (;;) {
+        uint64_t generation = 0;
+        const std::optional<candidate> found = find_in_files(zone, name, generation);
+        if (!found) {
+            if (!copy_without_file(zone, name, *c)) {
+                return key_put::unknown;
+            }
+            break;
+        }
+        if (copy_keys(zone, generation, {&*found, 1}, *rules, c) == 1) {
+            break;
+        }
+    }
+    if (!add_refusals(zone, {&c, 1}, pool)) {
+        return key_put::no_memory;
+    }
+    put_key(out, *c);
+    return key_put::done;
+}
 
 bool put_keys(json_writer& out, main_conf& conf, const zone_conf& zone, const status_query& query,
               ngx_pool_t* pool)

@@ -6,14 +6,6 @@ namespace llm {
 
 namespace {
 
-std::string_view argument(ngx_http_request_t* r, std::string_view name)
-{
-    ngx_str_t value = ngx_null_string;
-    const ngx_int_t rc =
-        ngx_http_arg(r, reinterpret_cast<u_char*>(const_cast<char*>(name.data())), name.size(), &value);
-    return rc == NGX_OK ? view(value) : std::string_view{};
-}
-
 void read_number(std::string_view text, uint64_t& number)
 {
     const ngx_int_t n = ngx_atoi(reinterpret_cast<u_char*>(const_cast<char*>(text.data())), text.size());
@@ -24,22 +16,30 @@ void read_number(std::string_view text, uint64_t& number)
 
 } // namespace
 
+std::string_view argument_of(ngx_http_request_t* r, std::string_view name)
+{
+    ngx_str_t value = ngx_null_string;
+    const ngx_int_t rc =
+        ngx_http_arg(r, reinterpret_cast<u_char*>(const_cast<char*>(name.data())), name.size(), &value);
+    return rc == NGX_OK ? view(value) : std::string_view{};
+}
+
 bool read_query(ngx_http_request_t* r, status_query& query)
 {
-    const std::string_view parts = argument(r, "view");
+    const std::string_view parts = argument_of(r, "view");
     query.view = parts == "live"   ? status_query::parts::live
                  : parts == "keys" ? status_query::parts::keys
                                    : status_query::parts::all;
-    const std::string_view sort = argument(r, "sort");
+    const std::string_view sort = argument_of(r, "sort");
     query.sort = sort == "requests" ? status_query::order::requests
                  : sort == "name"   ? status_query::order::name
                                     : status_query::order::tokens;
-    read_number(argument(r, "limit"), query.limit);
-    read_number(argument(r, "offset"), query.offset);
+    read_number(argument_of(r, "limit"), query.limit);
+    read_number(argument_of(r, "offset"), query.offset);
     query.limit = std::min(query.limit, status_query::max_limit);
     query.offset = std::min<uint64_t>(query.offset, UINT32_MAX);
 
-    const std::string_view escaped = argument(r, "filter");
+    const std::string_view escaped = argument_of(r, "filter");
     if (escaped.empty()) {
         return true;
     }

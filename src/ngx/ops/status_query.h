@@ -20,6 +20,9 @@ struct status_query {
     uint64_t offset = 0;
 };
 
+// The value of an argument of the request as it stands there; empty if there is none.
+std::string_view argument_of(ngx_http_request_t* r, std::string_view name);
+
 // Values that are not known are as if they were not there. False if there is no memory.
 bool read_query(ngx_http_request_t* r, status_query& query);
 

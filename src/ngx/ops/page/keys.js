@@ -43,13 +43,13 @@ function createKey() {
 function aboutKey(key) {
     const user = key.user && key.user !== key.name ? key.user : '';
     const ends = key.expires ? `expires ${String(key.expires).slice(0, 10)}` : '';
-    return [user, key.plan && `plan ${key.plan}`, key.enabled === false && 'disabled', ends].filter(Boolean).join(' · ');
+    return [user, key.plan && `plan ${key.plan}`, key.blocked && 'blocked', key.enabled === false && 'disabled', ends].filter(Boolean).join(' · ');
 }
 
 function fillKey(row, key, most) {
     const [name, running, requests, refused, prompt, completion, tokens, limits] = row.children;
     setNames(name, key.name, aboutKey(key));
-    setAttribute(row, 'class', key.enabled === false ? 'off' : null);
+    setAttribute(row, 'class', key.blocked || key.enabled === false ? 'off' : null);
     setText(running, exact(key.in_flight));
     setCount(requests, key.requests);
     setCount(refused.children[0], key.refused);
