@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <ctime>
 #include <thread>
 
 namespace llm {
@@ -25,6 +26,13 @@ constexpr int more_rounds = 3;
 // What is carried over within this time owes what it owed: it has not flowed off, but waited behind more.
 constexpr int64_t soon_ms = 5000;
 
+uint64_t cpu_ms()
+{
+    timespec t{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1000000;
+}
+
 clock::time_point after(unsigned ms)
 {
     return clock::now() + std::chrono::milliseconds(ms);
@@ -37,7 +45,7 @@ struct state_store::work {
     const moment& now;
     const zone_lock& lock;
     bool is_new; // nobody else uses the zone yet
-    clock::time_point begin = clock::now();
+    uint64_t began_ms = cpu_ms();
     clock::time_point end = clock::time_point::max();
 
     zone_row row{};
@@ -395,9 +403,10 @@ state_result state_store::do_turn(work& w)
     return {};
 }
 
+// By the time of this process alone: how busy the machine is says nothing of the work.
 void state_store::adapt(const work& w)
 {
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - w.begin).count();
+    const uint64_t took = cpu_ms() - w.began_ms;
     if (took > options_.turn_ms) {
         most_ = std::max(most_ / 2, least_records);
     } else if (w.capped && took < options_.turn_ms / 2) {

@@ -37,7 +37,7 @@ TEST(state_figures, many_keys)
         int turns = 0;
         for (int second = 0; second < 5; second++) {
             for (size_t i = 0; i < active; i++) {
-                g.use(key_of(i), 10, 20);
+                ASSERT_NO_FATAL_FAILURE(g.use(key_of(i), 10, 20)) << i;
             }
             const double before = cpu_seconds();
             for (bool more = true; more; turns++) {
@@ -59,7 +59,7 @@ TEST(state_figures, many_keys)
         a.start();
         ASSERT_TRUE(a.restore().ok());
         for (uint64_t i = 0; i < keys; i++) {
-            a.use(i, 10, 20);
+            ASSERT_NO_FATAL_FAILURE(a.use(i, 10, 20)) << i;
         }
         const double before = cpu_seconds();
         a.write();
