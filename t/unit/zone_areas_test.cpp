@@ -104,9 +104,9 @@ TEST(zone_areas, a_division_keeps_within_the_room_and_wastes_little_of_it)
 TEST(zone_areas, a_zone_holds_what_it_held)
 {
     shared_zone zone(32 << 20);
-    EXPECT_GE(zone->leases().capacity(), 8170u);
-    EXPECT_GE(zone->subjects().capacity(), 41000u);
-    EXPECT_GE(zone->key_area_bytes(), 5250000u);
+    EXPECT_GE(zone->leases().capacity(), 7150u);
+    EXPECT_GE(zone->subjects().capacity(), 34900u);
+    EXPECT_GE(zone->key_area_bytes(), 4150000u);
     EXPECT_EQ(sizeof(subject), 320u);
     EXPECT_EQ(sizeof(lease), 512u);
     EXPECT_EQ(sizeof(shared_key), 64u);

@@ -144,12 +144,12 @@ struct area_rows {
 
 // In the order in which they lie.
 constexpr area_rows::row area_rows::rows[zone_areas::count] = {
-    {"requests", 16, 0, sizeof(lease), leases_in, lease_bytes, make_leases, free_leases},
-    {"counters", 52, 0, sizeof(subject), subjects_in, subject_bytes, make_subjects, free_subjects},
+    {"requests", 14, 0, sizeof(lease), leases_in, lease_bytes, make_leases, free_leases},
+    {"counters", 44, 0, sizeof(subject), subjects_in, subject_bytes, make_subjects, free_subjects},
     {"learned", 2, 0, sizeof(uint64_t), figures_in, figure_bytes, make_figures, nullptr},
-    {"series", 12, 0, sizeof(book_series), records_in<book_series>, table_bytes<book_series>, make_series,
+    {"series", 26, 0, sizeof(book_series), records_in<book_series>, table_bytes<book_series>, make_series,
      free_series},
-    {"clients", 5, 0, sizeof(book_client), records_in<book_client>, table_bytes<book_client>, make_clients,
+    {"clients", 9, 0, sizeof(book_client), records_in<book_client>, table_bytes<book_client>, make_clients,
      free_clients},
     {"models", 2, 0, sizeof(book_model), records_in<book_model>, table_bytes<book_model>, make_models,
      free_models},
