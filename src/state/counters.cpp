@@ -233,6 +233,8 @@ bool get_base(database& db, int64_t zone, const subject_state& of, subject_state
 subject_state difference(const subject_state& now, const subject_state& base, int64_t since_ms)
 {
     subject_state d = now;
+    // Who blocks or unblocks since then does it in the other zone.
+    d.blocked = now.blocked && !base.blocked;
     const usage_totals& b = base.totals;
     // A record that was made anew begins at 0.
     if (now.totals.requests >= b.requests && now.totals.prompt >= b.prompt

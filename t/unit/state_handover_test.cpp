@@ -219,6 +219,26 @@ TEST_F(state_handover, killed_while_it_imports)
     same_sums(usage_by_key(path, "zone = 1"), a.by_key(), "the first one's");
 }
 
+// What an operator says in the new one holds, whatever the old one still has.
+TEST_F(state_handover, a_block_that_was_taken_back)
+{
+    gateway a(path, 1);
+    ASSERT_TRUE(a.restore().ok());
+    lease* l = a.begin(0);
+    a([&] { a.zone->set_blocked("key0", true, a.now); });
+    a.write();
+    gateway b(path, 2, 1);
+    ASSERT_TRUE(b.restore().ok());
+    EXPECT_NE(b.zone.key("key0").blocked_since(), 0u);
+    b([&] { b.zone->set_blocked("key0", false, b.now); });
+    a.end(l, {1, 0, 1, 0, 0});
+    a.write();
+    b.write();
+    EXPECT_EQ(b.by_key()["key0"].requests, 1u);
+    EXPECT_EQ(b.zone.key("key0").blocked_since(), 0u);
+    EXPECT_EQ(number_of(path, "SELECT sum(blocked) FROM counters"), 0);
+}
+
 // Rates: what the old one lets in is owed in the new one.
 TEST_F(state_handover, debts_are_owed_once)
 {
