@@ -3,11 +3,11 @@
 #include "worker.h"
 
 #include "conf.h"
-#include "keeper/state_duty.h"
 #include "own_timer.h"
 #include "owner.h"
 
 #include "ngx/keeper/keeper.h"
+#include "ngx/keeper/state_duty.h"
 
 namespace llm {
 

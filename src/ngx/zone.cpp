@@ -1,9 +1,10 @@
 #include "zone.h"
 
 #include "clock.h"
-#include "keeper/state_duty.h"
 #include "owner.h"
 #include "process.h"
+
+#include "ngx/keeper/state_duty.h"
 
 #include <algorithm>
 #include <span>
