@@ -1,10 +1,12 @@
 #include "command_table.h"
 
 #include "check.h"
+#include "import.h"
 #include "key_add.h"
 #include "key_edit.h"
 #include "key_list.h"
 #include "new_key.h"
+#include "usage.h"
 
 namespace llm::ctl {
 
@@ -21,6 +23,8 @@ constexpr command table[] = {
     {"key rotate", "NAME...", "gives keys new secrets, and shows each once", 1, any_number, rotate_options,
      run_key_rotate},
     {"key remove", "NAME...", "removes keys from the file", 1, any_number, file_options, run_key_remove},
+    {"import", "FILE", "takes over keys of another program", 1, 1, import_options, run_import},
+    {"usage", "", "who has used how much, out of the state file", 0, 0, usage_options, run_usage},
     {"check", "FILE", "checks a key file", 1, 1, {}, run_check},
     {"new", "NAME [USER]", "makes a key, and prints its record; changes no file", 1, 2, {}, run_new},
     {"hash", "", "reads a key from the first line of stdin, and prints its SHA-256", 0, 0, {}, run_hash},

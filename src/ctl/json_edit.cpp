@@ -161,27 +161,33 @@ void erase_member(std::string& text, size_t object, std::string_view name)
     }
 }
 
-void append_object(std::string& text, size_t array, const json_members& members)
+void append_objects(std::string& text, size_t array, std::span<const json_members> objects)
 {
+    if (objects.empty()) {
+        return;
+    }
     const std::vector<json_child> elements = json_children(text, array);
     const json_style all = inline_style(text);
+    std::string more;
     if (!elements.empty()) {
         const json_child& last = elements.back();
         const json_style style = style_of(text, last.value, json_children(text, last.value), all);
         const std::string gap(space_before(text, array, elements, elements.size() - 1));
-        text.insert(last.end, "," + gap + object_text(members, style));
+        for (const json_members& each : objects) {
+            more += "," + gap + object_text(each, style);
+        }
+        text.insert(last.end, more);
         return;
     }
     const size_t end = closing(text, array, elements);
-    if (!has_line(text)) {
-        text.replace(array + 1, end - array - 1, object_text(members, all));
-        return;
-    }
+    const bool has_lines = has_line(text);
     const std::string line = text.find("\r\n") != std::string::npos ? "\r\n" : "\n";
     const std::string indent = indent_of(text, array);
-    const std::string step = indent.empty() ? "    " : indent;
-    text.replace(array + 1, end - array - 1,
-                 line + indent + step + object_text(members, all) + line + indent);
+    const std::string gap = has_lines ? line + indent + (indent.empty() ? "    " : indent) : all.gap;
+    for (const json_members& each : objects) {
+        more += (more.empty() ? (has_lines ? gap : "") : "," + gap) + object_text(each, all);
+    }
+    text.replace(array + 1, end - array - 1, more + (has_lines ? line + indent : ""));
 }
 
 void erase_element(std::string& text, size_t array, size_t index)

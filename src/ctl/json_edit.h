@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,8 +37,8 @@ void set_member(std::string& text, size_t object, std::string_view name, std::st
 void replace_member(std::string& text, size_t object, std::string_view old_name, std::string_view name,
                     std::string_view value);
 void erase_member(std::string& text, size_t object, std::string_view name);
-// Adds an object at the end of an array.
-void append_object(std::string& text, size_t array, const json_members& members);
+// Adds objects at the end of an array.
+void append_objects(std::string& text, size_t array, std::span<const json_members> objects);
 void erase_element(std::string& text, size_t array, size_t index);
 
 } // namespace llm::ctl

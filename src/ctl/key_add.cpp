@@ -17,8 +17,6 @@ namespace llm::ctl {
 
 namespace {
 
-constexpr size_t short_key = 16; // bytes; what is shorter can be guessed
-
 struct made_key {
     std::string_view name;
     std::unique_ptr<secret> key;
@@ -38,7 +36,7 @@ int make_secrets(const arguments& given, std::vector<made_key>& to, output& out)
             if (const auto error = made.key->read_stdin()) {
                 return out.fail(*error);
             }
-            if (made.key->text().size() < short_key) {
+            if (made.key->text().size() < short_secret) {
                 out.warn("a key of less than 16 characters can be guessed");
             }
         } else if (!made.key->make()) {
@@ -138,30 +136,6 @@ int members_of(const arguments& given, std::string_view name, const digest& hash
     return exit_well;
 }
 
-// The group of nginx's workers, so that the keeper can read a file that is made. None if it is not known, or
-// may not be given.
-std::optional<gid_t> worker_group(const nginx_conf* conf)
-{
-    if (geteuid() != 0) {
-        return std::nullopt;
-    }
-    std::string user, group;
-    if (conf) {
-        for (const directive& each : conf->top()) {
-            if (each.words[0] == "user" && each.words.size() > 1) {
-                user = each.words[1];
-                group = each.words.size() > 2 ? each.words[2] : "";
-            }
-        }
-    }
-    if (!user.empty()) {
-        return group_of_user(user, group);
-    }
-    // What Debian's and nginx's own packages have.
-    const auto debian = group_of_user("www-data", "");
-    return debian ? debian : group_of_user("nginx", "");
-}
-
 } // namespace
 
 int run_key_add(const arguments& given, output& out)
@@ -175,11 +149,8 @@ int run_key_add(const arguments& given, output& out)
     if (const int code = make_secrets(given, all, out)) {
         return code;
     }
-    new_file make{true, std::nullopt};
     const bool is_new = access(path->c_str(), F_OK) != 0;
-    if (is_new) {
-        make.group = worker_group(conf.get());
-    }
+    const new_file make{true, worker_group_for(*path, conf)};
     std::string model;
     const int code = change_key_file(
         *path, make,

@@ -1,6 +1,9 @@
 #include "key_place.h"
 
+#include "file_edit.h"
+
 #include <cstdlib>
+#include <unistd.h>
 
 namespace llm::ctl {
 
@@ -33,6 +36,28 @@ std::optional<std::string> find_key_file(const arguments& given, lazy_nginx_conf
         return std::nullopt;
     }
     return files.empty() ? default_key_file : files[0];
+}
+
+std::optional<gid_t> worker_group_for(const std::string& path, lazy_nginx_conf& conf)
+{
+    if (geteuid() != 0 || access(path.c_str(), F_OK) == 0) {
+        return std::nullopt;
+    }
+    std::string user, group;
+    if (const nginx_conf* found = conf.get()) {
+        for (const directive& each : found->top()) {
+            if (each.words[0] == "user" && each.words.size() > 1) {
+                user = each.words[1];
+                group = each.words.size() > 2 ? each.words[2] : "";
+            }
+        }
+    }
+    if (!user.empty()) {
+        return group_of_user(user, group);
+    }
+    // What the packages of Debian and of nginx have.
+    const auto debian = group_of_user("www-data", "");
+    return debian ? debian : group_of_user("nginx", "");
 }
 
 } // namespace llm::ctl

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <sys/types.h>
 
 namespace llm::ctl {
 
@@ -28,5 +29,9 @@ private:
 // --file, $LLM_KEYS, llm_api_keys in nginx's configuration, else the default. Nothing if the configuration
 // has several: tells them.
 std::optional<std::string> find_key_file(const arguments& given, lazy_nginx_conf& conf, output& out);
+
+// The group of nginx's workers, for a key file that is to be made: the workers have to read it. None if the
+// file is there, if the group is not known, or if we may not give files to it.
+std::optional<gid_t> worker_group_for(const std::string& path, lazy_nginx_conf& conf);
 
 } // namespace llm::ctl

@@ -70,9 +70,9 @@ key_text::plain_key key_text::plain(size_t index) const
     return at ? plain_key{true, json_string_at(text_, *at).size()} : plain_key{false, 0};
 }
 
-void key_text::add(const json_members& members)
+void key_text::add_all(std::span<const json_members> all)
 {
-    append_object(text_, keys_, members);
+    append_objects(text_, keys_, all);
     look();
 }
 

@@ -5,6 +5,7 @@
 #include "json_edit.h"
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,7 @@ public:
 
     const std::string& text() const { return text_; }
 
+    size_t size() const { return records_.size(); }
     // The place of the key with this name in "keys". Without "name" a key is called as its user.
     std::optional<size_t> find(std::string_view name) const;
     // Whether a key stands in the file as it is, not as a digest; and its length.
@@ -33,7 +35,8 @@ public:
     };
     plain_key plain(size_t index) const;
 
-    void add(const json_members& members);
+    void add(const json_members& members) { add_all({&members, 1}); }
+    void add_all(std::span<const json_members> all);
     void remove(size_t index);
     // Sets a field of a key, as JSON; an empty value removes it. A limit goes where the key has such limits.
     // A key that is called as its user keeps that name whatever becomes of the user.

@@ -9,6 +9,9 @@
 
 namespace llm::ctl {
 
+// A key of fewer bytes can be guessed.
+inline constexpr size_t short_secret = 16;
+
 // A text that is wiped when it goes. Room for the longest key is taken at once, so that it is never moved.
 class secret {
 public:

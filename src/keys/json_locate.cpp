@@ -222,7 +222,8 @@ std::vector<json_child> json_children(std::string_view text, size_t at)
                 break;
             }
             child.name_end = skip_string(text, child.name);
-            const size_t colon = child.name_end == nowhere ? text.size() : json_skip_space(text, child.name_end);
+            const size_t colon =
+                child.name_end == nowhere ? text.size() : json_skip_space(text, child.name_end);
             if (colon == text.size() || text[colon] != ':') {
                 break;
             }

@@ -47,7 +47,8 @@ struct json_child {
     size_t end; // of the value
 };
 
-// Everything in the object or array at `at`, in its order; nothing if it is neither. The text should be JSON, as above.
+// Everything in the object or array at `at`, in its order; nothing if it is neither. The text should be JSON,
+// as above.
 std::vector<json_child> json_children(std::string_view text, size_t at);
 
 // What the string at `at` stands for; empty if there is none.

@@ -1,0 +1,63 @@
+# bash completion for llmctl
+
+_llmctl_names() {
+    llmctl key list --json 2> /dev/null | grep -o '"name":"[^"\\ ]*"' | cut -d '"' -f 4
+}
+
+_llmctl() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-} options='--json --help'
+    local add='--user --plan --models --networks --expires --quota --requests --burst --concurrency --tokens --token_burst --admin --disabled --key-stdin'
+    [ "$command" = key ] && [ "$COMP_CWORD" -gt 2 ] && command="key ${COMP_WORDS[2]}"
+    COMPREPLY=()
+    case $before in
+    --file | --state)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        return
+        ;;
+    --format)
+        mapfile -t COMPREPLY < <(compgen -W 'fastapi litellm' -- "$word")
+        return
+        ;;
+    --by)
+        mapfile -t COMPREPLY < <(compgen -W 'key user model day' -- "$word")
+        return
+        ;;
+    esac
+    if [ "$COMP_CWORD" = 1 ]; then
+        mapfile -t COMPREPLY < <(compgen -W 'key import usage check new hash --help --version' -- "$word")
+        return
+    fi
+    if [ "$command" = key ]; then
+        mapfile -t COMPREPLY < <(compgen -W 'add list show set disable enable rotate remove' -- "$word")
+        return
+    fi
+    case $command in
+    'key add') options="$add --file $options" ;;
+    'key rotate') options="--keep-old --drop-old --key-stdin --file $options" ;;
+    'key '*) options="--file $options" ;;
+    import) options="--format --dry-run --file $options" ;;
+    usage) options="--from --to --by --csv --state $options" ;;
+    esac
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+        return
+    fi
+    case $command in
+    'key show' | 'key disable' | 'key enable' | 'key rotate' | 'key remove')
+        mapfile -t COMPREPLY < <(compgen -W "$(_llmctl_names)" -- "$word")
+        ;;
+    'key set')
+        if [ "$COMP_CWORD" = 3 ]; then
+            mapfile -t COMPREPLY < <(compgen -W "$(_llmctl_names)" -- "$word")
+        else
+            mapfile -t COMPREPLY < <(compgen -W 'user= plan= expires= models= networks= requests= burst= concurrency= tokens= token_burst= quota= admin= enabled=' -- "$word")
+            compopt -o nospace 2> /dev/null
+        fi
+        ;;
+    check | import)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        ;;
+    esac
+}
+
+complete -F _llmctl llmctl
