@@ -2,7 +2,7 @@
 
 llm_packages="
     build-essential cmake ninja-build pkg-config clang libclang-rt-dev
-    nginx nginx-dev libjansson-dev libssl-dev libsqlite3-dev sqlite3
+    nginx nginx-dev libjansson-dev libssl-dev libsqlite3-dev sqlite3 libcurl4-openssl-dev
     libgtest-dev libbenchmark-dev
     perl python3 curl nghttp2-client ca-certificates procps mandoc
     nodejs npm prometheus

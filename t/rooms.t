@@ -32,7 +32,8 @@ my %doors = map { $_ => 1 } qw(ngx/commands.cpp ngx/status.cpp);
 # Headers of libraries, and who may include them. All others are the compiler's and the C library's.
 my @libraries = (
     [ qr/\Angx_/              => qw(ngx/ngx.hpp ngx/modules.c) ],
-    [ qr/\Ajansson\.h\z/      => qw(keys/) ],
+    [ qr/\Ajansson\.h\z/      => qw(keys/ ctl/) ],
+    [ qr{\Acurl/}             => qw(ctl/http_client.cpp) ],
     [ qr{\Aopenssl/}          => qw(keys/ ctl/) ],
     [ qr/\Asqlite3/           => qw(state/) ],
     [ qr{\A(?:sys|netinet|arpa)/|\A(?:unistd|pthread|fcntl|dlfcn|malloc|signal|poll|dirent)\.h\z} => qw(ngx/ keys/ state/ ctl/) ],

@@ -5,6 +5,8 @@
 #include "key_add.h"
 #include "key_edit.h"
 #include "key_list.h"
+#include "live_act.h"
+#include "live_top.h"
 #include "new_key.h"
 #include "usage.h"
 
@@ -25,6 +27,13 @@ constexpr command table[] = {
     {"key remove", "NAME...", "removes keys from the file", 1, any_number, file_options, run_key_remove},
     {"import", "FILE", "takes over keys of another program", 1, 1, import_options, run_import},
     {"usage", "", "who has used how much, out of the state file", 0, 0, usage_options, run_usage},
+    {"top", "", "shows what runs, live", 0, 0, top_options, run_top},
+    {"block", "NAME...", "blocks keys at once, whatever their file says", 1, any_number, live_options,
+     run_block},
+    {"unblock", "NAME...", "lets blocked keys in again", 1, any_number, live_options, run_unblock},
+    {"reset", "NAME...", "forgets what keys have used of their quotas and rates", 1, any_number,
+     reset_options, run_reset},
+    {"stop", "SERIAL...", "ends requests in flight", 1, any_number, live_options, run_stop},
     {"check", "FILE", "checks a key file", 1, 1, {}, run_check},
     {"new", "NAME [USER]", "makes a key, and prints its record; changes no file", 1, 2, {}, run_new},
     {"hash", "", "reads a key from the first line of stdin, and prints its SHA-256", 0, 0, {}, run_hash},

@@ -5,10 +5,12 @@
 #include "admin_act.h"
 #include "admin_call.h"
 #include "json_writer.h"
+#include "status_book.h"
 #include "status_keys.h"
 #include "status_query.h"
 #include "status_running.h"
 
+#include "ngx/clock.h"
 #include "ngx/conf.h"
 #include "ngx/content.h"
 #include "ngx/limit_headers.h"
@@ -17,6 +19,8 @@ namespace llm {
 
 namespace {
 
+// For a mean: the last one is not over yet.
+constexpr uint64_t seconds_of_rates = 11;
 constexpr std::string_view json_type = "application/json";
 
 ngx_int_t send_error(ngx_http_request_t* r, ngx_uint_t status, std::string_view code,
@@ -82,6 +86,8 @@ ngx_int_t send_requests(ngx_http_request_t* r, const zone_conf& zone)
     chain_writer text(r->pool);
     json_writer out(text);
     out.begin_object();
+    out.field("now_ms", static_cast<uint64_t>(wall_clock_ms()));
+    put_rates(out, zone, r->pool, seconds_of_rates);
     out.name("requests");
     put_running(out, zone);
     out.end_object();

@@ -61,38 +61,6 @@ std::span<model_sum> sums_of(const zone_conf& zone, ngx_pool_t* pool)
     return {sums, n};
 }
 
-void put_rates(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
-{
-    constexpr size_t n = book_head::seconds;
-    auto* seconds = static_cast<book_second*>(ngx_palloc(pool, n * sizeof(book_second)));
-    if (!seconds) {
-        return;
-    }
-    for (size_t at = 0; at < n; at += slice) {
-        zone_session session(zone);
-        const auto& rates = session->counted().head().rates;
-        std::copy_n(rates + at, std::min(slice, n - at), seconds + at);
-    }
-    std::sort(seconds, seconds + n,
-              [](const book_second& a, const book_second& b) { return a.second < b.second; });
-    const uint64_t now = static_cast<uint64_t>(ngx_time());
-    out.name("rates");
-    out.begin_array();
-    for (const book_second& s : std::span(seconds, n)) {
-        if (s.second + n <= now || s.second > now) {
-            continue;
-        }
-        out.begin_object();
-        out.field("second", s.second);
-        out.field("requests", s.requests);
-        out.field("refused", s.refused);
-        out.field("prompt_tokens", s.prompt);
-        out.field("completion_tokens", s.completion);
-        out.end_object();
-    }
-    out.end_array();
-}
-
 bool put_refusals(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
 {
     auto* copies = static_cast<client_copy*>(ngx_palloc(pool, slice * sizeof(client_copy)));
@@ -216,6 +184,38 @@ void put_tokens(json_writer& out, const token_counts& tokens)
     out.field("total_tokens", tokens.prompt + tokens.completion);
 }
 
+void put_rates(json_writer& out, const zone_conf& zone, ngx_pool_t* pool, uint64_t last)
+{
+    constexpr size_t n = book_head::seconds;
+    auto* seconds = static_cast<book_second*>(ngx_palloc(pool, n * sizeof(book_second)));
+    if (!seconds) {
+        return;
+    }
+    for (size_t at = 0; at < n; at += slice) {
+        zone_session session(zone);
+        const auto& rates = session->counted().head().rates;
+        std::copy_n(rates + at, std::min(slice, n - at), seconds + at);
+    }
+    std::sort(seconds, seconds + n,
+              [](const book_second& a, const book_second& b) { return a.second < b.second; });
+    const uint64_t now = static_cast<uint64_t>(ngx_time());
+    out.name("rates");
+    out.begin_array();
+    for (const book_second& s : std::span(seconds, n)) {
+        if (s.second + last <= now || s.second > now) {
+            continue;
+        }
+        out.begin_object();
+        out.field("second", s.second);
+        out.field("requests", s.requests);
+        out.field("refused", s.refused);
+        out.field("prompt_tokens", s.prompt);
+        out.field("completion_tokens", s.completion);
+        out.end_object();
+    }
+    out.end_array();
+}
+
 bool put_book(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
 {
     const std::span<model_sum> sums = sums_of(zone, pool);
@@ -231,7 +231,7 @@ bool put_book(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
     for (const model_sum& sum : sums) {
         all.add(sum.counts);
     }
-    put_rates(out, zone, pool);
+    put_rates(out, zone, pool, book_head::seconds);
     out.name("totals");
     out.begin_object();
     put_sum(out, all);
