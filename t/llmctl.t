@@ -19,6 +19,7 @@ my $dir    = tempdir('llmctl-XXXXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $file   = "$dir/keys.json";
 chmod 0755, $dir;
 delete @ENV{qw(LLM_STATE LLM_KEYS)};
+my $nginx = $ENV{LLM_NGINX} || '/usr/sbin/nginx';
 # No nginx of this machine has a say here.
 $ENV{LLM_NGINX} = "$dir/nginx";
 
@@ -334,6 +335,32 @@ case 'the key file is found' => sub {
     local $ENV{LLM_KEYS} = $file;
     is(ctl(qw(key show bob))->{rc}, 0, 'LLM_KEYS comes first');
     is(ctl(qw(key show bob --file), "$dir/conf/found.json")->{rc}, 1, '--file before that');
+};
+
+case 'from the first key to the first answer' => sub {
+    my $t = LLM::Test->new(conf => <<'EOF');
+%%HTTP_BEGIN%%
+    llm_zone llm:4m;
+    llm_api_keys llm/keys.json;
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        location /v1/ { proxy_pass http://127.0.0.1:%%PORT_1%%; }
+    }
+}
+EOF
+    $t->daemon(1);
+    my $conf = $t->dir;
+    spew("$dir/nginx", "#!/bin/sh\n[ \"\$1\" = -V ] && { echo '--conf-path=$conf/nginx.conf' >&2; exit; }\n"
+            . "exec $nginx -p $conf/ -c $conf/nginx.conf -e $conf/check.log \"\$@\"\n", 0755);
+    my $r = ctl(qw(key add alice));
+    is($r->{rc}, 0, 'a key is made before nginx can start') or diag $r->{err};
+    push @secrets, $r->{out} =~ /(sk-\S+)/;
+    $t->start;
+    my ($line) = $r->{err} =~ /^(curl .*)$/m;
+    local $ENV{KEY} = $secrets[-1];
+    like(scalar `$line -s -o /dev/null -w '%{http_code}'`, qr/\A200\z/, 'and the line to try gets an answer');
+    like(ctl(qw(key list))->{out}, qr/^alice /m, 'nginx -T finds the file then');
+    $t->check_and_stop;
 };
 
 # --- other programs' lists
