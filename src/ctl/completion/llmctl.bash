@@ -10,7 +10,7 @@ _llmctl() {
     [ "$command" = key ] && [ "$COMP_CWORD" -gt 2 ] && command="key ${COMP_WORDS[2]}"
     COMPREPLY=()
     case $before in
-    --file | --state)
+    --file | --key-file | --state)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
@@ -24,7 +24,7 @@ _llmctl() {
         ;;
     esac
     if [ "$COMP_CWORD" = 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'key import usage check new hash --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'key import usage top block unblock reset stop check new hash --help --version' -- "$word")
         return
     fi
     if [ "$command" = key ]; then
@@ -36,6 +36,9 @@ _llmctl() {
     'key rotate') options="--keep-old --drop-old --key-stdin --file $options" ;;
     'key '*) options="--file $options" ;;
     import) options="--format --dry-run --file $options" ;;
+    top) options="--once --url --key-file $options" ;;
+    reset) options="--quota --rates --url --key-file $options" ;;
+    block | unblock | stop) options="--url --key-file $options" ;;
     usage) options="--from --to --by --csv --state $options" ;;
     esac
     if [[ $word == -* ]]; then
@@ -43,7 +46,7 @@ _llmctl() {
         return
     fi
     case $command in
-    'key show' | 'key disable' | 'key enable' | 'key rotate' | 'key remove')
+    'key show' | 'key disable' | 'key enable' | 'key rotate' | 'key remove' | block | unblock | reset)
         mapfile -t COMPREPLY < <(compgen -W "$(_llmctl_names)" -- "$word")
         ;;
     'key set')
