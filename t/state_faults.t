@@ -133,7 +133,7 @@ case 'a disk that is read-only' => sub {
             kill KILL => $t->wait_keeper;
             wait_until('a disk without writers', sub { system("mount -o remount,ro '$dir' 2>/dev/null") == 0 });
             kill CONT => $t->master;
-        }, qr/read-?only/i, sub { system("mount -o remount,rw '$dir'") });
+        }, qr/read-?only|may not be written/i, sub { system("mount -o remount,rw '$dir'") });
     });
 };
 
