@@ -1,10 +1,13 @@
 #include "key_file.h"
 
+#include "file_look.h"
 #include "key_rules.h"
+#include "secret_text.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
 #include <memory>
 #include <new>
@@ -66,7 +69,12 @@ public:
     explicit file_parser(std::string_view text) : text(text) {}
 
     bool run();
-    key_file take() { return rules.take(); }
+    key_file take()
+    {
+        key_file file = rules.take();
+        file.notes = notes;
+        return file;
+    }
 
     file_error error;
 
@@ -77,10 +85,12 @@ private:
     bool expect(size_t& at, char c, const char* what);
     bool read_member(size_t& at);
     bool read_keys(size_t& at, bool check_only);
+    void note_secret(std::string_view secret, size_t at);
 
     static constexpr size_t nowhere = std::string_view::npos;
     std::string_view text;
     key_rules rules;
+    key_file_notes notes;
     size_t plans_at = nowhere;
     size_t keys_at = nowhere;
     bool keys_done = false;
@@ -231,12 +241,28 @@ bool file_parser::read_keys(size_t& at, bool check_only)
         if (!check_only && !rules.add_key(key.get(), index)) {
             return fail_rule(start);
         }
+        if (!check_only) {
+            note_secret(string_of(json_object_get(key.get(), "key")), start);
+        }
         at = json_skip_space(text, at);
         if (at < text.size() && text[at] == ',') {
             at++;
             continue;
         }
         return expect(at, ']', "expected \",\" or \"]\"");
+    }
+}
+
+void file_parser::note_secret(std::string_view secret, size_t at)
+{
+    if (secret.empty()) {
+        return;
+    }
+    notes.plain_keys++;
+    if (secret.size() < good_secret && notes.short_keys++ == 0) {
+        const text_position place = place_of(text, at);
+        notes.line = place.line;
+        notes.column = place.column;
     }
 }
 
@@ -298,6 +324,7 @@ std::optional<file_error> load_key_file(const char* path, key_file& out)
     if (!S_ISREG(info.st_mode)) {
         return file_error{0, 0, "not a regular file"};
     }
+    const file_stamp stamp = stamp_of(info);
     if (static_cast<uint64_t>(info.st_size) > max_key_file) {
         return file_error{0, 0, "larger than 1 GiB"};
     }
@@ -320,14 +347,40 @@ std::optional<file_error> load_key_file(const char* path, key_file& out)
         }
         size += static_cast<size_t>(count);
     }
-    if (size != buffer.size - 1) {
+    if (fstat(file.fd, &info) != 0 || size != buffer.size - 1 || stamp_of(info) != stamp) {
         return file_error{0, 0, "changed while it was read"};
     }
     std::optional<file_error> error = parse_key_file({buffer.data.get(), size}, out);
     if (!error) {
         out.path = path;
+        out.stamp = stamp;
+        out.notes.others_may_read = (info.st_mode & S_IROTH) != 0;
+        timespec now{};
+        clock_gettime(CLOCK_REALTIME, &now);
+        out.read_ms = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
     }
     return error;
+}
+
+std::vector<file_error> warnings_of(const key_file& file)
+{
+    const auto keys = [](uint32_t n) { return std::to_string(n) + (n == 1 ? " plain key" : " plain keys"); };
+    const key_file_notes& notes = file.notes;
+    std::vector<file_error> all;
+    if (notes.others_may_read && notes.plain_keys != 0) {
+        all.push_back({0, 0,
+                       "every user of this machine may read it, and it has " + keys(notes.plain_keys)
+                           + ": give it the mode 640, or put \"sha256\" in place of \"key\""});
+    }
+    if (notes.short_keys != 0) {
+        all.push_back({notes.line, notes.column,
+                       keys(notes.short_keys) + " of fewer than " + std::to_string(good_secret)
+                           + " characters, which can be guessed"});
+    }
+    if (!file.not_in_force.empty()) {
+        all.push_back({0, 0, file.not_in_force});
+    }
+    return all;
 }
 
 } // namespace llm

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace llm {
 
@@ -26,7 +27,11 @@ struct file_error {
 // size of the text, and the JSON tree of only one key (or of all plans) exists at a time.
 std::optional<file_error> parse_key_file(std::string_view text, key_file& out);
 
-// The same for a file, which has to be a regular one; sets out.path. The text read is wiped.
+// What to say of a file that is in force and should be better, for the log; with a place where there is one.
+std::vector<file_error> warnings_of(const key_file& file);
+
+// The same for a file, which has to be a regular one, and must not change meanwhile; sets out.path, out.stamp
+// and out.read_ms. The text read is wiped.
 std::optional<file_error> load_key_file(const char* path, key_file& out);
 
 } // namespace llm

@@ -9,6 +9,7 @@
 namespace llm {
 
 inline constexpr size_t max_secret = 512; // bytes
+inline constexpr size_t good_secret = 16; // shorter ones are warned of
 
 inline bool is_secret(std::string_view text)
 {

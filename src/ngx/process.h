@@ -10,7 +10,8 @@ namespace llm {
 uint64_t start_time_of(uint32_t pid);
 
 // True if it is sure that the process which started then is gone: there is none of this pid, or one that
-// started at another time, be it another user's. `started` is 0 where it is not known.
+// started at another time, be it another user's, or one that has ended and is not reaped yet. `started` is 0
+// where it is not known.
 bool is_gone(uint32_t pid, uint64_t started);
 
 } // namespace llm

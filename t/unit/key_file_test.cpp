@@ -1,3 +1,4 @@
+#include "keys/file_look.h"
 #include "keys/key_file.h"
 
 #include <chrono>
@@ -472,6 +473,47 @@ TEST(key_file, loads_files)
     error = load_key_file(wrong.path, file);
     ASSERT_TRUE(error);
     EXPECT_EQ(error->text, "not a regular file");
+}
+
+TEST(key_file, tells_what_the_text_was_read_from)
+{
+    key_file file;
+    const temporary_file text(with_keys(R"({"name":"a","key":"k"})"));
+    ASSERT_FALSE(load_key_file(text.path, file));
+    EXPECT_EQ(file.stamp, stamp_of(text.path));
+    EXPECT_EQ(file.stamp.error, 0);
+    EXPECT_GT(file.read_ms, 1'600'000'000'000);
+    EXPECT_EQ(stamp_of("/tmp/llm_key_file_test_not_there").error, ENOENT);
+}
+
+TEST(key_file, warns_of_what_can_be_read_or_guessed)
+{
+    const std::string digest(64, 'a');
+    const temporary_file text("{\"keys\": [ { \"name\": \"a\", \"sha256\": \"" + digest
+                              + "\" },\n  { \"name\": \"b\", \"key\": \"0123456789abcdef\" },\n"
+                                "  { \"name\": \"c\", \"key\": \"0123456789abcde\" },\n"
+                                "  { \"name\": \"d\", \"key\": \"0\" } ] }");
+    key_file file;
+    chmod(text.path, 0640);
+    ASSERT_FALSE(load_key_file(text.path, file));
+    std::vector<file_error> warnings = warnings_of(file);
+    ASSERT_EQ(warnings.size(), 1u);
+    EXPECT_EQ(warnings[0].line, 3u);
+    EXPECT_EQ(warnings[0].column, 3u);
+    EXPECT_EQ(warnings[0].text, "2 plain keys of fewer than 16 characters, which can be guessed");
+
+    chmod(text.path, 0644);
+    ASSERT_FALSE(load_key_file(text.path, file));
+    warnings = warnings_of(file);
+    ASSERT_EQ(warnings.size(), 2u);
+    EXPECT_EQ(warnings[0].line, 0u);
+    EXPECT_EQ(warnings[0].text.find("every user of this machine may read it, and it has 3 plain keys"), 0u);
+
+    // Others may well see digests.
+    const temporary_file digests(with_keys("{\"name\":\"a\",\"sha256\":\"" + digest + "\"}"));
+    chmod(digests.path, 0644);
+    ASSERT_FALSE(load_key_file(digests.path, file));
+    EXPECT_TRUE(warnings_of(file).empty());
 }
 
 // Would take hours if anything were quadratic.

@@ -45,6 +45,23 @@ TEST(process, is_gone_with_its_pid)
     EXPECT_TRUE(is_gone(pid, 0));
 }
 
+// nginx's master may be busy when a child ends: it waits for whoever holds what the child held.
+TEST(process, is_gone_before_it_is_reaped)
+{
+    const pid_t pid = fork();
+    if (pid == 0) {
+        _exit(0);
+    }
+    siginfo_t info;
+    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+    const auto number = static_cast<uint32_t>(pid);
+    const uint64_t started = start_time_of(number);
+    EXPECT_NE(started, 0u);
+    EXPECT_TRUE(is_gone(number, started));
+    EXPECT_TRUE(is_gone(number, 0));
+    waitpid(pid, nullptr, 0);
+}
+
 // A worker, which is no root, looks at a process of root's.
 TEST(process, is_gone_if_another_users_has_its_pid)
 {

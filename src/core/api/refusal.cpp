@@ -64,17 +64,24 @@ constexpr refusal_answer answers[] = {
      false, 0},
     {503, "reloading", "server_error", "", "The gateway is being reconfigured. Please try again.", false, 0},
     {500, "internal", "server_error", "", "The gateway could not handle this request.", false, 0},
+    {401, "revoked", "invalid_request_error", "invalid_api_key",
+     "This API key is no longer valid: it was disabled or removed, or has expired.", true, 0, true},
+    {403, "stopped", "invalid_request_error", "", "This request was stopped by the gateway's operator.",
+     false, 0, true},
 };
+
+// Requests that were let in are counted by what became of them.
+constexpr auto first_let_in = static_cast<size_t>(refusal::revoked);
 
 struct reason_table {
     std::array<std::string_view, refusal_reasons> names;
-    std::array<uint8_t, std::size(answers)> place_of;
+    std::array<uint8_t, first_let_in> place_of;
 };
 
 constexpr reason_table reasons = [] {
     reason_table table{};
     size_t n = 0;
-    for (size_t why = 1; why < std::size(answers); why++) {
+    for (size_t why = 1; why < first_let_in; why++) {
         size_t at = 0;
         while (at < n && table.names[at] != answers[why].reason) {
             at++;

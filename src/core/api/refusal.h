@@ -38,6 +38,8 @@ enum class refusal : uint8_t {
     zone_full,      // no room for a lease or a counter
     reloading,      // this worker's key file is not in force any more: an old worker, for a moment
     internal,       // a fault in the gateway itself
+    revoked,        // let in, but its key is not good any more
+    stopped,        // let in, but an operator has ended it
 };
 
 struct refusal_answer {
@@ -66,9 +68,10 @@ std::string_view write_limit_detail(const limit_refusal& by, char* out);
 
 const refusal_answer& answer_of(refusal why);
 
-// Some refusals have a reason in common. All reasons, in an order that stays, for counters of them.
+// Some refusals have a reason in common. All reasons of requests that are not let in, in an order that stays,
+// for counters of them.
 inline constexpr size_t refusal_reasons = 18;
-// The place of a refusal's reason there; not of refusal::none.
+// The place of a refusal's reason there; not of refusal::none, nor of one that was let in.
 size_t reason_index(refusal why);
 std::string_view reason_name(size_t index);
 

@@ -43,6 +43,8 @@ struct rate {
             interval_ns = interval > 1 ? interval : 1;
         }
     }
+
+    bool operator==(const rate&) const = default;
 };
 
 // Calendar windows of a quota, UTC; `total` never ends.
@@ -65,6 +67,8 @@ struct limits {
         return requests.amount || tokens.amount || burst >= 0 || concurrency >= 0 || token_burst >= 0
                || window != quota_window::none || failures.amount;
     }
+
+    bool operator==(const limits&) const = default;
 };
 
 // What a token of each class costs against `tokens` and `quota`, in thousandths.

@@ -16,6 +16,8 @@ namespace llm {
 struct file_entry {
     std::string_view path;
     uint32_t keys;
+    int64_t read_ms;  // when, wall clock, since 1970
+    file_fault fault; // of its present text, if that is not the one in force
 };
 
 // Bytes that copy_files() needs for these files. Needs the zone's lock.
@@ -37,7 +39,7 @@ inline std::span<const file_entry> copy_files(std::span<const key_table::file_in
     for (size_t i = 0; i < files.size(); i++) {
         const std::string_view path = files[i].path.view();
         path.copy(text, path.size());
-        new (&list[i]) file_entry{{text, path.size()}, files[i].n_keys};
+        new (&list[i]) file_entry{{text, path.size()}, files[i].n_keys, files[i].read_ms, files[i].fault};
         text += path.size();
     }
     return {list, files.size()};

@@ -5,6 +5,7 @@
 #include "core/base/digest.h"
 #include "core/limit/limits.h"
 #include "core/limit/scope.h"
+#include "file_stamp.h"
 
 #include <array>
 #include <cstdint>
@@ -41,11 +42,23 @@ struct key_record {
     bool admin = false; // may use llm_admin
 };
 
+// What an operator should know of a file that is good.
+struct key_file_notes {
+    uint32_t plain_keys = 0; // whose secrets stand in the file
+    uint32_t short_keys = 0; // of those: they can be guessed
+    uint32_t line = 0;       // of the first such key
+    uint32_t column = 0;
+    bool others_may_read = false; // whoever has a login
+};
+
 // One key file. policies[0] is the empty policy; every record's `policy` is a valid index.
 struct key_file {
     std::string path;
     std::vector<key_policy> policies;
     std::vector<key_record> keys;
+    file_stamp stamp;    // of the text that was read
+    int64_t read_ms = 0; // when, wall clock, since 1970
+    key_file_notes notes;
     // Fields of the file that are checked but not in force in this version, for the log (for example
     // "\"limits\" and \"quota\" (3 keys) ..."), empty if none.
     std::string not_in_force;

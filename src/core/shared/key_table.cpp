@@ -138,7 +138,11 @@ void lay_file(layout& to, const key_file& from, key_table::file_info* info)
                  slots,
                  static_cast<uint32_t>(from.keys.size()),
                  static_cast<uint32_t>(n_digests),
-                 n_slots - 1};
+                 n_slots - 1,
+                 from.stamp,
+                 from.read_ms,
+                 {},
+                 {}};
     }
 }
 
@@ -201,13 +205,18 @@ shared_key* key_table::find(const file_info& file, const digest& d)
     }
 }
 
-verdict key_table::check(uint64_t file, const digest& d, std::span<const uint8_t> address, int64_t now,
-                         shared_key*& found)
+key_table::file_info* key_table::file(uint64_t id)
+{
+    file_info* end = files_ + n_files_;
+    file_info* found = std::find_if(files_, end, [&](const file_info& i) { return i.id == id; });
+    return found == end ? nullptr : found;
+}
+
+verdict key_table::state_of(uint64_t file_id, const digest& d, int64_t now, shared_key*& found)
 {
     found = nullptr;
-    const file_info* f =
-        std::find_if(files_, files_ + n_files_, [&](const file_info& i) { return i.id == file; });
-    if (f == files_ + n_files_) {
+    const file_info* f = file(file_id);
+    if (!f) {
         return verdict::no_such_file;
     }
 
@@ -221,10 +230,14 @@ verdict key_table::check(uint64_t file, const digest& d, std::span<const uint8_t
     if (found->expires != 0 && now >= found->expires) {
         return verdict::expired;
     }
-    if (!found->policy->allows_address(address)) {
-        return verdict::network;
-    }
     return verdict::ok;
+}
+
+verdict key_table::check(uint64_t file, const digest& d, std::span<const uint8_t> address, int64_t now,
+                         shared_key*& found)
+{
+    const verdict said = state_of(file, d, now, found);
+    return said == verdict::ok && !found->policy->allows_address(address) ? verdict::network : said;
 }
 
 bool shared_policy::allows_model(std::string_view model) const

@@ -2,10 +2,11 @@
 // key.
 //
 // A table is written once, whole, into memory handed in, by one process and outside of the zone's lock, and
-// is not changed once it is published, but for the subject numbers that it remembers. Reading it needs the
-// zone's lock, since a later publication lets its memory be written over.
+// is not changed once it is published, but for the subject numbers that it remembers and the faults of its
+// files. Reading it needs the zone's lock, since a later publication lets its memory be written over.
 #pragma once
 
+#include "file_fault.h"
 #include "key_record.h"
 #include "subject_table.h"
 
@@ -104,8 +105,18 @@ public:
         uint32_t n_keys;
         uint32_t n_digests;
         uint32_t slot_mask;
+        file_stamp stamp; // of the text that these keys are from
+        int64_t read_ms;
+        // Of a later text: kept by whoever watches the file, with the zone locked.
+        file_fault fault;
+        file_stamp fault_stamp;
     };
     std::span<const file_info> files() const { return {files_, n_files_}; }
+    // nullptr if it is not among them.
+    file_info* file(uint64_t id);
+    // How the key of a digest is now, wherever it is used and for what: unlike check(), it says nothing of a
+    // request. `network` and `model` are not said.
+    verdict state_of(uint64_t file, const digest& d, int64_t now, shared_key*& found);
     uint32_t keys() const;
     // Bytes that it takes.
     size_t size() const { return size_; }

@@ -22,6 +22,8 @@ shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& k
                      zone_areas::divide(bytes - head_bytes), key);
     state->book_.begin(now_ms);
     state->generation_ = 0;
+    state->configuration_ = 0;
+    state->stops_ = 0;
     state->keys_ = nullptr;
     state->busy_.store(0, std::memory_order_relaxed);
     state->imported_ = 0;
@@ -53,7 +55,7 @@ bool shared_state::publish(publisher::ticket ticket, key_table* table)
         return false;
     }
     // Of a process killed on the way, the one store of the pointer says which table is in force.
-    generation_++;
+    __atomic_store_n(&generation_, generation_ + 1, __ATOMIC_RELAXED);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     keys_ = table;
     std::atomic_signal_fence(std::memory_order_seq_cst);

@@ -13,6 +13,7 @@
 #include "estimate.h"
 #include "extension.h"
 #include "key_hints.h"
+#include "key_mailbox.h"
 #include "key_table.h"
 #include "known_callers.h"
 #include "lease_owner.h"
@@ -85,13 +86,20 @@ public:
     // keys and users that are in no file any more are kept: their counters are still there if they come back.
     // As long as the ticket is kept, the table in force stays the same. Needs the lock.
     bool publish(publisher::ticket ticket, key_table* table);
+    // Whose key files those in force are: the number of the configuration, which grows with each that comes
+    // into force. Who watches files for one that is over publishes no more. Needs the lock.
+    uint64_t configuration() const { return configuration_; }
+    uint64_t begin_configuration() { return ++configuration_; }
+    // Requests to read the files. Needs the lock.
+    key_mailbox& mailbox() { return mailbox_; }
     // Gives the ticket back. Needs the lock.
     void end_staging(publisher::ticket ticket) { publisher_.give(ticket); }
 
     const key_table* keys() const { return keys_; }
     key_table* keys() { return keys_; }
-    // Grows by one with each publication.
-    uint64_t generation() const { return generation_; }
+    // Grows by one with each publication. Needs no lock: whoever takes the lock after this was seen finds
+    // keys of this generation or of a later one.
+    uint64_t generation() const { return __atomic_load_n(&generation_, __ATOMIC_RELAXED); }
 
     // Forgets a key's or a user's subject, with its counters, unless a lease names it or it is blocked. It
     // must be in no key file: the key table remembers the numbers of those that are. Who looked for it
@@ -238,9 +246,13 @@ public:
         lease* l = leases_.find(index, serial);
         if (l) {
             l->stop(why);
+            __atomic_store_n(&stops_, stops_ + 1, __ATOMIC_RELAXED);
         }
         return l != nullptr;
     }
+
+    // Grows by one with each of these. Needs no lock: for owners, to see that there is something to look for.
+    uint64_t stops() const { return __atomic_load_n(&stops_, __ATOMIC_RELAXED); }
 
     // Needs no lock.
     token_estimator& learned() { return learned_; }
@@ -321,6 +333,8 @@ private:
     std::atomic<uint32_t> busy_;
     publisher publisher_;
     uint64_t generation_;
+    uint64_t configuration_;
+    uint64_t stops_;
     key_table* keys_; // at the beginning of one of the areas
     void* key_areas_[2];
     size_t key_area_bytes_;
@@ -335,6 +349,7 @@ private:
     uint64_t silent_until_ns_; // that names share counters
     std::atomic<int64_t> disk_ms_;
     std::atomic<uint8_t> disk_fault_;
+    key_mailbox mailbox_;
     uint32_t owners_end_;
     lease_owner* owners_;
     size_t area_bytes_[zone_areas::count];
