@@ -78,7 +78,9 @@ case 'before any request' => sub {
     is($zone->{leases}{running}, 0, 'no leases');
     cmp_ok($zone->{leases}{capacity}, '>=', 1000, 'room for many');
     is_deeply($zone->{$_}, [], "no $_") for qw(keys users running);
-    is_deeply([ map { @{ $_->{files} } } $s->{zones}[1] ], [ { path => "$t->{dir}/other.json", keys => 1 } ], 'the other zone\'s file');
+    my ($other) = @{ $s->{zones}[1]{files} };
+    cmp_ok(abs($s->{now_ms} - delete $other->{loaded_ms}), '<', 3_600_000, 'loaded not long ago');
+    is_deeply($other, { path => "$t->{dir}/other.json", keys => 1 }, 'the other zone\'s file');
 };
 
 case 'numbers' => sub {

@@ -23,6 +23,7 @@
 #include "reply_cut.h"
 #include "request_body.h"
 #include "request_edit.h"
+#include "running.h"
 #include "scope_names.h"
 
 #include "core/base/chars.h"
@@ -282,6 +283,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
         result = session->check_and_admit(request, size, key, from);
         if (key) {
             names.copy(*key);
+            note_expiry(*source.zone, key->expires);
         }
     }
     if (is_about_key(result.said, result.refused_by)) {
@@ -293,6 +295,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
         // From here on it is settled whatever happens.
         ctx.held = result.taken;
         ctx.step = request_step::admitted;
+        join_running(r, ctx);
     }
     if (!names.keep(r, ctx)) {
         return refuse(r, ctx, refusal::internal);

@@ -72,6 +72,8 @@ void* create_main_conf(ngx_conf_t* cf)
     auto* conf = make<main_conf>(cf->pool);
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
     if (conf && cleanup) {
+        ngx_queue_init(&conf->running);
+        ngx_queue_init(&conf->stopping);
         cleanup->handler = free_list::free_all;
         cleanup->data = &conf->requests;
     }

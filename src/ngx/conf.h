@@ -20,12 +20,18 @@ struct limit_level {
 };
 
 struct main_conf {
-    ngx_array_t zones;       // zone_conf*
-    ngx_array_t sources;     // key_source*
-    ngx_array_t levels;      // limit_level
-    ngx_array_t admins;      // zone_ref*, of llm_admin
-    ngx_event_t sweep;       // timer, see worker.cpp
-    ngx_path_t keeper_path;  // for which nginx runs the keeper, see keeper.cpp
+    ngx_array_t zones;      // zone_conf*
+    ngx_array_t sources;    // key_source*
+    ngx_array_t levels;     // limit_level
+    ngx_array_t admins;     // zone_ref*, of llm_admin
+    ngx_event_t sweep;      // timer, see worker.cpp
+    ngx_path_t keeper_path; // for which nginx runs the keeper, see keeper.cpp
+    // Requests of this worker: running.cpp.
+    ngx_queue_t running;     // that hold a lease,
+    ngx_queue_t stopping;    // or do so, but are to end
+    uint32_t n_running;      // both
+    uint32_t to_look_at;     // of the first, in this round
+    ngx_event_t look;        // timer
     ngx_event_t keeper;      // timer of the keeper's turns, with `master_process off`
     free_list requests;      // of request_ctx
     usage_patterns patterns; // of all replies in this worker

@@ -19,6 +19,16 @@ void delete_parsed(void* data)
     delete static_cast<key_file*>(data);
 }
 
+void say(ngx_conf_t* cf, ngx_uint_t level, const key_source& source, const file_error& what)
+{
+    if (what.line) {
+        ngx_conf_log_error(level, cf, 0, "%V:%uD:%uD: %s", &source.path, what.line, what.column,
+                           what.text.c_str());
+    } else {
+        ngx_conf_log_error(level, cf, 0, "%V: %s", &source.path, what.text.c_str());
+    }
+}
+
 char* load_source(ngx_conf_t* cf, key_source& source)
 {
     ngx_pool_cleanup_t* cleanup = ngx_pool_cleanup_add(cf->pool, 0);
@@ -31,16 +41,11 @@ char* load_source(ngx_conf_t* cf, key_source& source)
 
     auto error = load_key_file(reinterpret_cast<const char*>(source.path.data), *source.parsed);
     if (error) {
-        if (error->line) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V:%uD:%uD: %s", &source.path, error->line,
-                               error->column, error->text.c_str());
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V: %s", &source.path, error->text.c_str());
-        }
+        say(cf, NGX_LOG_EMERG, source, *error);
         return conf_error();
     }
-    if (!source.parsed->not_in_force.empty()) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%V: %s", &source.path, source.parsed->not_in_force.c_str());
+    for (const file_error& warning : warnings_of(*source.parsed)) {
+        say(cf, NGX_LOG_WARN, source, warning);
     }
     return NGX_CONF_OK;
 }

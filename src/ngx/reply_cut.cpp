@@ -5,6 +5,8 @@
 #include "access.h"
 #include "clock.h"
 #include "error_reply.h"
+#include "limit_headers.h"
+#include "reply_filter.h"
 
 #include "core/api/error_body.h"
 
@@ -51,10 +53,26 @@ void extend_lease(ngx_http_request_t* r, request_ctx& ctx, uint64_t used)
     }
 }
 
+refusal refusal_of_cut(const request_ctx& ctx)
+{
+    switch (ctx.cut.why) {
+    case stop_reason::none:
+        break;
+    case stop_reason::asked:
+        return refusal::stopped;
+    case stop_reason::key_revoked:
+        return refusal::revoked;
+    }
+    return refusal_of(ctx.cut_by);
+}
+
 ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx)
 {
     char detail_text[limit_detail_bytes];
-    error_text error = {answer_of(refusal_of(ctx.cut_by)), write_limit_detail(ctx.cut_by, detail_text), {}};
+    const bool by_limit = ctx.cut.why == stop_reason::none;
+    error_text error = {answer_of(refusal_of_cut(ctx)),
+                        by_limit ? write_limit_detail(ctx.cut_by, detail_text) : std::string_view(),
+                        {}};
 
     ngx_chain_t* link = ngx_alloc_chain_link(r->pool);
     ngx_buf_t* b = ngx_create_temp_buf(r->pool, error_text_bytes(error));
@@ -74,8 +92,99 @@ ngx_chain_t* cut_stream(ngx_http_request_t* r, request_ctx& ctx)
     r->upstream->keepalive = 0;
     ctx.cut.done = true;
     ctx.reply.edit.drop_held(); // a part of the next event, perhaps
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: stream ended by a hard limit");
+    ngx_str_t reason = to_ngx(by_limit ? "a hard limit" : error.answer.reason);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: stream ended: %V", &reason);
     return link;
+}
+
+namespace {
+
+// As nginx itself does when a request ends early: its upstream is closed, and the model stops.
+void leave_upstream(ngx_http_request_t* r)
+{
+    ngx_http_upstream_t* u = r->upstream;
+    if (u && u->cleanup) {
+        u->keepalive = 0;
+        r->main->count++; // it gives one back, as if that were the request's end
+        (*u->cleanup)(r);
+    }
+}
+
+bool is_stream(const ngx_http_request_t* r, const request_ctx& ctx)
+{
+    return ctx.reply.reading && ctx.usage.form() != reply_form::json && r->headers_out.content_length_n < 0;
+}
+
+void answer_stopped(ngx_http_request_t* r, request_ctx& ctx)
+{
+    const refusal_answer& answer = answer_of(refusal_of_cut(ctx));
+    if (ctx.errors.is == errors_as::nginx) {
+        ngx_http_finalize_request(r, answer.status);
+        return;
+    }
+    drop_refusal_headers(r);
+    if ((answer.authenticate && !ask_for_key(r)) || !add_retry_headers(r, answer, 0)) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+    ngx_http_finalize_request(r, send_error(r, answer, {}));
+}
+
+void end_stream(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ngx_chain_t* words = cut_stream(r, ctx);
+    ngx_chain_t* end = ngx_alloc_chain_link(r->pool);
+    auto* last = static_cast<ngx_buf_t*>(ngx_calloc_buf(r->pool));
+    if (!words || !end || !last) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+    last->last_buf = 1;
+    last->last_in_chain = 1;
+    end->buf = last;
+    end->next = nullptr;
+    words->next = end;
+    ngx_http_finalize_request(r, pass_on(r, words));
+}
+
+} // namespace
+
+void end_stopped(ngx_http_request_t* r, request_ctx& ctx, bool in_any_case)
+{
+    const bool is_over = ctx.cut.done || ctx.reply.complete || ctx.reply.given_up;
+    if (is_over || r->blocked) {
+        return; // with `blocked`, a thread works for it
+    }
+    // Somebody else's access handler has it, and would go on with what is gone.
+    if (!r->header_sent && !(r->upstream && r->upstream->cleanup)) {
+        return;
+    }
+    ctx.cut.why = ctx.held->stopped();
+    const bool stream = r->header_sent && is_stream(r, ctx);
+    if (stream && ctx.usage.whole()) {
+        return;
+    }
+    const bool at_border = stream && ctx.usage.settled_at_border();
+    if (stream && !at_border && !in_any_case) {
+        ctx.cut.due = true; // the filter may be there first
+        return;
+    }
+    ngx_connection_t* c = r->connection;
+    ngx_http_set_log_request(c->log, r);
+    leave_upstream(r);
+    if (!r->header_sent) {
+        ctx.cut.done = true;
+        settle(r); // the answer is not the reply that the lease is for
+        answer_stopped(r, ctx);
+    } else if (at_border) {
+        end_stream(r, ctx);
+    } else {
+        ngx_str_t reason = to_ngx(answer_of(refusal_of_cut(ctx)).reason);
+        ngx_log_error(NGX_LOG_INFO, c->log, 0, "llm: request cut off: %V", &reason);
+        ctx.cut.done = true;
+        ngx_http_finalize_request(r, NGX_ERROR);
+    }
+    ngx_http_run_posted_requests(c);
 }
 
 ngx_chain_t* ends_of(ngx_http_request_t* r, ngx_chain_t* in)

@@ -316,8 +316,8 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
         edit->passed_on();
     }
     // Behind its own end a reply is whole: clients throw it away for an error that follows.
-    if (rc != NGX_ERROR && ctx->cut.due && !ctx->cut.done && !ctx->usage.whole()
-        && ctx->usage.settled_at_border()) {
+    if (rc != NGX_ERROR && ctx->cut.due && !ctx->cut.done && ctx->reply.reading && can_be_cut(r)
+        && !ctx->usage.whole() && ctx->usage.settled_at_border()) {
         ngx_chain_t* last_words = cut_stream(r, *ctx);
         return last_words ? next_body_filter(r, last_words) : NGX_ERROR;
     }
@@ -328,6 +328,11 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
 }
 
 } // namespace
+
+ngx_int_t pass_on(ngx_http_request_t* r, ngx_chain_t* chain)
+{
+    return next_body_filter(r, chain);
+}
 
 void install_reply_filters()
 {

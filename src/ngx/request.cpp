@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "own_time.h"
 #include "request_body.h"
+#include "running.h"
 
 #include "core/api/api_table.h"
 
@@ -166,6 +167,7 @@ void settle(ngx_http_request_t* r)
     zone_session session(*ctx->decided.zone);
     session->settle(*ctx->held, ctx->account.used, time_of_event(), end, names);
     ctx->step = request_step::settled;
+    leave_running(*ctx);
 }
 
 request_ctx* find_lost_request(ngx_http_request_t* r)

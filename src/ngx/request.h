@@ -50,13 +50,21 @@ struct request_ctx {
 
     lease* held = nullptr; // access.cpp: of a request that is admitted
 
+    // Its place among those of this worker that hold a lease: running.cpp.
+    struct {
+        ngx_queue_t link;
+        ngx_http_request_t* request;
+        uint8_t tries; // to end it
+    } running;
+
     // A stream that outgrows its lease: reply_cut.cpp.
     struct {
         bool watched = false; // limits of tokens want to see how long the stream gets
         bool hard = false;    // a hard limit may end it
-        bool due = false;     // a hard limit ends the stream, as soon as an event is whole
+        bool due = false;     // the stream ends as soon as an event is whole
         bool done = false;
-        uint64_t granted = 0; // tokens that the lease holds, weighted
+        stop_reason why = stop_reason::none; // none: a hard limit
+        uint64_t granted = 0;                // tokens that the lease holds, weighted
     } cut;
 
     // A request's body is read (request_body.cpp) before its reply (reply_filter.cpp): one room serves both.

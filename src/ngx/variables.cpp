@@ -3,6 +3,7 @@
 #include "variables.h"
 
 #include "credentials.h"
+#include "reply_cut.h"
 #include "request.h"
 
 #include "core/base/number_text.h"
@@ -218,7 +219,7 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         return say(v, outcome_name(outcome_of(*ctx)));
     case refused:
         if (ctx->cut.done) {
-            return say(v, answer_of(refusal_of(ctx->cut_by)).reason);
+            return say(v, answer_of(refusal_of_cut(*ctx)).reason);
         }
         return say_refusal(r, v, *ctx);
     case time_to_first_token:

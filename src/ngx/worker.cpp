@@ -5,6 +5,7 @@
 #include "conf.h"
 #include "own_timer.h"
 #include "owner.h"
+#include "running.h"
 
 #include "ngx/keeper/keeper.h"
 #include "ngx/keeper/state_duty.h"
@@ -75,7 +76,7 @@ ngx_int_t init_process(ngx_cycle_t* cycle)
                           "llm_zone \"%V\" has no room for another worker: it refuses requests", &zone->name);
         }
     }
-    if (start_sweep(cycle, *mcf) != NGX_OK) {
+    if (start_sweep(cycle, *mcf) != NGX_OK || !watch_running(cycle, *mcf)) {
         return NGX_ERROR;
     }
     return ngx_process == NGX_PROCESS_SINGLE ? start_keeper_here(cycle, *mcf) : NGX_OK;

@@ -1,19 +1,18 @@
 #include "zone.h"
 
 #include "clock.h"
-#include "owner.h"
-#include "process.h"
+#include "key_publication.h"
+
+#include "core/shared/key_records.h"
+#include "keys/file_look.h"
 
 #include "ngx/keeper/state_duty.h"
 
 #include <algorithm>
 #include <span>
-#include <string>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #ifdef __GLIBC__
@@ -65,45 +64,11 @@ ngx_int_t attach(ngx_shm_zone_t* shm, zone_conf& zone, const zone_conf* old)
     return NGX_OK;
 }
 
-// What nginx's slab takes of a zone: its page table and rounding, well under a page for each two hundred.
-size_t slab_overhead(const ngx_shm_zone_t& shm)
-{
-    return shm.shm.size / 128;
-}
-
-// Every key and every user may need a record of its own, so that no request is refused for want of one.
-ngx_int_t check_room(ngx_shm_zone_t* shm, zone_conf& zone, std::span<const key_file* const> files)
-{
-    std::unordered_set<std::string_view> keys, users;
-    for (const key_file* file : files) {
-        for (const key_record& k : file->keys) {
-            keys.insert(k.name);
-            if (!k.user.empty()) {
-                users.insert(k.user);
-            }
-        }
-    }
-    size_t subjects = keys.size() + users.size();
-    zone.staged_subjects = subjects;
-    size_t table_bytes = key_table::bytes(files);
-    if (table_bytes <= zone.state->key_area_bytes() && subjects <= zone.state->subjects().capacity()) {
-        return NGX_OK;
-    }
-    size_t needed = shared_state::bytes_for(table_bytes, subjects) + slab_overhead(*shm);
-    ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0,
-                  "llm_zone \"%V\" of %uzk is too small for %uz keys and %uz users: make it at least %uzm",
-                  &zone.name, shm->shm.size >> 10, keys.size(), users.size(), (needed >> 20) + 1);
-    return NGX_ERROR;
-}
-
 // The right to write the next key table.
 ngx_int_t begin_staging(ngx_shm_zone_t* shm, zone_conf& zone)
 {
-    const lease_owner self = this_process();
     for (ngx_msec_t waited = 0; waited <= max_wait_ms; waited += wait_step_ms) {
-        zone.ticket = zone.state->begin_staging(self, zone_locker{zone}, [](const lease_owner& holder) {
-            return is_gone(holder.pid, holder.started);
-        });
+        zone.ticket = try_begin_staging(zone);
         if (zone.ticket != 0) {
             return NGX_OK;
         }
@@ -114,15 +79,33 @@ ngx_int_t begin_staging(ngx_shm_zone_t* shm, zone_conf& zone)
     return NGX_ERROR;
 }
 
+// The keeper may have read a file since this process did. The ticket is taken, so that it reads no more.
+void take_later_text(const zone_conf& zone, key_source& source)
+{
+    const key_table::file_info* in_force = zone.state->keys() ? zone.state->keys()->file(source.id) : nullptr;
+    if (!in_force) {
+        return;
+    }
+    const file_stamp now = stamp_of(reinterpret_cast<const char*>(source.path.data));
+    if (in_force->stamp == now && source.parsed->stamp != now) {
+        *source.parsed = records_of(*in_force);
+    }
+}
+
 // The next key table, beside the one in force.
 ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
 {
+    if (begin_staging(shm, zone) != NGX_OK) {
+        return NGX_ERROR;
+    }
     std::vector<const key_file*> files;
     std::span<key_source*> sources = sources_of(zone);
     for (key_source* source : sources) {
+        take_later_text(zone, *source);
         files.push_back(source->parsed);
     }
-    if (check_room(shm, zone, files) != NGX_OK || begin_staging(shm, zone) != NGX_OK) {
+    if (const auto lack = lack_of_room(zone, files, zone.staged_subjects)) {
+        ngx_log_error(NGX_LOG_EMERG, shm->shm.log, 0, "%s", lack->c_str());
         return NGX_ERROR;
     }
     zone.staged = key_table::write(zone.state->next_key_area(), files);
@@ -136,114 +119,6 @@ ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
     malloc_trim(0);
 #endif
     return NGX_OK;
-}
-
-// Names in the table that is in force. Who has the publisher's ticket needs no lock to read it: nobody else
-// changes it.
-std::unordered_set<std::string_view> names_in_force(const shared_state& state, subject_kind kind)
-{
-    std::unordered_set<std::string_view> names;
-    for (const key_table::file_info& f : state.keys()->files()) {
-        for (uint32_t i = 0; i < f.n_keys; i++) {
-            names.insert(kind == subject_kind::key ? f.keys[i].name.view() : f.keys[i].user.view());
-        }
-    }
-    return names;
-}
-
-// Counters of keys and users that are gone are kept, in case they come back, as long as there is plenty of
-// room. Returns how many subjects keys and users need with them, or a little more where it does not matter.
-size_t drop_orphans(zone_conf& zone)
-{
-    const subject_table& subjects = zone.state->subjects();
-    const size_t half = subjects.capacity() / 2;
-    const size_t at_most = zone.staged_subjects + subjects.used();
-    if (at_most <= half) {
-        return at_most;
-    }
-    const bool drops = subjects.used() > half;
-    size_t orphans = 0;
-    auto keys = names_in_force(*zone.state, subject_kind::key);
-    auto users = names_in_force(*zone.state, subject_kind::user);
-    for (uint32_t i = 0, end = subjects.high_water(); i < end; i++) {
-        if (!subjects.valid(i)) {
-            continue;
-        }
-        // Seen without the lock, which is taken only for those that go: by then the number may be another's.
-        const subject& s = subjects.at(i);
-        const subject_kind kind = s.kind;
-        char name_bytes[max_name];
-        const std::string_view name(name_bytes, s.name().copy(name_bytes, sizeof name_bytes));
-        const auto& names = kind == subject_kind::key ? keys : users;
-        if ((kind != subject_kind::key && kind != subject_kind::user) || names.contains(name)) {
-            continue;
-        }
-        bool dropped = false;
-        if (drops) {
-            zone_session session(zone);
-            dropped = session->drop_subject(i, kind, name);
-        }
-        orphans += !dropped;
-    }
-    return zone.staged_subjects + orphans;
-}
-
-// Models that keys name have counts of their own from the beginning. Patterns name none.
-void name_models(zone_conf& zone)
-{
-    std::unordered_set<const shared_policy*> seen;
-    for (const key_table::file_info& f : zone.state->keys()->files()) {
-        for (uint32_t i = 0; i < f.n_keys; i++) {
-            const shared_policy* policy = f.keys[i].policy;
-            if (policy->n_models == 0 || !seen.insert(policy).second) {
-                continue;
-            }
-            for (const shared_text& model : std::span(policy->models, policy->n_models)) {
-                if (model.view().find('*') == std::string_view::npos) {
-                    zone_session session(zone);
-                    session->name_model(model.view(), {0, wall_clock_ms()});
-                }
-            }
-        }
-    }
-}
-
-// What is counted for keys that are gone may make room for others.
-void mark_gone(zone_conf& zone)
-{
-    const auto& clients = zone.state->counted().clients();
-    const auto names_of = [](std::string_view key, std::string_view user) {
-        return std::string(key).append(1, '\0').append(user);
-    };
-    struct seen {
-        uint32_t index;
-        uint64_t serial;
-        bool gone;
-    };
-    std::unordered_map<std::string, seen> in_book;
-    for (uint32_t i = book::none + 1; i < clients.high_water(); i++) {
-        if (clients.is_made(i)) {
-            const book_client& c = clients.at(i);
-            in_book[names_of(c.key(), c.user())] = {i, c.serial, true};
-        }
-    }
-    if (in_book.empty()) {
-        return;
-    }
-    for (const key_table::file_info& f : zone.state->keys()->files()) {
-        for (uint32_t i = 0; i < f.n_keys; i++) {
-            const auto found = in_book.find(names_of(f.keys[i].name.view(), f.keys[i].user.view()));
-            if (found != in_book.end()) {
-                found->second.gone = false;
-            }
-        }
-    }
-    for (const auto& [names, client] : in_book) {
-        if (clients.at(client.index).gone != client.gone) {
-            zone_session session(zone);
-            session->set_gone(client.index, client.serial, client.gone);
-        }
-    }
 }
 
 // The directory that state= is in, which is the workers'. nginx makes those of its own caches likewise.
@@ -326,6 +201,8 @@ void zone_publish(zone_conf& zone)
     {
         zone_session session(zone);
         done = session->publish(zone.ticket, zone.staged);
+        // From here on a keeper of the configuration before publishes no more.
+        zone.configuration = session->begin_configuration();
     }
     if (!done) {
         // Cannot be: this process has the ticket for as long as it lives.
@@ -333,12 +210,10 @@ void zone_publish(zone_conf& zone)
                       &zone.name);
         return;
     }
-    name_models(zone);
-    mark_gone(zone);
-    const size_t needed = drop_orphans(zone);
-    zone_session session(zone);
-    session->set_needed(needed);
-    session->end_staging(zone.ticket);
+    size_t kept = 0;
+    const size_t needed = plan_followups(*zone.state, *zone.staged, zone.staged_subjects,
+                                         [&](const key_followup& step) { kept += !follow_up(zone, step); });
+    finish_publication(zone, zone.ticket, needed + kept);
     zone.ticket = 0;
 }
 

@@ -32,8 +32,10 @@ struct zone_conf {
     // The table that init_module will put in force, and the right to do so; no ticket afterwards.
     key_table* staged;
     publisher::ticket ticket;
-    bool inherited;         // the zone was there before this configuration
-    size_t staged_subjects; // that its keys and users need
+    bool inherited;          // the zone was there before this configuration
+    size_t staged_subjects;  // that its keys and users need
+    uint64_t configuration;  // the number of this one, see shared_state
+    struct key_watch* watch; // of the keeper; nullptr elsewhere
     // Of this process; no_index before it has one.
     uint32_t owner;
     // state= and keep=, see keeper/state_duty.h
@@ -43,6 +45,12 @@ struct zone_conf {
     bool has_master;
     ngx_pid_t parent_of_master;
     class state_store* store; // of the keeper; nullptr elsewhere
+    // How the zone stood when its requests in this worker were looked at last: running.cpp.
+    struct {
+        uint64_t generation;
+        uint64_t stops;
+        int64_t next_expiry; // of a key that has requests here; seconds since 1970
+    } looked;
 };
 
 inline std::span<key_source*> sources_of(const zone_conf& zone)
@@ -59,6 +67,14 @@ struct zone_ref {
     ngx_str_t conf_file;
     ngx_uint_t conf_line;
 };
+
+// A key of a request of this worker expires then; 0: never.
+inline void note_expiry(zone_conf& zone, int64_t expires)
+{
+    if (expires != 0 && expires < zone.looked.next_expiry) {
+        zone.looked.next_expiry = expires;
+    }
+}
 
 // The zone's lock for the lifetime of this object. It is the slab mutex, since that is the one lock that the
 // master frees when its holder is killed; what such a holder left half done is repaired before this

@@ -1,5 +1,6 @@
 #include "keeper.h"
 
+#include "key_watch.h"
 #include "state_duty.h"
 #include "unprivileged_child.h"
 
@@ -14,7 +15,7 @@ namespace llm {
 
 namespace {
 
-constexpr const keeper_duty* duties[] = {&state_duty};
+constexpr const keeper_duty* duties[] = {&key_watch_duty, &state_duty};
 
 // A child that restores or writes the state of a large zone takes seconds.
 constexpr uint64_t child_limit_ms = 60'000;
@@ -185,6 +186,9 @@ bool keeper_at_commit(ngx_cycle_t* cycle, main_conf& mcf)
     mcf.keeper_path.data = &mcf;
     if (!push(cycle->paths, &mcf.keeper_path)) {
         ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "llm: no memory for the keeper: it will not run");
+    }
+    for (zone_conf* zone : zones_of(mcf)) {
+        warn_of_unreadable(cycle, *zone);
     }
     return ngx_test_config || run_children(cycle, mcf, &keeper_duty::before_workers, "restores the state");
 }

@@ -53,7 +53,20 @@ const metrics_page::metric metrics_page::all[] = {
      "Time that this module took for a request, measured with one request in 16.",
      [](metrics_page& p) { return p.put_own_time(); }},
     {metric::gauge, "llm_keys", "", "Keys in force, by key file.",
-     [](metrics_page& p) { return p.put_keys(); }, true},
+     [](metrics_page& p) { return p.put_files([](const file_entry& f) -> uint64_t { return f.keys; }); },
+     true},
+    {metric::gauge, "llm_key_file_ok", "",
+     "Whether the keys in force are those of the key file as it is now: 0 if it cannot be read or is wrong.",
+     [](metrics_page& p) {
+         return p.put_files([](const file_entry& f) -> uint64_t { return f.fault.is_one() ? 0 : 1; });
+     },
+     true},
+    {metric::gauge, "llm_key_file_loaded_timestamp_seconds", "seconds",
+     "When the keys in force were read from the key file, in seconds since 1970.",
+     [](metrics_page& p) {
+         return p.put_files([](const file_entry& f) { return static_cast<uint64_t>(f.read_ms / 1000); });
+     },
+     true},
     {metric::gauge, "llm_zone_bytes", "bytes",
      "Bytes of a zone, by what they are for and whether they are in use.",
      [](metrics_page& p) { return p.put_bytes(); }, true},
@@ -337,7 +350,7 @@ bool metrics_page::put_limits(bool maximum)
     return ends;
 }
 
-bool metrics_page::put_keys()
+bool metrics_page::put_files(uint64_t (*value)(const file_entry&))
 {
     const auto files = files_of(zone(), pool_);
     if (!files) {
@@ -345,7 +358,7 @@ bool metrics_page::put_keys()
         return true;
     }
     for (const file_entry& f : *files) {
-        text_.sample({{"zone", view(zone().name)}, {"file", f.path}}, f.keys);
+        text_.sample({{"zone", view(zone().name)}, {"file", f.path}}, value(f));
     }
     return true;
 }

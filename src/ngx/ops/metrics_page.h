@@ -48,7 +48,7 @@ private:
     void put_token(const model_copy& m);
     bool put_own_time();
     bool put_limits(bool maximum);
-    bool put_keys();
+    bool put_files(uint64_t (*value)(const file_entry&));
     bool put_bytes();
 
     ngx_pool_t* pool_;

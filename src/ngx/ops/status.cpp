@@ -112,6 +112,22 @@ void put_bytes(json_writer& out, const zone_conf& zone)
     out.end_array();
 }
 
+// Why a file's present text is not the one in force.
+void put_fault(json_writer& out, const file_fault& fault)
+{
+    if (!fault.is_one()) {
+        return;
+    }
+    out.name("error");
+    out.begin_object();
+    out.field("text", fault.text());
+    if (fault.line != 0) {
+        out.field("line", fault.line);
+        out.field("column", fault.column);
+    }
+    out.end_object();
+}
+
 // How full the tables are, and what they are filled from.
 void put_tables(json_writer& out, const zone_conf& zone, std::span<const file_entry> files)
 {
@@ -123,6 +139,8 @@ void put_tables(json_writer& out, const zone_conf& zone, std::span<const file_en
         out.begin_object();
         out.field("path", f.path);
         out.field("keys", f.keys);
+        out.field("loaded_ms", static_cast<uint64_t>(f.read_ms));
+        put_fault(out, f.fault);
         out.end_object();
     }
     out.end_array();

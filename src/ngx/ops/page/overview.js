@@ -123,6 +123,14 @@ function showFill(zone) {
         { name: words(name), part: full, tone, text: percent(full), title: `${bytes(used)} of ${bytes(used + free)}` })));
 }
 
+// What is wrong with the file as it is now: the keys are still those from before.
+function faultOf({ error }) {
+    if (!error) {
+        return '';
+    }
+    return `, not as in the file: ${error.line ? `${error.line}:${error.column}: ` : ''}${error.text}`;
+}
+
 function showFiles(zone) {
     const files = zone.files ?? [];
     setText(byId('files-count'), zone.generation > 0 ? `version ${exact(zone.generation)}` : '');
@@ -130,7 +138,7 @@ function showFiles(zone) {
                  () => make('li', {}, make('span', { class: 'path' }), make('span', { class: 'value' })),
                  (item, file) => {
                      setText(item.children[0], file.path);
-                     setText(item.children[1], `${exact(file.keys)} ${file.keys === 1 ? 'key' : 'keys'}`);
+                     setText(item.children[1], `${exact(file.keys)} ${file.keys === 1 ? 'key' : 'keys'}${faultOf(file)}`);
                  });
     show(byId('files-empty'), files.length === 0);
 }
