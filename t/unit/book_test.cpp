@@ -387,13 +387,14 @@ TEST_F(book_of_zone, a_full_one_drops_nothing_and_folds_what_is_gone)
 // a client, and to make a client, a model and a series.
 TEST_F(book_of_zone, a_process_killed_at_any_instruction_leaves_it_whole)
 {
-    open(shared_state::min_bytes, 100);
+    open(shared_state::min_bytes * 3 / 2, 100);
     const auto key_of = [](uint64_t k) { return "key" + std::to_string(k); };
     const auto user_of = [](uint64_t k) { return "user" + std::to_string(k / 2); };
     uint64_t k = 0;
     for (; counted().series().has_free(); k++) {
         ASSERT_LT(k, 90u);
-        for (const char* model : {"b", "c", ""}) {
+        // So many that series are full before clients are.
+        for (const char* model : {"b", "c", "d", ""}) {
             ends(k, model, {}, {1, 0, 1, 0, 0});
         }
         ends(k, "unknown", {}, {1, 0, 1, 0, 0}, false);
