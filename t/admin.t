@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use utf8;
 
+use FindBin;
 use JSON::PP;
 
 use LLM::Streams;
@@ -212,6 +213,30 @@ case 'requests' => sub {
     $streams->finish(sub { 10 });
     $t->wait_idle;
     fails('one that has ended', 404, 'no_such_request', DELETE => "requests/$list->[0]{serial}");
+};
+
+case 'the key files' => sub {
+    is(fails('GET', 405, 'method_not_allowed', GET => 'reload-keys')->{headers}{allow}, 'POST', 'what is');
+    my $c = $t->client;
+    $c->request(POST => '/admin/reload-keys');
+    if (!-e "$FindBin::Bin/../src/ngx/keeper/key_watch.cpp") {
+        # Nobody reads them yet: a client that leaves is forgotten.
+        $t->wait_error_log(qr/llm_admin: asked to read the key files by nobody known/);
+        $c->close;
+        return;
+    }
+    is($c->response->{status}, 200, 'read');
+    $t->write_file('keys.json', keys_json({ name => 'late', key => 'sk-late' }));
+    my $r = call(POST => 'reload-keys');
+    is($r->{json}{keys}, 8, 'how many there are');
+    is(ask('sk-late')->{status}, 200, 'in force with the answer');
+    $t->write_file('keys.json', "{\n  \"keys\": [ nonsense");
+    $r = fails('a fault', 409, 'key_file_fault', POST => 'reload-keys');
+    like($r->{json}{error}{message}, qr{/keys\.json:2:\d+: }, 'with its place');
+    is(ask('sk-late')->{status}, 200, 'the old keys stay');
+    $t->write_file('keys.json', keys_json());
+    is(call(POST => 'reload-keys')->{status}, 200, 'mended');
+    is(ask('sk-late')->{status}, 401, 'one that is gone');
 };
 
 case 'what is wrong' => sub {

@@ -4,6 +4,8 @@
 
 #include "admin_act.h"
 #include "admin_call.h"
+#include "admin_error.h"
+#include "admin_reload.h"
 #include "json_writer.h"
 #include "status_book.h"
 #include "status_keys.h"
@@ -23,27 +25,9 @@ namespace {
 constexpr uint64_t seconds_of_rates = 11;
 constexpr std::string_view json_type = "application/json";
 
-ngx_int_t send_error(ngx_http_request_t* r, ngx_uint_t status, std::string_view code,
-                     std::string_view message)
-{
-    chain_writer text(r->pool);
-    json_writer out(text);
-    out.begin_object();
-    out.name("error");
-    out.begin_object();
-    out.field("message", message);
-    out.field("type", status < NGX_HTTP_INTERNAL_SERVER_ERROR ? "invalid_request_error" : "server_error");
-    out.null("param");
-    out.field("code", code);
-    out.end_object();
-    out.end_object();
-    text.put("\n");
-    return send_content(r, text, json_type, status);
-}
-
 ngx_int_t no_such_key(ngx_http_request_t* r)
 {
-    return send_error(r, NGX_HTTP_NOT_FOUND, "no_such_key", "There is no key of this name.");
+    return send_admin_error(r, NGX_HTTP_NOT_FOUND, "no_such_key", "There is no key of this name.");
 }
 
 ngx_int_t no_memory()
@@ -105,8 +89,8 @@ ngx_int_t reset(ngx_http_request_t* r, const zone_conf& zone, std::string_view n
     } else if (what.empty()) {
         reset_key(r, zone, name, shared_state::forget::both);
     } else {
-        return send_error(r, NGX_HTTP_BAD_REQUEST, "bad_argument",
-                          "\"what\" is none of quota and rates. Without it both are reset.");
+        return send_admin_error(r, NGX_HTTP_BAD_REQUEST, "bad_argument",
+                                "\"what\" is none of quota and rates. Without it both are reset.");
     }
     return send_key(r, zone, name);
 }
@@ -114,12 +98,12 @@ ngx_int_t reset(ngx_http_request_t* r, const zone_conf& zone, std::string_view n
 ngx_int_t stop(ngx_http_request_t* r, const zone_conf& zone, uint64_t serial)
 {
     if (serial == 0) {
-        return send_error(r, NGX_HTTP_BAD_REQUEST, "bad_serial",
-                          "A request is named by its serial, a number.");
+        return send_admin_error(r, NGX_HTTP_BAD_REQUEST, "bad_serial",
+                                "A request is named by its serial, a number.");
     }
     if (!stop_request(r, zone, serial)) {
-        return send_error(r, NGX_HTTP_NOT_FOUND, "no_such_request",
-                          "No request of this serial is in flight.");
+        return send_admin_error(r, NGX_HTTP_NOT_FOUND, "no_such_request",
+                                "No request of this serial is in flight.");
     }
     chain_writer text(r->pool);
     json_writer out(text);
@@ -152,8 +136,9 @@ ngx_int_t carry_out(ngx_http_request_t* r, const zone_conf& zone, const admin_ca
         }
         break;
     case of::reload:
+        return reload_keys(r, zone);
     case of::nothing:
-        return send_error(r, NGX_HTTP_NOT_FOUND, "no_such_path", "There is no such path here.");
+        return send_admin_error(r, NGX_HTTP_NOT_FOUND, "no_such_path", "There is no such path here.");
     }
     if (call.what == of::reset) {
         return reset(r, zone, call.name);
@@ -161,7 +146,8 @@ ngx_int_t carry_out(ngx_http_request_t* r, const zone_conf& zone, const admin_ca
     if (call.what == of::unblock) {
         unblock_key(r, zone, call.name);
     } else if (!block_key(r, zone, call.name)) {
-        return send_error(r, NGX_HTTP_SERVICE_UNAVAILABLE, "zone_full", "The zone has no room for the key.");
+        return send_admin_error(r, NGX_HTTP_SERVICE_UNAVAILABLE, "zone_full",
+                                "The zone has no room for the key.");
     }
     return send_key(r, zone, call.name);
 }
@@ -189,11 +175,12 @@ ngx_int_t admin_handler(ngx_http_request_t* r)
         if (!add_header_out(r, "Allow", to_ngx(call.allow))) {
             return no_memory();
         }
-        return send_error(r, NGX_HTTP_NOT_ALLOWED, "method_not_allowed", "This path has other methods.");
+        return send_admin_error(r, NGX_HTTP_NOT_ALLOWED, "method_not_allowed",
+                                "This path has other methods.");
     }
     if (!(r->method & (NGX_HTTP_GET | NGX_HTTP_HEAD)) && is_cross_site(r)) {
-        return send_error(r, NGX_HTTP_FORBIDDEN, "cross_site",
-                          "A page of another site has sent this: it does nothing.");
+        return send_admin_error(r, NGX_HTTP_FORBIDDEN, "cross_site",
+                                "A page of another site has sent this: it does nothing.");
     }
     return carry_out(r, *admin->zone, call);
 }

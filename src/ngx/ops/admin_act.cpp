@@ -27,7 +27,8 @@ ngx_str_t quoted(ngx_pool_t* pool, std::string_view text)
 
 // By its key, else as nginx knows it: a name that no rule of the location has checked is the client's own
 // claim.
-void log_act(ngx_http_request_t* r, const char* did, std::string_view to, uint64_t serial, const char* more)
+void log_act(ngx_http_request_t* r, const char* did, const char* kind_of_thing, ngx_str_t thing,
+             const char* more)
 {
     const request_ctx* ctx = find_request(r);
     ngx_str_t who = ngx_string("nobody known");
@@ -39,14 +40,13 @@ void log_act(ngx_http_request_t* r, const char* did, std::string_view to, uint64
         kind = "user ";
         who = quoted(r->pool, view(r->headers_in.user));
     }
-    if (serial != 0) {
-        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0, "llm_admin: %s request %uL by %s%V%s", did,
-                      serial, kind, &who, more);
-        return;
-    }
-    const ngx_str_t key = quoted(r->pool, to);
-    ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0, "llm_admin: %s key %V by %s%V%s", did, &key, kind,
-                  &who, more);
+    ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0, "llm_admin: %s %s%V by %s%V%s", did, kind_of_thing,
+                  &thing, kind, &who, more);
+}
+
+void log_of_key(ngx_http_request_t* r, const char* did, std::string_view name, const char* more = "")
+{
+    log_act(r, did, "key ", quoted(r->pool, name), more);
 }
 
 // Calls f(session, lease, place) for those that run.
@@ -83,7 +83,7 @@ bool block_key(ngx_http_request_t* r, const zone_conf& zone, std::string_view na
     });
     char more[64];
     *ngx_snprintf(reinterpret_cast<u_char*>(more), sizeof more - 1, "; %uD in flight", stopped) = '\0';
-    log_act(r, "blocked", name, 0, more);
+    log_of_key(r, "blocked", name, more);
     return true;
 }
 
@@ -91,7 +91,7 @@ void unblock_key(ngx_http_request_t* r, const zone_conf& zone, std::string_view 
 {
     const moment now = now_of_both_clocks();
     with_lock(zone, [&] { zone.state->set_blocked(name, false, now); });
-    log_act(r, "unblocked", name, 0, "");
+    log_of_key(r, "unblocked", name);
 }
 
 void reset_key(ngx_http_request_t* r, const zone_conf& zone, std::string_view name, shared_state::forget what)
@@ -101,7 +101,7 @@ void reset_key(ngx_http_request_t* r, const zone_conf& zone, std::string_view na
     const char* of = what == shared_state::forget::quotas  ? "reset the quotas of"
                      : what == shared_state::forget::rates ? "reset the rates of"
                                                            : "reset the quotas and rates of";
-    log_act(r, of, name, 0, "");
+    log_of_key(r, of, name);
 }
 
 bool stop_request(ngx_http_request_t* r, const zone_conf& zone, uint64_t serial)
@@ -111,9 +111,16 @@ bool stop_request(ngx_http_request_t* r, const zone_conf& zone, uint64_t serial)
         found = found || (l.serial == serial && session->stop(at, serial, stop_reason::asked));
     });
     if (found) {
-        log_act(r, "stopped", {}, serial, "");
+        u_char text[NGX_INT64_LEN + 1];
+        u_char* const end = ngx_sprintf(text, "%uL", serial);
+        log_act(r, "stopped", "request ", {static_cast<size_t>(end - text), text}, "");
     }
     return found;
+}
+
+void log_reload(ngx_http_request_t* r)
+{
+    log_act(r, "asked to read", "the key files", ngx_null_string, "");
 }
 
 } // namespace llm

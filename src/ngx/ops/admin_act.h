@@ -17,4 +17,7 @@ void reset_key(ngx_http_request_t* r, const zone_conf& zone, std::string_view na
 // Asks the request of this serial to end. False if there is none.
 bool stop_request(ngx_http_request_t* r, const zone_conf& zone, uint64_t serial);
 
+// To be called when the key files are to be read.
+void log_reload(ngx_http_request_t* r);
+
 } // namespace llm
