@@ -10,10 +10,12 @@ constexpr size_t buffer_bytes = 16384;
 
 }
 
-char* chain_writer::room(size_t size)
+ngx_chain_t* chain_writer::new_link(size_t size)
 {
-    if (last_ && static_cast<size_t>(last_->buf->end - last_->buf->last) >= size) {
-        return reinterpret_cast<char*>(last_->buf->last);
+    if (sent_ && static_cast<size_t>(sent_->buf->end - sent_->buf->start) >= size) {
+        ngx_chain_t* link = sent_;
+        sent_ = link->next;
+        return link;
     }
     ngx_chain_t* link = ngx_alloc_chain_link(pool_);
     ngx_buf_t* buffer = ngx_create_temp_buf(pool_, ngx_max(size, buffer_bytes));
@@ -21,56 +23,51 @@ char* chain_writer::room(size_t size)
         failed_ = true;
         return nullptr;
     }
+    buffer->tag = tag();
     link->buf = buffer;
+    return link;
+}
+
+void chain_writer::close_buffer()
+{
+    length_ += at_ - from_;
+    if (last_) {
+        last_->buf->last += at_ - from_;
+    }
+    from_ = at_ = end_ = nullptr;
+}
+
+bool chain_writer::next_buffer(size_t size)
+{
+    ngx_chain_t* link = new_link(size);
+    if (!link) {
+        return false;
+    }
+    close_buffer();
     link->next = nullptr;
     (last_ ? last_->next : first_) = link;
     last_ = link;
-    return reinterpret_cast<char*>(buffer->last);
-}
-
-void chain_writer::used(size_t size)
-{
-    last_->buf->last += size;
-    length_ += static_cast<off_t>(size);
-}
-
-void chain_writer::put(std::string_view text)
-{
-    // One without data has no place that may be copied from.
-    if (text.empty()) {
-        return;
-    }
-    if (char* at = room(text.size())) {
-        ngx_memcpy(at, text.data(), text.size());
-        used(text.size());
-    }
-}
-
-void chain_writer::put(uint64_t number)
-{
-    if (char* at = room(NGX_INT64_LEN)) {
-        auto* begin = reinterpret_cast<u_char*>(at);
-        used(static_cast<size_t>(ngx_sprintf(begin, "%uL", number) - begin));
-    }
+    from_ = at_ = reinterpret_cast<char*>(link->buf->last);
+    end_ = reinterpret_cast<char*>(link->buf->end);
+    return true;
 }
 
 void chain_writer::put_quoted(std::string_view text)
 {
-    if (char* at = room(6 * text.size() + 2)) {
-        size_t n = write_json_text(text, at + 1);
-        at[0] = at[n + 1] = '"';
-        used(n + 2);
+    if (has_room(6 * text.size() + 2)) {
+        size_t n = write_json_text(text, at_ + 1);
+        at_[0] = at_[n + 1] = '"';
+        at_ += n + 2;
     }
 }
 
-ngx_chain_t* chain_writer::finish()
+ngx_chain_t* chain_writer::take()
 {
-    if (failed_ || !last_) {
-        return nullptr;
-    }
-    last_->buf->last_buf = 1;
-    last_->buf->last_in_chain = 1;
-    return first_;
+    close_buffer();
+    ngx_chain_t* taken = first_;
+    first_ = last_ = nullptr;
+    length_ = 0;
+    return taken;
 }
 
 } // namespace llm

@@ -31,20 +31,40 @@ ngx_int_t begin_content(ngx_http_request_t* r)
     return ngx_http_discard_request_body(r);
 }
 
+ngx_int_t send_content_header(ngx_http_request_t* r, std::string_view type, off_t length, ngx_uint_t status)
+{
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = length;
+    set_content_type(r, type);
+    return ngx_http_send_header(r);
+}
+
+ngx_int_t send_last_content(ngx_http_request_t* r, chain_writer& text)
+{
+    ngx_chain_t* chain = text.take();
+    if (!chain) {
+        return ngx_http_send_special(r, NGX_HTTP_LAST);
+    }
+    ngx_chain_t* last = chain;
+    while (last->next) {
+        last = last->next;
+    }
+    // The end of a subrequest is not that of the reply.
+    last->buf->last_buf = r == r->main;
+    last->buf->last_in_chain = 1;
+    return ngx_http_output_filter(r, chain);
+}
+
 ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type, ngx_uint_t status)
 {
-    ngx_chain_t* chain = text.finish();
-    if (!chain) {
+    if (text.failed()) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    r->headers_out.status = status;
-    r->headers_out.content_length_n = text.length();
-    set_content_type(r, type);
-    ngx_int_t rc = ngx_http_send_header(r);
+    ngx_int_t rc = send_content_header(r, type, text.length(), status);
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;
     }
-    return ngx_http_output_filter(r, chain);
+    return send_last_content(r, text);
 }
 
 bool prefers_html(ngx_http_request_t* r)

@@ -16,4 +16,10 @@ bool prefers_html(ngx_http_request_t* r);
 ngx_int_t send_content(ngx_http_request_t* r, chain_writer& text, std::string_view type,
                        ngx_uint_t status = NGX_HTTP_OK);
 
+// The same in two steps, where the text is not whole yet. The length is not known if it is -1.
+ngx_int_t send_content_header(ngx_http_request_t* r, std::string_view type, off_t length,
+                              ngx_uint_t status = NGX_HTTP_OK);
+// The rest of the text. There may be none.
+ngx_int_t send_last_content(ngx_http_request_t* r, chain_writer& text);
+
 } // namespace llm

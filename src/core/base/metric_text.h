@@ -183,6 +183,10 @@ private:
     // stay different.
     void put_value(std::string_view value)
     {
+        if (is_plain(value)) [[likely]] {
+            out_.put(value);
+            return;
+        }
         size_t plain = 0; // bytes at the front that stay as they are
         while (plain < value.size()) {
             const size_t length = utf8_length(value.substr(plain));
@@ -197,6 +201,17 @@ private:
             plain = 0;
         }
         out_.put(value);
+    }
+
+    // Whether all of it is ASCII that stays as it is. It says no for a few more, which cost time only.
+    static bool is_plain(std::string_view value)
+    {
+        unsigned other = 0;
+        for (const char c : value) {
+            const auto byte = static_cast<uint8_t>(c);
+            other |= (byte < 0x20) | (byte > 0x7e) | (byte == '"') | (byte == '\\');
+        }
+        return other == 0;
     }
 
     void put_escaped(char c)

@@ -7,6 +7,7 @@
 #include "admin_error.h"
 #include "admin_reload.h"
 #include "json_writer.h"
+#include "sliced_reply.h"
 #include "status_book.h"
 #include "status_keys.h"
 #include "status_query.h"
@@ -16,6 +17,8 @@
 #include "ngx/conf.h"
 #include "ngx/content.h"
 #include "ngx/limit_headers.h"
+
+#include <new>
 
 namespace llm {
 
@@ -35,18 +38,57 @@ ngx_int_t no_memory()
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
+// An object around what comes in slices. Lives in the request's pool.
+struct keys_answer {
+    keys_answer(ngx_http_request_t* r, const zone_conf& zone, const status_query& asked, chain_writer& to)
+        : query(asked), text(to), out(to), list(*main_conf_of(r), zone, query, r->pool)
+    {
+        out.begin_object();
+    }
+
+    status_query query;
+    chain_writer& text;
+    json_writer out;
+    key_list list;
+};
+
+struct requests_answer {
+    requests_answer(const zone_conf& of, chain_writer& to) : zone(of), text(to), out(to)
+    {
+        out.begin_object();
+        out.field("now_ms", static_cast<uint64_t>(wall_clock_ms()));
+        put_rates(out, zone, seconds_of_rates);
+        out.name("requests");
+    }
+
+    const zone_conf& zone;
+    chain_writer& text;
+    json_writer out;
+    running_list list{};
+};
+
+template <class Answer>
+progress end_answer(Answer& answer, progress is)
+{
+    if (is == progress::done) {
+        answer.out.end_object();
+        answer.text.put("\n");
+    }
+    return is;
+}
+
 ngx_int_t send_keys(ngx_http_request_t* r, const zone_conf& zone)
 {
     status_query query;
-    chain_writer text(r->pool);
-    json_writer out(text);
-    out.begin_object();
-    if (!read_query(r, query) || !put_keys(out, *main_conf_of(r), zone, query, r->pool)) {
+    sliced_reply* reply = sliced_reply::make(r);
+    void* memory = ngx_palloc(r->pool, sizeof(keys_answer));
+    if (!read_query(r, query) || !reply || !memory) {
         return no_memory();
     }
-    out.end_object();
-    text.put("\n");
-    return send_content(r, text, json_type);
+    return reply->send(json_type, new (memory) keys_answer(r, zone, query, reply->out()), [](void* source) {
+        auto& answer = *static_cast<keys_answer*>(source);
+        return end_answer(answer, answer.list.put_slice(answer.out));
+    });
 }
 
 ngx_int_t send_key(ngx_http_request_t* r, const zone_conf& zone, std::string_view name)
@@ -67,16 +109,15 @@ ngx_int_t send_key(ngx_http_request_t* r, const zone_conf& zone, std::string_vie
 
 ngx_int_t send_requests(ngx_http_request_t* r, const zone_conf& zone)
 {
-    chain_writer text(r->pool);
-    json_writer out(text);
-    out.begin_object();
-    out.field("now_ms", static_cast<uint64_t>(wall_clock_ms()));
-    put_rates(out, zone, r->pool, seconds_of_rates);
-    out.name("requests");
-    put_running(out, zone);
-    out.end_object();
-    text.put("\n");
-    return send_content(r, text, json_type);
+    sliced_reply* reply = sliced_reply::make(r);
+    void* memory = ngx_palloc(r->pool, sizeof(requests_answer));
+    if (!reply || !memory) {
+        return no_memory();
+    }
+    return reply->send(json_type, new (memory) requests_answer(zone, reply->out()), [](void* source) {
+        auto& answer = *static_cast<requests_answer*>(source);
+        return end_answer(answer, answer.list.put_slice(answer.out, answer.zone));
+    });
 }
 
 ngx_int_t reset(ngx_http_request_t* r, const zone_conf& zone, std::string_view name)

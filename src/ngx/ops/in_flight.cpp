@@ -1,27 +1,31 @@
 #include "in_flight.h"
 
 #include <algorithm>
-#include <tuple>
+#include <array>
+#include <bit>
 
 namespace llm {
 
 namespace {
 
-constexpr uint32_t slice = 64;
+// Leases that are counted, and that are looked at, with the zone locked once.
+constexpr size_t most = 32;
+constexpr uint32_t looks = 256;
 
-auto order(const flight_group& g)
+uint32_t hash_of(const flight_group& g)
 {
-    return std::tuple(g.key, g.user, g.model);
+    const uint64_t mixed = ((uint64_t{g.key} << 32 | g.model) ^ uint64_t{g.user} << 13) * 0x9e3779b97f4a7c15u;
+    return static_cast<uint32_t>(mixed >> 32);
 }
 
 // From lease `at` on, which it moves.
-size_t copy_leases(const zone_conf& zone, uint32_t& at, uint32_t end, flight_group* to)
+size_t copy_leases(const zone_conf& zone, uint32_t& at, uint32_t end, std::span<flight_group, most> to)
 {
     zone_session session(zone);
     const lease_table& leases = session->leases();
     const book& counted = session->counted();
     size_t n = 0;
-    for (uint32_t looked = 0; looked < 4 * slice && n < slice && at < end; looked++, at++) {
+    for (uint32_t looked = 0; looked < looks && n < most && at < end; looked++, at++) {
         const lease& l = leases.at(at);
         if (lease::is_counted(l.is)) {
             const uint32_t model = counted.find_model(session->names_of(l));
@@ -33,28 +37,53 @@ size_t copy_leases(const zone_conf& zone, uint32_t& at, uint32_t end, flight_gro
 
 } // namespace
 
-std::span<flight_group> count_in_flight(const zone_conf& zone, ngx_pool_t* pool)
+bool flight_count::begin(const zone_conf& zone, ngx_pool_t* pool)
 {
-    const uint32_t end = zone.state->leases().high_water();
-    auto* groups = static_cast<flight_group*>(ngx_palloc(pool, (size_t{end} + 1) * sizeof(flight_group)));
-    if (!groups) {
-        return {};
+    end_ = zone.state->leases().high_water();
+    // At most half of the places are taken.
+    mask_ = std::bit_ceil(2 * (end_ + 1)) - 1;
+    groups_ = static_cast<flight_group*>(ngx_pcalloc(pool, (size_t{mask_} + 1) * sizeof(flight_group)));
+    return groups_ != nullptr;
+}
+
+progress flight_count::count(const zone_conf& zone, ngx_pool_t* pool)
+{
+    if (!groups_ && !begin(zone, pool)) {
+        return progress::failed;
     }
-    size_t n = 0;
-    for (uint32_t at = 0; at < end;) {
-        n += copy_leases(zone, at, end, groups + n);
+    std::array<flight_group, most> found;
+    const size_t n = copy_leases(zone, next_, end_, found);
+    for (const flight_group& one : std::span(found).first(n)) {
+        add(one);
     }
-    std::sort(groups, groups + n,
-              [](const flight_group& a, const flight_group& b) { return order(a) < order(b); });
-    size_t last = 0;
-    for (size_t i = 1; i < n; i++) {
-        if (order(groups[i]) == order(groups[last])) {
-            groups[last].requests++;
-        } else {
-            groups[++last] = groups[i];
+    if (next_ < end_) {
+        return progress::more;
+    }
+    close_up();
+    return progress::done;
+}
+
+void flight_count::add(const flight_group& one)
+{
+    uint32_t at = hash_of(one);
+    for (;; at++) {
+        flight_group& g = groups_[at & mask_];
+        if (g.requests == 0) {
+            g = one;
+            return;
+        }
+        if (g.key == one.key && g.user == one.user && g.model == one.model) {
+            g.requests++;
+            return;
         }
     }
-    return {groups, n == 0 ? 0 : last + 1};
+}
+
+void flight_count::close_up()
+{
+    flight_group* const end =
+        std::remove_if(groups_, groups_ + mask_ + 1, [](const flight_group& g) { return g.requests == 0; });
+    n_ = static_cast<size_t>(end - groups_);
 }
 
 } // namespace llm

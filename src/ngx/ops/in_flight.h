@@ -1,6 +1,8 @@
 // Requests in flight by key, user and model, counted from their leases.
 #pragma once
 
+#include "sliced_reply.h"
+
 #include "ngx/zone.h"
 
 #include <cstddef>
@@ -16,8 +18,24 @@ struct flight_group {
     uint32_t requests;
 };
 
-// In the order of these numbers. Nothing (no data) if there is no memory. Takes the lock for a few leases at
-// a time.
-std::span<flight_group> count_in_flight(const zone_conf& zone, ngx_pool_t* pool);
+// All zero bytes are a valid initial state.
+class flight_count {
+public:
+    // Counts a few leases more. `pool` is that of the first call. Takes the lock.
+    progress count(const zone_conf& zone, ngx_pool_t* pool);
+    // What was counted, in no order.
+    std::span<const flight_group> groups() const { return {groups_, n_}; }
+
+private:
+    bool begin(const zone_conf& zone, ngx_pool_t* pool);
+    void add(const flight_group& one);
+    void close_up();
+
+    flight_group* groups_ = nullptr; // each in the first free place from that of its hash on
+    uint32_t mask_ = 0;
+    uint32_t next_ = 0; // lease
+    uint32_t end_ = 0;
+    size_t n_ = 0; // once all are counted
+};
 
 } // namespace llm

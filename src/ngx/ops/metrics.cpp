@@ -3,6 +3,7 @@
 #include "metrics.h"
 
 #include "metrics_page.h"
+#include "sliced_reply.h"
 
 #include "core/base/accept.h"
 #include "ngx/content.h"
@@ -36,15 +37,17 @@ ngx_int_t metrics_handler(ngx_http_request_t* r)
     if (rc != NGX_OK) {
         return rc;
     }
+    sliced_reply* reply = sliced_reply::make(r);
     void* memory = ngx_palloc(r->pool, sizeof(metrics_page));
-    if (!memory) {
+    if (!reply || !memory) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    chain_writer text(r->pool);
-    auto* page = new (memory) metrics_page(r, text, format_for(r));
-    while (page->put_slice()) {
-    }
-    return page->failed() ? NGX_HTTP_INTERNAL_SERVER_ERROR : send_content(r, text, page->content_type());
+    auto* page = new (memory) metrics_page(r, reply->out(), format_for(r));
+    return reply->send(page->content_type(), page, [](void* source) {
+        auto& page = *static_cast<metrics_page*>(source);
+        const bool more = page.put_slice();
+        return page.failed() ? progress::failed : more ? progress::more : progress::done;
+    });
 }
 
 } // namespace llm

@@ -98,6 +98,7 @@ bool metrics_page::begin_zone()
     next_ = 0;
     file_ = 0;
     flights_ = {};
+    counted_ = false;
     subjects_seen_ = nullptr;
     with_lock(zone(), [&] { generation_ = zone().state->generation(); });
     text_.set_common(has_many_zones() && !all[metric_].names_zones ? metric_label{"zone", view(zone().name)}
@@ -227,13 +228,18 @@ bool metrics_page::put_sources()
 
 bool metrics_page::put_in_flight()
 {
-    if (!flights_.data()) {
-        flights_ = count_in_flight(zone(), pool_);
-        failed_ = failed_ || !flights_.data();
+    if (!counted_) {
+        const progress counted = flights_.count(zone(), pool_);
+        counted_ = counted == progress::done;
+        failed_ = failed_ || counted == progress::failed;
+        return false;
     }
-    const auto slice = flights_.subspan(next_, std::min(flights_.size() - next_, max_flights));
+    const auto all = flights_.groups();
+    const auto slice = all.subspan(next_, std::min(all.size() - next_, max_flights));
+    bool known = false;
     with_lock(zone(), [&] {
         const shared_state& state = *zone().state;
+        known = state.generation() == generation_;
         for (size_t i = 0; i < slice.size(); i++) {
             const flight_group& g = slice[i];
             flight_copy& c = flight_names_[i];
@@ -242,6 +248,10 @@ bool metrics_page::put_in_flight()
             c.model_len = state.counted().models().at(g.model).name().copy(c.model, lease::max_model);
         }
     });
+    // A reload may have dropped keys, and other keys may have their numbers by now.
+    if (!known) {
+        return true;
+    }
     for (size_t i = 0; i < slice.size(); i++) {
         const flight_copy& c = flight_names_[i];
         text_.sample(
@@ -249,7 +259,7 @@ bool metrics_page::put_in_flight()
             slice[i].requests);
     }
     next_ += slice.size();
-    return next_ == flights_.size();
+    return next_ == all.size();
 }
 
 bool metrics_page::put_models(void (metrics_page::*put)(const model_copy&))

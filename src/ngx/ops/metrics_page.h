@@ -63,8 +63,9 @@ private:
     size_t zone_ = 0;
     bool in_zone_ = false;
     book_cursor cursor_;
-    std::span<flight_group> flights_;
-    size_t next_ = 0;                  // of flights_; of the keys of a file
+    flight_count flights_;
+    bool counted_ = false;             // these are
+    size_t next_ = 0;                  // of them; of the keys of a file
     size_t file_ = 0;                  // of the keys
     uint64_t generation_ = 0;          // of these
     uint8_t* subjects_seen_ = nullptr; // bits, where several files may name a key
@@ -76,16 +77,17 @@ private:
         size_t n;
         std::array<limit_state, max_limit_states> states;
     };
-    static constexpr size_t max_keys = 16;
-    static constexpr size_t max_flights = 64;
+    static constexpr size_t max_records = 16; // of the book
+    static constexpr size_t max_keys = 8;
+    static constexpr size_t max_flights = 16;
     struct flight_copy {
         size_t key_len, user_len, model_len;
         char key[max_name], user[max_name], model[lease::max_model];
     };
     union {
-        std::array<series_copy, max_slice_of_book> series_;
-        std::array<client_copy, max_slice_of_book> clients_;
-        std::array<model_copy, max_slice_of_book> models_;
+        std::array<series_copy, max_records> series_;
+        std::array<client_copy, max_records> clients_;
+        std::array<model_copy, max_records> models_;
         std::array<key_copy, max_keys> keys_;
         std::array<flight_copy, max_flights> flight_names_;
     };

@@ -5,6 +5,7 @@
 #include "json_writer.h"
 #include "limits_json.h"
 #include "page.h"
+#include "sliced_reply.h"
 #include "status_book.h"
 #include "status_keys.h"
 #include "status_query.h"
@@ -15,7 +16,8 @@
 #include "ngx/content.h"
 
 #include <algorithm>
-#include <iterator>
+#include <new>
+#include <span>
 
 namespace llm {
 
@@ -51,12 +53,12 @@ void put_subject(json_writer& out, const subject_copy& s)
 }
 
 // Copies up to `part` subjects of this kind from number `at` on, which it moves.
-size_t copy_subjects(const zone_conf& zone, subject_kind kind, uint32_t& at, subject_copy* to)
+size_t copy_subjects(const zone_conf& zone, subject_kind kind, uint32_t& at, uint32_t end, subject_copy* to)
 {
     zone_session session(zone);
     const subject_table& subjects = session->subjects();
     size_t n = 0;
-    for (uint32_t looked = 0; looked < 8 * part && n < part && at < subjects.high_water(); looked++, at++) {
+    for (uint32_t looked = 0; looked < 8 * part && n < part && at < end; looked++, at++) {
         const subject& s = subjects.at(at);
         if (s.kind == kind) {
             to[n].name_len = s.name().copy(to[n].name, sizeof to[n].name);
@@ -70,19 +72,33 @@ size_t copy_subjects(const zone_conf& zone, subject_kind kind, uint32_t& at, sub
     return n;
 }
 
-void put_subjects(json_writer& out, const zone_conf& zone, subject_kind kind)
-{
-    subject_copy copies[part];
-    out.begin_array();
-    // The table may grow meanwhile: what is new is left out.
-    for (uint32_t at = 0, end = zone.state->subjects().high_water(); at < end;) {
-        const size_t n = copy_subjects(zone, kind, at, copies);
+// The subjects of one kind, an array.
+class subject_list {
+public:
+    progress put_slice(json_writer& out, const zone_conf& zone, subject_kind kind)
+    {
+        if (!begun_) {
+            begun_ = true;
+            end_ = zone.state->subjects().high_water();
+            out.begin_array();
+        }
+        subject_copy copies[part];
+        const size_t n = copy_subjects(zone, kind, next_, end_, copies);
         for (const subject_copy& s : std::span(copies, n)) {
             put_subject(out, s);
         }
+        if (next_ < end_) {
+            return progress::more;
+        }
+        out.end_array();
+        return progress::done;
     }
-    out.end_array();
-}
+
+private:
+    bool begun_ = false;
+    uint32_t next_ = 0;
+    uint32_t end_ = 0; // the table may grow meanwhile: what is new is left out
+};
 
 void put_bytes(json_writer& out, const zone_conf& zone)
 {
@@ -159,35 +175,134 @@ void put_tables(json_writer& out, const zone_conf& zone, std::span<const file_en
     out.end_object();
 }
 
-// False if there is no memory.
-bool put_zone(json_writer& out, ngx_http_request_t* r, const zone_conf& zone, const status_query& query)
-{
-    out.begin_object();
-    out.field("name", view(zone.name));
-    if (query.view == status_query::parts::keys) {
-        const bool done = put_keys(out, *main_conf_of(r), zone, query, r->pool);
-        out.end_object();
-        return done;
+// All of it, a slice at a time. Lives in the request's pool: nothing in it has to be destroyed.
+class status_report {
+public:
+    status_report(ngx_http_request_t* r, const status_query& query, chain_writer& text)
+        : r_(r), query_(query), text_(text), out_(text), zones_(zones_of(*main_conf_of(r)))
+    {
     }
-    const auto files = files_of(zone, r->pool);
+
+    progress put_slice();
+
+private:
+    enum class step : uint8_t { begin, zone, listed, book, keys, users, running, end_zone, end };
+
+    const zone_conf& zone() const { return *zones_[zone_]; }
+    bool begin_zone();
+    step after(step s) const;
+    progress put_part();
+
+    ngx_http_request_t* r_;
+    status_query query_;
+    chain_writer& text_;
+    json_writer out_;
+    std::span<zone_conf*> zones_;
+    size_t zone_ = 0;
+    step at_ = step::begin;
+    key_list* listed_ = nullptr;
+    book_report book_{};
+    subject_list keys_;
+    subject_list users_;
+    running_list running_{};
+};
+
+progress status_report::put_slice()
+{
+    switch (at_) {
+    case step::begin:
+        out_.begin_object();
+        out_.field("version", LLM_VERSION);
+        out_.field("now_ms", static_cast<uint64_t>(wall_clock_ms()));
+        out_.name("zones");
+        out_.begin_array();
+        at_ = step::zone;
+        return progress::more;
+    case step::zone:
+        if (zone_ == zones_.size()) {
+            at_ = step::end;
+            return progress::more;
+        }
+        if (!begin_zone()) {
+            return progress::failed;
+        }
+        at_ = listed_ ? step::listed : step::book;
+        return progress::more;
+    case step::end_zone:
+        out_.end_object();
+        zone_++;
+        at_ = step::zone;
+        return progress::more;
+    case step::end:
+        out_.end_array();
+        out_.end_object();
+        text_.put("\n");
+        return progress::done;
+    default: {
+        const progress is = put_part();
+        if (is != progress::done) {
+            return is;
+        }
+        at_ = after(at_);
+        if (at_ == step::keys || at_ == step::users || at_ == step::running) {
+            out_.name(at_ == step::keys ? "keys" : at_ == step::users ? "users" : "running");
+        }
+        return progress::more;
+    }
+    }
+}
+
+// False if there is no memory.
+bool status_report::begin_zone()
+{
+    out_.begin_object();
+    out_.field("name", view(zone().name));
+    if (query_.view == status_query::parts::keys) {
+        void* memory = ngx_palloc(r_->pool, sizeof(key_list));
+        listed_ = memory ? new (memory) key_list(*main_conf_of(r_), zone(), query_, r_->pool) : nullptr;
+        return listed_ != nullptr;
+    }
+    const auto files = files_of(zone(), r_->pool);
     if (!files) {
         return false;
     }
-    put_bytes(out, zone);
-    put_tables(out, zone, *files);
-    if (!put_book(out, zone, r->pool)) {
-        return false;
-    }
-    if (query.view == status_query::parts::all) {
-        out.name("keys");
-        put_subjects(out, zone, subject_kind::key);
-        out.name("users");
-        put_subjects(out, zone, subject_kind::user);
-    }
-    out.name("running");
-    put_running(out, zone);
-    out.end_object();
+    book_ = {};
+    keys_ = users_ = {};
+    running_ = {};
+    put_bytes(out_, zone());
+    put_tables(out_, zone(), *files);
     return true;
+}
+
+// A slice of the part that is written.
+progress status_report::put_part()
+{
+    switch (at_) {
+    case step::listed:
+        return listed_->put_slice(out_);
+    case step::book:
+        return book_.put_slice(out_, zone(), r_->pool);
+    case step::keys:
+        return keys_.put_slice(out_, zone(), subject_kind::key);
+    case step::users:
+        return users_.put_slice(out_, zone(), subject_kind::user);
+    default:
+        return running_.put_slice(out_, zone());
+    }
+}
+
+status_report::step status_report::after(step s) const
+{
+    switch (s) {
+    case step::book:
+        return query_.view == status_query::parts::all ? step::keys : step::running;
+    case step::keys:
+        return step::users;
+    case step::users:
+        return step::running;
+    default:
+        return step::end_zone;
+    }
 }
 
 } // namespace
@@ -202,25 +317,14 @@ ngx_int_t status_handler(ngx_http_request_t* r)
         return *sent;
     }
     status_query query;
-    if (!read_query(r, query)) {
+    sliced_reply* reply = sliced_reply::make(r);
+    void* memory = ngx_palloc(r->pool, sizeof(status_report));
+    if (!reply || !memory || !read_query(r, query)) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-    chain_writer text(r->pool);
-    json_writer out(text);
-    out.begin_object();
-    out.field("version", LLM_VERSION);
-    out.field("now_ms", static_cast<uint64_t>(wall_clock_ms()));
-    out.name("zones");
-    out.begin_array();
-    for (const zone_conf* zone : zones_of(*main_conf_of(r))) {
-        if (!put_zone(out, r, *zone, query)) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-    out.end_array();
-    out.end_object();
-    text.put("\n");
-    return send_content(r, text, "application/json");
+    auto* report = new (memory) status_report(r, query, reply->out());
+    return reply->send("application/json", report,
+                       [](void* source) { return static_cast<status_report*>(source)->put_slice(); });
 }
 
 } // namespace llm

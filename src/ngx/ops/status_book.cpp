@@ -1,32 +1,16 @@
 #include "status_book.h"
 
-#include "in_flight.h"
-
-#include "core/shared/book_export.h"
-
 #include <algorithm>
-#include <array>
-#include <span>
+#include <iterator>
 
 namespace llm {
 
 namespace {
 
-// Seconds, and series, that are read with the zone locked once.
-constexpr size_t slice = max_slice_of_book;
-
-// What all series of a model add up to.
-struct model_sum {
-    book_counts counts;
-    uint32_t in_flight;
-
-    bool is_used() const
-    {
-        return in_flight != 0 || std::any_of(counts.requests.begin(), counts.requests.end(), [](uint64_t n) {
-                   return n != 0;
-               });
-    }
-};
+// Records that are read with the zone locked once: of series, which are added up only; and of those that are
+// written.
+constexpr size_t sums = max_slice_of_book;
+constexpr size_t slice = 16;
 
 void put_sum(json_writer& out, const book_counts& sum)
 {
@@ -38,53 +22,6 @@ void put_sum(json_writer& out, const book_counts& sum)
     out.end_object();
     put_tokens(out, sum.tokens);
     out.field("cost", sum.cost);
-}
-
-// One for each place of the book's table of models.
-std::span<model_sum> sums_of(const zone_conf& zone, ngx_pool_t* pool)
-{
-    const book& counted = zone.state->counted();
-    const size_t n = counted.models().high_water();
-    auto* sums = static_cast<model_sum*>(ngx_pcalloc(pool, n * sizeof(model_sum)));
-    if (!sums) {
-        return {};
-    }
-    const auto& series = counted.series();
-    for (uint32_t at = 0; at < series.high_water();) {
-        zone_session session(zone);
-        for (size_t i = 0; i < slice && at < series.high_water(); i++, at++) {
-            if (series.is_made(at) && series.at(at).model < n) {
-                sums[series.at(at).model].counts.add(series.at(at).counts);
-            }
-        }
-    }
-    return {sums, n};
-}
-
-bool put_refusals(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
-{
-    auto* copies = static_cast<client_copy*>(ngx_palloc(pool, slice * sizeof(client_copy)));
-    if (!copies) {
-        return false;
-    }
-    std::array<uint64_t, refusal_reasons> sums{};
-    book_cursor at;
-    while (const size_t n = copy_clients(zone.state->counted(), at, {copies, slice}, zone_locker{zone})) {
-        for (const client_copy& c : std::span(copies, n)) {
-            for (size_t i = 0; i < refusal_reasons; i++) {
-                sums[i] += c.refusals[i];
-            }
-        }
-    }
-    out.name("refusals");
-    out.begin_object();
-    for (size_t i = 0; i < refusal_reasons; i++) {
-        if (sums[i] != 0) {
-            out.field(reason_name(i), sums[i]);
-        }
-    }
-    out.end_object();
-    return true;
 }
 
 void put_sources(json_writer& out, const zone_conf& zone)
@@ -143,35 +80,6 @@ void put_times(json_writer& out, std::string_view name, const histogram<Bounds>&
     out.end_object();
 }
 
-bool put_models(json_writer& out, const zone_conf& zone, ngx_pool_t* pool, std::span<const model_sum> sums)
-{
-    auto* copies = static_cast<model_copy*>(ngx_palloc(pool, slice * sizeof(model_copy)));
-    if (!copies) {
-        return false;
-    }
-    out.name("models");
-    out.begin_array();
-    book_cursor at;
-    while (const size_t n = copy_models(zone.state->counted(), at, {copies, slice}, zone_locker{zone})) {
-        for (const model_copy& m : std::span(copies, n)) {
-            // One that was made meanwhile is in no sum yet.
-            if (m.index >= sums.size() || (m.index <= book::none && !sums[m.index].is_used())) {
-                continue;
-            }
-            out.begin_object();
-            out.field("name", m.name());
-            put_sum(out, sums[m.index].counts);
-            out.field("in_flight", sums[m.index].in_flight);
-            put_times(out, "duration_ms", m.duration);
-            put_times(out, "time_to_first_token_ms", m.first_token);
-            put_times(out, "time_per_output_token_us", m.token);
-            out.end_object();
-        }
-    }
-    out.end_array();
-    return true;
-}
-
 } // namespace
 
 void put_tokens(json_writer& out, const token_counts& tokens)
@@ -184,24 +92,21 @@ void put_tokens(json_writer& out, const token_counts& tokens)
     out.field("total_tokens", tokens.prompt + tokens.completion);
 }
 
-void put_rates(json_writer& out, const zone_conf& zone, ngx_pool_t* pool, uint64_t last)
+void put_rates(json_writer& out, const zone_conf& zone, uint64_t last)
 {
     constexpr size_t n = book_head::seconds;
-    auto* seconds = static_cast<book_second*>(ngx_palloc(pool, n * sizeof(book_second)));
-    if (!seconds) {
-        return;
-    }
-    for (size_t at = 0; at < n; at += slice) {
+    book_second seconds[n];
+    for (size_t at = 0; at < n; at += sums) {
         zone_session session(zone);
         const auto& rates = session->counted().head().rates;
-        std::copy_n(rates + at, std::min(slice, n - at), seconds + at);
+        std::copy_n(rates + at, std::min(sums, n - at), seconds + at);
     }
-    std::sort(seconds, seconds + n,
+    std::sort(std::begin(seconds), std::end(seconds),
               [](const book_second& a, const book_second& b) { return a.second < b.second; });
     const uint64_t now = static_cast<uint64_t>(ngx_time());
     out.name("rates");
     out.begin_array();
-    for (const book_second& s : std::span(seconds, n)) {
+    for (const book_second& s : seconds) {
         if (s.second + last <= now || s.second > now) {
             continue;
         }
@@ -216,31 +121,154 @@ void put_rates(json_writer& out, const zone_conf& zone, ngx_pool_t* pool, uint64
     out.end_array();
 }
 
-bool put_book(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
+bool book_report::model_sum::is_used() const
 {
-    const std::span<model_sum> sums = sums_of(zone, pool);
-    if (sums.empty()) {
-        return false;
+    return in_flight != 0
+           || std::any_of(counts.requests.begin(), counts.requests.end(), [](uint64_t n) { return n != 0; });
+}
+
+progress book_report::put_slice(json_writer& out, const zone_conf& zone, ngx_pool_t* pool)
+{
+    bool done = true; // with this step
+    switch (at_) {
+    case step::begin:
+        if (!begin(zone, pool)) {
+            return progress::failed;
+        }
+        break;
+    case step::series:
+        done = add_series(zone);
+        break;
+    case step::flights: {
+        const progress counted = count_flights(zone, pool);
+        if (counted == progress::failed) {
+            return counted;
+        }
+        done = counted == progress::done;
+        break;
     }
-    for (const flight_group& g : count_in_flight(zone, pool)) {
-        if (g.model < sums.size()) {
-            sums[g.model].in_flight += g.requests;
+    case step::totals:
+        done = put_totals(out, zone);
+        break;
+    case step::refusals:
+        done = put_refusals(out, zone);
+        break;
+    case step::models:
+        done = put_models(out, zone);
+        break;
+    case step::end:
+        break;
+    }
+    if (done && at_ != step::end) {
+        at_ = static_cast<step>(static_cast<uint8_t>(at_) + 1);
+    }
+    return at_ == step::end ? progress::done : progress::more;
+}
+
+bool book_report::begin(const zone_conf& zone, ngx_pool_t* pool)
+{
+    const size_t n = zone.state->counted().models().high_water();
+    auto* all = static_cast<model_sum*>(ngx_pcalloc(pool, n * sizeof(model_sum)));
+    if (all) {
+        sums_ = {all, n};
+    }
+    return all != nullptr;
+}
+
+bool book_report::add_series(const zone_conf& zone)
+{
+    const auto& series = zone.state->counted().series();
+    zone_session session(zone);
+    for (size_t i = 0; i < sums && next_ < series.high_water(); i++, next_++) {
+        if (series.is_made(next_) && series.at(next_).model < sums_.size()) {
+            sums_[series.at(next_).model].counts.add(series.at(next_).counts);
         }
     }
+    return next_ == series.high_water();
+}
+
+progress book_report::count_flights(const zone_conf& zone, ngx_pool_t* pool)
+{
+    const progress counted = flights_.count(zone, pool);
+    if (counted == progress::done) {
+        for (const flight_group& g : flights_.groups()) {
+            if (g.model < sums_.size()) {
+                sums_[g.model].in_flight += g.requests;
+            }
+        }
+    }
+    return counted;
+}
+
+bool book_report::put_totals(json_writer& out, const zone_conf& zone)
+{
     book_counts all{};
-    for (const model_sum& sum : sums) {
+    for (const model_sum& sum : sums_) {
         all.add(sum.counts);
     }
-    put_rates(out, zone, pool, book_head::seconds);
+    put_rates(out, zone, book_head::seconds);
     out.name("totals");
     out.begin_object();
     put_sum(out, all);
     out.end_object();
-    if (!put_refusals(out, zone, pool)) {
+    return true;
+}
+
+bool book_report::add_refusals(const zone_conf& zone)
+{
+    std::array<client_copy, slice> copies;
+    const size_t n = copy_clients(zone.state->counted(), cursor_, copies, zone_locker{zone});
+    for (const client_copy& c : std::span(copies).first(n)) {
+        for (size_t i = 0; i < refusal_reasons; i++) {
+            refusals_[i] += c.refusals[i];
+        }
+    }
+    return n == 0;
+}
+
+bool book_report::put_refusals(json_writer& out, const zone_conf& zone)
+{
+    if (!add_refusals(zone)) {
         return false;
     }
+    out.name("refusals");
+    out.begin_object();
+    for (size_t i = 0; i < refusal_reasons; i++) {
+        if (refusals_[i] != 0) {
+            out.field(reason_name(i), refusals_[i]);
+        }
+    }
+    out.end_object();
     put_sources(out, zone);
-    return put_models(out, zone, pool, sums);
+    out.name("models");
+    out.begin_array();
+    cursor_ = {};
+    return true;
+}
+
+bool book_report::put_models(json_writer& out, const zone_conf& zone)
+{
+    std::array<model_copy, slice> copies;
+    const size_t n = copy_models(zone.state->counted(), cursor_, copies, zone_locker{zone});
+    if (n == 0) {
+        out.end_array();
+        return true;
+    }
+    for (const model_copy& m : std::span(copies).first(n)) {
+        // One that was made meanwhile is in no sum yet.
+        if (m.index >= sums_.size() || (m.index <= book::none && !sums_[m.index].is_used())) {
+            continue;
+        }
+        out.begin_object();
+        out.field("name", m.name());
+        put_sum(out, sums_[m.index].counts);
+        out.field("in_flight", sums_[m.index].in_flight);
+        put_times(out, "duration_ms", m.duration);
+        put_times(out, "time_to_first_token_ms", m.first_token);
+        put_times(out, "time_per_output_token_us", m.token);
+        out.end_object();
+    }
+    return false;
 }
 
 } // namespace llm

@@ -5,12 +5,10 @@
 #include "status_book.h"
 
 #include "core/base/bytes.h"
-#include "core/shared/book_export.h"
 #include "core/shared/limit_state.h"
 #include "ngx/clock.h"
 
 #include <algorithm>
-#include <optional>
 #include <span>
 #include <tuple>
 
@@ -18,42 +16,8 @@ namespace llm {
 
 namespace {
 
-// Keys that are looked at, and that are copied, with the zone locked once.
-constexpr uint32_t looks = 64;
-constexpr size_t slice = 16;
-
-// A key that may be among those that are shown.
-struct candidate {
-    uint64_t rank; // what it is sorted by, the largest first
-    uint32_t file;
-    uint32_t key; // of the file
-    uint8_t name_len;
-    char name[max_name];
-
-    std::string_view text() const { return {name, name_len}; }
-};
-
-bool comes_before(const candidate& a, const candidate& b)
-{
-    return std::tuple(b.rank, a.text(), a.file) < std::tuple(a.rank, b.text(), b.file);
-}
-
-struct key_copy {
-    size_t name_len, user_len, plan_len;
-    char name[max_name], user[max_name], plan[max_name];
-    bool enabled;
-    bool admin;
-    bool in_file; // else only its counters are left
-    int64_t expires;
-    uint32_t blocked_since; // 0 = it is not
-    uint32_t in_flight;
-    usage_totals totals;
-    size_t n_limits;
-    std::array<limit_state, max_limit_states> limits;
-    std::array<uint64_t, refusal_reasons> refusals; // from the book
-
-    std::string_view key() const { return {name, name_len}; }
-};
+// With the zone locked once.
+constexpr uint32_t keys_looked_at = 64;
 
 bool contains(std::string_view text, std::string_view part)
 {
@@ -81,64 +45,164 @@ uint64_t rank_of(const shared_state& state, const shared_key& key, status_query:
                                                  : totals.prompt + totals.completion;
 }
 
-class key_list {
-public:
-    key_list(const zone_conf& zone, const status_query& query, ngx_pool_t* pool)
-        : zone_(zone), query_(query), pool_(pool), room_(query.offset + query.limit)
-    {
-    }
+} // namespace
 
-    // Finds those that match, and among them those that come first. False if there is no memory.
-    bool find();
-    uint64_t matched() const { return matched_; }
-    // Those that are shown, in their order.
-    std::span<const candidate> shown() const
-    {
-        const size_t from = std::min<size_t>(query_.offset, n_);
-        return {first_ + from, n_ - from};
-    }
-    uint64_t generation() const { return generation_; }
-
-private:
-    bool look(std::span<candidate> found, size_t& n);
-    void keep(const candidate& c);
-
-    const zone_conf& zone_;
-    const status_query& query_;
-    ngx_pool_t* pool_;
-    size_t room_;
-    candidate* first_ = nullptr; // a heap, whose top is the last one; sorted in the end
-    size_t n_ = 0;
-    uint64_t matched_ = 0;
-    uint64_t generation_ = 0;
-    uint32_t file_ = 0;
-    uint32_t next_ = 0;
+struct key_copy {
+    size_t name_len, user_len, plan_len;
+    char name[max_name], user[max_name], plan[max_name];
+    bool enabled;
+    bool admin;
+    bool in_file; // else only its counters are left
+    int64_t expires;
+    uint32_t blocked_since; // 0 = it is not
+    uint32_t in_flight;
+    usage_totals totals;
+    size_t n_limits;
+    std::array<limit_state, max_limit_states> limits;
 };
 
-bool key_list::find()
+namespace {
+
+using refusal_counts = std::array<uint64_t, refusal_reasons>;
+
+void copy_subject(const subject* who, key_copy& c)
 {
-    {
-        zone_session session(zone_);
-        generation_ = session->generation();
-        room_ = std::min<size_t>(room_, session->keys() ? session->keys()->keys() : 0);
+    c.blocked_since = who ? who->blocked_since() : 0;
+    c.in_flight = who ? who->in_flight : 0;
+    c.totals = who ? who->counts.totals : usage_totals{};
+}
+
+void copy_key(const shared_state& state, const shared_key& key, std::span<const limit_rule> rules,
+              const moment& now, key_copy& c)
+{
+    const subject* who = subject_of(state, key);
+    c.name_len = key.name.view().copy(c.name, max_name);
+    c.user_len = key.user.view().copy(c.user, max_name);
+    c.plan_len = key.policy->plan.view().copy(c.plan, max_name);
+    c.enabled = key.enabled;
+    c.admin = key.admin;
+    c.in_file = true;
+    c.expires = key.expires;
+    copy_subject(who, c);
+    c.n_limits = limit_states(*key.policy, who, rules, now, c.limits);
+}
+
+void put_key(json_writer& out, const key_copy& c, const refusal_counts& refusals)
+{
+    out.begin_object();
+    out.field("name", std::string_view(c.name, c.name_len));
+    out.field("user", std::string_view(c.user, c.user_len));
+    out.field("plan", std::string_view(c.plan, c.plan_len));
+    out.flag("enabled", c.enabled);
+    out.flag("admin", c.admin);
+    out.flag("blocked", c.blocked_since != 0);
+    put_time(out, "blocked_since", c.blocked_since);
+    put_expiry(out, c.expires);
+    out.field("in_flight", c.in_flight);
+    out.field("requests", c.totals.requests);
+    put_tokens(out, c.totals.tokens());
+    uint64_t refused = 0;
+    for (const uint64_t n : refusals) {
+        refused += n;
     }
+    out.field("refused", refused);
+    out.name("refusals");
+    out.begin_object();
+    for (size_t i = 0; i < refusal_reasons; i++) {
+        if (refusals[i] != 0) {
+            out.field(reason_name(i), refusals[i]);
+        }
+    }
+    out.end_object();
+    out.name("limits");
+    put_limits(out, {{"key", std::span(c.limits).first(c.n_limits)}});
+    if (!c.in_file) {
+        out.flag("in_file", false);
+    }
+    out.end_object();
+}
+} // namespace
+
+bool key_list::comes_before(const candidate& a, const candidate& b)
+{
+    return std::tuple(b.rank, a.text(), a.file) < std::tuple(a.rank, b.text(), b.file);
+}
+
+progress key_list::put_slice(json_writer& out)
+{
+    bool done = true; // with this step
+    switch (at_) {
+    case step::begin:
+        if (!begin()) {
+            return progress::failed;
+        }
+        break;
+    case step::look:
+        done = look();
+        break;
+    case step::sort:
+        done = sort();
+        break;
+    case step::shown:
+        if (!make_shown()) {
+            return progress::failed;
+        }
+        break;
+    case step::refusals:
+        done = add_refusals();
+        if (done) {
+            out.field("matched", matched_);
+            out.name("keys");
+            out.begin_array();
+        }
+        break;
+    case step::keys:
+        done = put_keys(out);
+        if (done) {
+            out.end_array();
+        }
+        break;
+    case step::end:
+        break;
+    }
+    if (done && at_ != step::end) {
+        at_ = static_cast<step>(static_cast<uint8_t>(at_) + 1);
+    }
+    return at_ == step::end ? progress::done : progress::more;
+}
+
+bool key_list::begin()
+{
+    const auto rules = key_rules_of(conf_, pool_);
+    with_lock(zone_, [&] {
+        generation_ = zone_.state->generation();
+        room_ = zone_.state->keys() ? zone_.state->keys()->keys() : 0;
+    });
+    room_ = std::min<size_t>(room_, query_.offset + query_.limit);
     first_ = static_cast<candidate*>(ngx_palloc(pool_, (room_ + 1) * sizeof(candidate)));
-    auto* found = static_cast<candidate*>(ngx_palloc(pool_, looks * sizeof(candidate)));
-    if (!first_ || !found) {
+    if (!rules || !first_) {
         return false;
     }
-    for (bool more = true; more;) {
-        size_t n = 0;
-        more = look({found, looks}, n);
-        matched_ += n;
-        std::for_each(found, found + n, [&](const candidate& c) { keep(c); });
-    }
-    std::sort_heap(first_, first_ + n_, comes_before);
+    rules_ = *rules;
     return true;
 }
 
+// Finds those that match, and keeps of them those that come first.
+bool key_list::look()
+{
+    std::array<candidate, looks> found;
+    size_t n = 0;
+    const bool more = look(found, n);
+    matched_ += n;
+    for (const candidate& c : std::span(found).first(n)) {
+        keep(c);
+    }
+    heap_ = n_;
+    return !more;
+}
+
 // False where there are no more.
-bool key_list::look(std::span<candidate> found, size_t& n)
+bool key_list::look(std::span<candidate, looks> found, size_t& n)
 {
     zone_session session(zone_);
     const shared_state& state = *zone_.state;
@@ -180,105 +244,94 @@ void key_list::keep(const candidate& c)
     std::push_heap(first_, first_ + n_, comes_before);
 }
 
-void copy_subject(const subject* who, key_copy& c)
+// The last one first, down to the first one that is shown.
+bool key_list::sort()
 {
-    c.blocked_since = who ? who->blocked_since() : 0;
-    c.in_flight = who ? who->in_flight : 0;
-    c.totals = who ? who->counts.totals : usage_totals{};
-    c.refusals = {};
+    for (size_t i = 0; i < looks && heap_ > std::min<size_t>(query_.offset, n_); i++) {
+        std::pop_heap(first_, first_ + heap_, comes_before);
+        heap_--;
+    }
+    return heap_ == std::min<size_t>(query_.offset, n_);
+}
+
+bool key_list::make_shown()
+{
+    const size_t n = n_ - heap_;
+    auto* shown = static_cast<shown_key*>(ngx_pcalloc(pool_, (n + 1) * sizeof(shown_key)));
+    by_name_ = static_cast<shown_key**>(ngx_palloc(pool_, (n + 1) * sizeof(shown_key*)));
+    if (!shown || !by_name_) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        shown[i].key = first_ + heap_ + i;
+        by_name_[i] = shown + i;
+    }
+    std::sort(by_name_, by_name_ + n,
+              [](const shown_key* a, const shown_key* b) { return a->key->text() < b->key->text(); });
+    shown_ = {shown, n};
+    return true;
+}
+
+bool key_list::add_refusals()
+{
+    std::array<client_copy, 2 * slice> clients;
+    const size_t n = copy_clients(zone_.state->counted(), cursor_, clients, zone_locker{zone_});
+    shown_key** const end = by_name_ + shown_.size();
+    for (const client_copy& client : std::span(clients).first(n)) {
+        shown_key** k =
+            std::lower_bound(by_name_, end, client.key(), [](const shown_key* shown, std::string_view name) {
+                return shown->key->text() < name;
+            });
+        for (; k != end && (*k)->key->text() == client.key(); ++k) {
+            for (size_t i = 0; i < refusal_reasons; i++) {
+                (*k)->refusals[i] += client.refusals[i];
+            }
+        }
+    }
+    return n == 0;
+}
+
+bool key_list::put_keys(json_writer& out)
+{
+    std::array<key_copy, slice> copies;
+    const size_t n = copy_keys(copies);
+    for (size_t i = 0; i < n; i++) {
+        put_key(out, copies[i], shown_[put_ + i].refusals);
+    }
+    put_ += n;
+    return n == 0 || put_ == shown_.size();
 }
 
 // Returns how many were copied: none once other keys are in force.
-size_t copy_keys(const zone_conf& zone, uint64_t generation, std::span<const candidate> of,
-                 std::span<const limit_rule> rules, key_copy* to)
+size_t key_list::copy_keys(std::span<key_copy, slice> to)
 {
     const moment now = now_of_both_clocks();
-    zone_session session(zone);
-    const shared_state& state = *zone.state;
-    if (state.generation() != generation) {
+    const auto of = shown_.subspan(put_, std::min(slice, shown_.size() - put_));
+    zone_session session(zone_);
+    const shared_state& state = *zone_.state;
+    if (state.generation() != generation_) {
         return 0;
     }
     for (size_t i = 0; i < of.size(); i++) {
-        const shared_key& key = state.keys()->files()[of[i].file].keys[of[i].key];
-        const subject* who = subject_of(state, key);
-        key_copy& c = to[i];
-        c.name_len = key.name.view().copy(c.name, max_name);
-        c.user_len = key.user.view().copy(c.user, max_name);
-        c.plan_len = key.policy->plan.view().copy(c.plan, max_name);
-        c.enabled = key.enabled;
-        c.admin = key.admin;
-        c.in_file = true;
-        c.expires = key.expires;
-        copy_subject(who, c);
-        c.n_limits = limit_states(*key.policy, who, rules, now, c.limits);
+        const shared_key& key = state.keys()->files()[of[i].key->file].keys[of[i].key->key];
+        copy_key(state, key, rules_, now, to[i]);
     }
     return of.size();
 }
 
-// Adds what the book has of them. `keys` are in the order of their names.
-bool add_refusals(const zone_conf& zone, std::span<key_copy*> keys, ngx_pool_t* pool)
-{
-    auto* clients = static_cast<client_copy*>(ngx_palloc(pool, max_slice_of_book * sizeof(client_copy)));
-    if (!clients) {
-        return false;
-    }
-    book_cursor at;
-    while (const size_t n =
-               copy_clients(zone.state->counted(), at, {clients, max_slice_of_book}, zone_locker{zone})) {
-        for (const client_copy& client : std::span(clients, n)) {
-            const auto range =
-                std::lower_bound(keys.begin(), keys.end(), client.key(),
-                                 [](const key_copy* k, std::string_view name) { return k->key() < name; });
-            for (auto k = range; k != keys.end() && (*k)->key() == client.key(); ++k) {
-                for (size_t i = 0; i < refusal_reasons; i++) {
-                    (*k)->refusals[i] += client.refusals[i];
-                }
-            }
-        }
-    }
-    return true;
-}
+namespace {
 
-void put_key(json_writer& out, const key_copy& c)
-{
-    out.begin_object();
-    out.field("name", c.key());
-    out.field("user", std::string_view(c.user, c.user_len));
-    out.field("plan", std::string_view(c.plan, c.plan_len));
-    out.flag("enabled", c.enabled);
-    out.flag("admin", c.admin);
-    out.flag("blocked", c.blocked_since != 0);
-    put_time(out, "blocked_since", c.blocked_since);
-    put_expiry(out, c.expires);
-    out.field("in_flight", c.in_flight);
-    out.field("requests", c.totals.requests);
-    put_tokens(out, c.totals.tokens());
-    uint64_t refused = 0;
-    for (const uint64_t n : c.refusals) {
-        refused += n;
-    }
-    out.field("refused", refused);
-    out.name("refusals");
-    out.begin_object();
-    for (size_t i = 0; i < refusal_reasons; i++) {
-        if (c.refusals[i] != 0) {
-            out.field(reason_name(i), c.refusals[i]);
-        }
-    }
-    out.end_object();
-    out.name("limits");
-    put_limits(out, {{"key", std::span(c.limits).first(c.n_limits)}});
-    if (!c.in_file) {
-        out.flag("in_file", false);
-    }
-    out.end_object();
-}
+// Where a key stands.
+struct key_place {
+    uint32_t file;
+    uint32_t key; // of the file
+};
 
 // The first key of this name in the files. Looks at some with the zone locked at a time.
-std::optional<candidate> find_in_files(const zone_conf& zone, std::string_view name, uint64_t& generation)
+std::optional<key_place> find_in_files(const zone_conf& zone, std::string_view name, uint64_t& generation)
 {
     const shared_state& state = *zone.state;
-    candidate c{};
+    key_place c{};
     for (bool begun = false;; begun = true) {
         zone_session session(zone);
         // Other keys came into force meanwhile.
@@ -287,7 +340,7 @@ std::optional<candidate> find_in_files(const zone_conf& zone, std::string_view n
             c = {};
         }
         const auto files = state.keys() ? state.keys()->files() : std::span<const key_table::file_info>();
-        for (uint32_t looked = 0; looked < looks; looked++) {
+        for (uint32_t looked = 0; looked < keys_looked_at; looked++) {
             while (c.file < files.size() && c.key == files[c.file].n_keys) {
                 c.file++;
                 c.key = 0;
@@ -319,6 +372,40 @@ bool copy_without_file(const zone_conf& zone, std::string_view name, key_copy& c
     return true;
 }
 
+bool copy_one(const zone_conf& zone, std::string_view name, std::span<const limit_rule> rules, key_copy& c)
+{
+    for (;;) {
+        uint64_t generation = 0;
+        const std::optional<key_place> found = find_in_files(zone, name, generation);
+        if (!found) {
+            return copy_without_file(zone, name, c);
+        }
+        const moment now = now_of_both_clocks();
+        zone_session session(zone);
+        const shared_state& state = *zone.state;
+        // Else other keys came into force meanwhile.
+        if (state.generation() == generation) {
+            copy_key(state, state.keys()->files()[found->file].keys[found->key], rules, now, c);
+            return true;
+        }
+    }
+}
+
+refusal_counts refusals_of(const zone_conf& zone, std::string_view name)
+{
+    refusal_counts sums{};
+    std::array<client_copy, 16> clients;
+    book_cursor at;
+    while (const size_t n = copy_clients(zone.state->counted(), at, clients, zone_locker{zone})) {
+        for (const client_copy& client : std::span(clients).first(n)) {
+            for (size_t i = 0; client.key() == name && i < refusal_reasons; i++) {
+                sums[i] += client.refusals[i];
+            }
+        }
+    }
+    return sums;
+}
+
 } // namespace
 
 bool key_exists(const zone_conf& zone, std::string_view name)
@@ -341,64 +428,11 @@ key_put put_one_key(json_writer& out, main_conf& conf, const zone_conf& zone, st
     if (!rules || !c) {
         return key_put::no_memory;
     }
-    for (;;) {
-        uint64_t generation = 0;
-        const std::optional<candidate> found = find_in_files(zone, name, generation);
-        if (!found) {
-            if (!copy_without_file(zone, name, *c)) {
-                return key_put::unknown;
-            }
-            break;
-        }
-        if (copy_keys(zone, generation, {&*found, 1}, *rules, c) == 1) {
-            break;
-        }
+    if (!copy_one(zone, name, *rules, *c)) {
+        return key_put::unknown;
     }
-    if (!add_refusals(zone, {&c, 1}, pool)) {
-        return key_put::no_memory;
-    }
-    put_key(out, *c);
+    put_key(out, *c, refusals_of(zone, name));
     return key_put::done;
-}
-
-bool put_keys(json_writer& out, main_conf& conf, const zone_conf& zone, const status_query& query,
-              ngx_pool_t* pool)
-{
-    key_list list(zone, query, pool);
-    const auto rules = key_rules_of(conf, pool);
-    if (!rules || !list.find()) {
-        return false;
-    }
-    const std::span<const candidate> shown = list.shown();
-    auto* keys = static_cast<key_copy*>(ngx_palloc(pool, (shown.size() + 1) * sizeof(key_copy)));
-    auto* by_name = static_cast<key_copy**>(ngx_palloc(pool, (shown.size() + 1) * sizeof(key_copy*)));
-    if (!keys || !by_name) {
-        return false;
-    }
-    size_t n = 0;
-    while (n < shown.size()) {
-        const auto part = shown.subspan(n, std::min(slice, shown.size() - n));
-        const size_t copied = copy_keys(zone, list.generation(), part, *rules, keys + n);
-        if (copied == 0) {
-            break;
-        }
-        n += copied;
-    }
-    for (size_t i = 0; i < n; i++) {
-        by_name[i] = keys + i;
-    }
-    std::sort(by_name, by_name + n, [](const key_copy* a, const key_copy* b) { return a->key() < b->key(); });
-    if (!add_refusals(zone, {by_name, n}, pool)) {
-        return false;
-    }
-    out.field("matched", list.matched());
-    out.name("keys");
-    out.begin_array();
-    for (const key_copy& c : std::span(keys, n)) {
-        put_key(out, c);
-    }
-    out.end_array();
-    return true;
 }
 
 } // namespace llm

@@ -10,7 +10,7 @@ namespace llm {
 namespace {
 
 // Leases that are copied with the zone locked once.
-constexpr uint32_t slice = 32;
+constexpr uint32_t slice = 16;
 
 struct lease_copy {
     char key[max_name], user[max_name], model[lease::max_model];
@@ -47,12 +47,12 @@ void copy(const lease& l, const zone_session& state, lease_copy& c)
 }
 
 // From number `at` on, which it moves.
-size_t copy_leases(const zone_conf& zone, uint32_t& at, lease_copy* to)
+size_t copy_leases(const zone_conf& zone, uint32_t& at, uint32_t end, lease_copy* to)
 {
     zone_session session(zone);
     const lease_table& leases = session->leases();
     size_t n = 0;
-    for (uint32_t looked = 0; looked < 8 * slice && n < slice && at < leases.high_water(); looked++, at++) {
+    for (uint32_t looked = 0; looked < 8 * slice && n < slice && at < end; looked++, at++) {
         const lease& l = leases.at(at);
         if (lease::is_counted(l.is)) {
             to[n].place = at;
@@ -112,19 +112,24 @@ void put_lease(json_writer& out, const lease_copy& c, int64_t now_ms)
 
 } // namespace
 
-void put_running(json_writer& out, const zone_conf& zone)
+progress running_list::put_slice(json_writer& out, const zone_conf& zone)
 {
-    const int64_t now_ms = wall_clock_ms();
+    if (!begun_) {
+        begun_ = true;
+        end_ = zone.state->leases().high_water();
+        out.begin_array();
+    }
     lease_copy copies[slice];
-    out.begin_array();
-    // The table may grow meanwhile: what is new is left out.
-    for (uint32_t at = 0, end = zone.state->leases().high_water(); at < end;) {
-        const size_t n = copy_leases(zone, at, copies);
-        for (const lease_copy& c : std::span(copies, n)) {
-            put_lease(out, c, now_ms);
-        }
+    const size_t n = copy_leases(zone, next_, end_, copies);
+    const int64_t now_ms = wall_clock_ms();
+    for (const lease_copy& c : std::span(copies, n)) {
+        put_lease(out, c, now_ms);
+    }
+    if (next_ < end_) {
+        return progress::more;
     }
     out.end_array();
+    return progress::done;
 }
 
 } // namespace llm
