@@ -1,6 +1,6 @@
 #!/bin/bash
 # The gateway beside its peers, in one run. See README.md.
-# usage: bench/run.sh [--quick] [json|limits|paced|line|scan|keys|section|streams|profile|all]...
+# usage: bench/run.sh [--quick] [json|limits|paced|line|scan|keys|section|streams|scrape|profile|all]...
 # Environment: LLM_MODULE (the module; "none" measures the others only), LLM_BEFORE (another build of it, to compare with), NGINX,
 # BENCH_PORT (first of 40 ports).
 set -eu
@@ -55,16 +55,19 @@ cleanup() {
 json_rounds=500 paced_rounds=400 line_rounds=300
 streams_chunks=25
 many_keys=1000000 many_keys_zone=768m
+scrape_keys=10000 scrape_zone=80m scrape_rate=1000 scrape_rounds=30
+workers=1
 
-everything=(json limits paced line scan keys section streams)
+everything=(json limits paced line scan keys section streams scrape)
 wanted=()
 for argument in "$@"; do
     case $argument in
         --quick)
             json_rounds=200 paced_rounds=120 line_rounds=120
             streams_chunks=20
+            scrape_rounds=10
             ;;
-        json | limits | paced | line | scan | keys | section | streams | profile) wanted+=("$argument") ;;
+        json | limits | paced | line | scan | keys | section | streams | scrape | profile) wanted+=("$argument") ;;
         all) wanted+=("${everything[@]}") ;;
         *)
             sed -n '3,5s/^# //p' "$0" >&2

@@ -129,8 +129,8 @@ write_conf() {
     {
         ! uses_module "$2" || echo "load_module $build;"
         [ "$(id -u)" != 0 ] || echo "user root;"
-        echo "worker_processes 1;"
-        [ -z "$worker_mask" ] || echo "worker_cpu_affinity $worker_mask;"
+        echo "worker_processes $workers;"
+        [ -z "$worker_mask" ] || [ "$workers" != 1 ] || echo "worker_cpu_affinity $worker_mask;"
         echo "${6:-}"
         cat <<CONF
 worker_rlimit_nofile $open_files;
@@ -144,6 +144,7 @@ fastcgi_temp_path $dir/fastcgi;
 uwsgi_temp_path $dir/uwsgi;
 scgi_temp_path $dir/scgi;
 keepalive_requests 1000000;
+keepalive_timeout 3600s;
 CONF
         write_http_part "$2" "${4:-}" "${5:-}"
         cat <<CONF
@@ -157,6 +158,7 @@ CONF
         echo 'proxy_pass http://models;'
         echo '}'
         ! uses_module "$2" || echo 'location = /bench_status { llm_api_keys off; llm_status; access_log off; }'
+        ! uses_module "$2" || echo 'location = /bench_metrics { llm_api_keys off; llm_metrics; access_log off; }'
         echo '}'
         echo '}'
     } >"$dir/nginx.conf"
@@ -177,9 +179,9 @@ wait_for_port() {
     die "nothing listens on port $port"
 }
 
-# name port: starts it; the worker's pid is then in worker_of[name]
+# name port [before]: starts it, by the command `before`; the worker's pid is then in worker_of[name]
 start_nginx() {
-    "$nginx" -p "$tmp/$1" -c "$tmp/$1/nginx.conf" -e "$tmp/$1/error.log" -g 'daemon off;' 2>>"$tmp/$1/start.log" &
+    ${3:-} "$nginx" -p "$tmp/$1" -c "$tmp/$1/nginx.conf" -e "$tmp/$1/error.log" -g 'daemon off;' 2>>"$tmp/$1/start.log" &
     local master=$!
     pids+=("$master")
     master_of[$1]=$master

@@ -162,6 +162,45 @@ scenario_section() {
     done
 }
 
+# Requests while all keys and models are read once a second: see scrape.cpp. The target is that of design: p99 with / without.
+scenario_scrape() {
+    [ -n "$llm" ] || return 0
+    local name path count p50 p99 p999 ratio bytes took what of
+    # What else the machine does is to disturb as little as it can: it is the slowest request in a hundred that counts.
+    local first=""
+    ! chrt -f 5 true 2>/dev/null || first="chrt -f 5"
+    local upstream_port=$((upstream_port + 39))
+    "$load" keys "$scrape_keys" >"$tmp/keys_scrape.json"
+    $first $on_load_cpu "$load" upstream "$upstream_port" sleeping &
+    pids+=($!)
+    wait_for_port "$upstream_port" $! 10
+    for workers in 1 2; do
+        for name in $(with_before "$llm"); do
+            of=scrape-$workers-$name
+            progress "scrape: $name, $workers workers"
+            next_port=$((next_port + 1))
+            write_conf "$of" llm "$next_port" "$tmp/keys_scrape.json" "$scrape_zone"
+            start_nginx "$of" "$next_port" "$first"
+            $first $on_load_cpu "$load" scrapes "$name:$next_port:0" path=$json_path connections=64 keys="$scrape_keys" distinct="$scrape_keys" models=5 \
+                rate="$scrape_rate" window=1 rounds="$scrape_rounds" scrape=- scrape=/bench_metrics scrape=/bench_status scrape='/bench_status?view=keys' \
+                >"$tmp/scrapes" || die "scrape failed"
+            while IFS=, read -r _ path count p50 p99 p999 ratio bytes took; do
+                what="$workers worker(s), ${path#/bench_}"
+                [ "$path" != - ] || what="$workers worker(s), no scrape"
+                note_value scrape "$name" "$what: p50" "$p50" us ""
+                note_value scrape "$name" "$what: p99" "$p99" us ""
+                note_value scrape "$name" "$what: p99.9" "$p999" us ""
+                [ "$path" != - ] || continue
+                note_value scrape "$name" "$what: p99 / without" "$ratio" ratio 1.2
+                note_value scrape "$name" "$what: size" "$bytes" bytes ""
+                note_value scrape "$name" "$what: time" "$took" ms ""
+            done <"$tmp/scrapes"
+            stop_nginx "$of" TERM
+        done
+    done
+    workers=1
+}
+
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.4f\n", a / b }'; }
 
 # Tokens that the upstream has counted in the replies it sent.

@@ -1,5 +1,6 @@
 #include "bench_key.h"
 #include "measure.h"
+#include "scrape.h"
 #include "upstream.h"
 
 #include <csignal>
@@ -11,11 +12,13 @@ namespace {
 
 int usage()
 {
-    std::fputs("usage: bench_load upstream PORT\n"
+    std::fputs("usage: bench_load upstream PORT [sleeping]\n"
                "       bench_load keys COUNT > FILE\n"
                "       bench_load once|turns|slots NAME:PORT:PID... [path=..] [connections=N] [requests=N] "
                "[keys=N]\n"
-               "                  [distinct=N] [rounds=N] [timeout=SECONDS]\n",
+               "                  [distinct=N] [rounds=N] [timeout=SECONDS]\n"
+               "       bench_load scrapes NAME:PORT:PID scrape=PATH... [rate=N] [window=SECONDS] [models=N], "
+               "and those\n",
                stderr);
     return 2;
 }
@@ -37,6 +40,14 @@ bool set_option(bench::measurement& m, std::string_view name, std::string_view v
         m.work.keys = number(value);
     } else if (name == "distinct") {
         m.work.distinct = number(value);
+    } else if (name == "models") {
+        m.work.models = number(value);
+    } else if (name == "scrape") {
+        m.scrapes.emplace_back(value);
+    } else if (name == "rate") {
+        m.rate = number(value);
+    } else if (name == "window") {
+        m.window_s = number(value);
     } else if (name == "rounds") {
         m.rounds = number(value);
     } else if (name == "timeout") {
@@ -85,6 +96,7 @@ int main(int argc, char** argv)
     bench::raise_open_files();
     const std::string_view what = argv[1];
     if (what == "upstream") {
+        bench::poller::may_sleep = bench::poller::may_sleep || argc > 3;
         return bench::run_upstream(static_cast<std::uint16_t>(number(argv[2])));
     }
     if (what == "keys") {
@@ -94,8 +106,9 @@ int main(int argc, char** argv)
     if (!read_arguments(m, argc, argv)) {
         return usage();
     }
-    return what == "once"    ? bench::measure_once(m)
-           : what == "turns" ? bench::measure_in_turns(m)
-           : what == "slots" ? bench::measure_in_slots(m)
-                             : usage();
+    return what == "once"      ? bench::measure_once(m)
+           : what == "turns"   ? bench::measure_in_turns(m)
+           : what == "slots"   ? bench::measure_in_slots(m)
+           : what == "scrapes" ? bench::measure_scrapes(m)
+                               : usage();
 }

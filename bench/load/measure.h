@@ -4,6 +4,7 @@
 #include "session.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace bench {
@@ -15,6 +16,10 @@ struct measurement {
     std::uint64_t rounds = 1;
     unsigned slot_ms = 35; // of `slots`
     int timeout_s = 120;
+    // Of scrapes only, see scrape.h.
+    std::uint64_t rate = 2000; // requests a second
+    std::uint64_t window_s = 4;
+    std::vector<std::string> scrapes;
 };
 
 // All return the exit status.

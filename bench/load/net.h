@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace bench {
@@ -34,17 +35,34 @@ public:
     void wait(int timeout_ms, Handle&& handle)
     {
         epoll_event ready[512];
-        int n = ::epoll_wait(fd_.get(), ready, 512, may_sleep_ ? timeout_ms : 0);
-        for (const std::int64_t end = now_ms() + timeout_ms; n == 0 && !may_sleep_ && now_ms() < end;) {
+        int n = ::epoll_wait(fd_.get(), ready, 512, may_sleep ? timeout_ms : 0);
+        for (const std::int64_t end = now_ms() + timeout_ms; n == 0 && !may_sleep && now_ms() < end;) {
             ::sched_yield();
             n = ::epoll_wait(fd_.get(), ready, 512, 0);
         }
+        handle_all(ready, n, handle);
+    }
+    // The same with a finer clock. It always sleeps.
+    template <typename Handle>
+    void wait_us(std::int64_t timeout_us, Handle&& handle)
+    {
+        epoll_event ready[512];
+        const timespec timeout{timeout_us / 1000000, timeout_us % 1000000 * 1000};
+        handle_all(ready, ::epoll_pwait2(fd_.get(), ready, 512, &timeout, nullptr), handle);
+    }
+
+    // Of this process. Where it is the time of each reply that is measured, who does not sleep is only in the
+    // way of the others on its CPU.
+    static inline bool may_sleep = ::sysconf(_SC_NPROCESSORS_ONLN) < 2;
+
+private:
+    template <typename Handle>
+    static void handle_all(const epoll_event* ready, int n, Handle&& handle)
+    {
         for (int i = 0; i < n; ++i) {
             handle(ready[i].data.fd, ready[i].events);
         }
     }
-
-private:
     void control(int operation, int fd, std::uint32_t events)
     {
         epoll_event event{};
@@ -54,7 +72,6 @@ private:
     }
 
     unique_fd fd_;
-    bool may_sleep_ = ::sysconf(_SC_NPROCESSORS_ONLN) < 2;
 };
 
 } // namespace bench

@@ -22,6 +22,14 @@ void loop::wait(int timeout_ms)
     });
 }
 
+void loop::wait_us(std::int64_t timeout_us)
+{
+    poller_.wait_us(timeout_us, [this](int fd, std::uint32_t events) {
+        connection& c = *connections_[fd];
+        c.owner->ready(c, events);
+    });
+}
+
 void loop::watch(std::unique_ptr<connection> c)
 {
     const int fd = c->fd.get();
@@ -85,12 +93,15 @@ void session::ready(connection& c, std::uint32_t events)
 
 std::string session::next_request()
 {
-    const std::uint64_t index = count_.asked++ % what_.distinct * (what_.keys / what_.distinct);
+    const std::uint64_t number = count_.asked++;
+    const std::uint64_t index = number % what_.distinct * (what_.keys / what_.distinct);
+    const std::uint64_t model = number / what_.distinct % what_.models;
     const bool stream = what_.path.find("chunks=") != std::string::npos;
-    const std::string body = std::string(R"({"model":"bench-model","messages":[{"role":"system","content":)"
-                                         R"("You are a helpful assistant."},{"role":"user","content":)"
-                                         R"("What stands in front of the model servers?"}],"max_tokens":256,)"
-                                         R"("temperature":0.7)")
+    const std::string body = R"({"model":"bench-model)" + (model == 0 ? "" : std::to_string(model))
+                             + R"(","messages":[{"role":"system","content":)"
+                               R"("You are a helpful assistant."},{"role":"user","content":)"
+                               R"("What stands in front of the model servers?"}],"max_tokens":256,)"
+                               R"("temperature":0.7)"
                              + (stream ? R"(,"stream":true})" : "}");
     return "POST " + what_.path + " HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " + bench_key(index)
            + "\r\nUser-Agent: bench\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
@@ -105,6 +116,7 @@ void session::ask(connection& c)
         return;
     }
     // Requests are far smaller than a socket's buffer: one send takes all.
+    c.number = count_.asked;
     const std::string request = next_request();
     const ssize_t n = ::send(c.fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
     if (n != static_cast<ssize_t>(request.size())) {
@@ -142,6 +154,9 @@ void session::receive(connection& c)
 void session::complete(connection& c)
 {
     ++count_.done;
+    if (on_done) {
+        on_done(c.number);
+    }
     count_.used.prompt += c.reader.promised().prompt;
     count_.used.completion += c.reader.promised().completion;
     const bool keeps_alive = c.reader.keeps_alive();

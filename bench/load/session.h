@@ -5,6 +5,7 @@
 #include "reply_reader.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ struct workload {
     unsigned connections = 1;
     std::uint64_t keys = 10;     // the key file holds so many
     std::uint64_t distinct = 10; // so many of them are used in turn, spread over the file
+    std::uint64_t models = 1;    // each of them asks for so many, a turn each
 };
 
 struct gateway {
@@ -40,6 +42,7 @@ struct connection {
     session* owner = nullptr;
     reply_reader reader;
     std::uint64_t events = 0;
+    std::uint64_t number = 0; // of its request
     bool begun = false;
 };
 
@@ -48,6 +51,7 @@ public:
     loop() : buffer_(256 * 1024) {}
 
     void wait(int timeout_ms);
+    void wait_us(std::int64_t timeout_us);
     void watch(std::unique_ptr<connection> c);
     std::unique_ptr<connection> release(const connection& c) { return std::move(connections_[c.fd.get()]); }
     void wait_for_input(const connection& c) { poller_.change(c.fd.get(), EPOLLIN); }
@@ -77,6 +81,9 @@ public:
     const counters& count() const { return count_; }
     const gateway& where() const { return where_; }
     const workload& what() const { return what_; }
+
+    // Is told the number of each request that has its reply; they count from 0.
+    std::function<void(std::uint64_t)> on_done;
 
     void ready(connection& c, std::uint32_t events);
 
