@@ -146,7 +146,7 @@ case 'a zone that is too small for the file' => sub {
     my ($ok, $said) = $t->check_conf($check =~ s/llm:4m/llm:512k/r);
     ok(!$ok, 'nginx -t fails');
     like($said, qr/\[emerg\].*(?:zone|llm)/, 'and names the zone');
-    ($ok, $said) = $t->check_conf($check =~ s/llm:4m/llm:32m/r);
+    ($ok, $said) = $t->check_conf($check =~ s/llm:4m/llm:40m/r);
     ok($ok, 'a larger one is fine') or diag($said);
 };
 
