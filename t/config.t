@@ -116,6 +116,11 @@ my @bad = (
     [ 'keys and off at one level', qr/is duplicate/,                 "$zone $keys llm_api_keys off;" ],
     [ 'an unknown zone',          qr/"nowhere"|nowhere/,             "$zone llm_api_keys %%DIR%%/keys.json zone=nowhere;" ],
     [ 'an empty zone name',       qr/zone/,                          "$zone llm_api_keys %%DIR%%/keys.json zone=;" ],
+    [ 'state twice',              qr/duplicate "state=/,             'llm_zone llm:4m state=/tmp/a.db state=/tmp/b.db;' ],
+    [ 'state without a file',     qr/state=.*expected state=file/,   'llm_zone llm:4m state=;' ],
+    [ 'a time that is none',      qr/keep=lots.*keep=400d/,          'llm_zone llm:4m state=/tmp/a.db keep=lots;' ],
+    [ 'keep without state',       qr/"keep=".*needs "state="/,       'llm_zone llm:4m keep=400d;' ],
+    [ 'one file of two zones',    qr/state of llm_zone "llm" already/, 'llm_zone llm:4m state=/tmp/a.db; llm_zone b:4m state=/tmp/a.db;' ],
     [ 'two zones and none named', qr/zone=/,                         "$zone llm_zone b:4m; $keys" ],
     [ 'a missing file',           qr/nosuch\.json.*No such file/,    "$zone llm_api_keys %%DIR%%/nosuch.json;" ],
     [ 'a directory',              qr/html/,                          "$zone llm_api_keys %%DIR%%/html;" ],
@@ -167,12 +172,9 @@ for (@bad) {
     like($line // '', qr/ in \S+check\.conf:\d+/, "says where: $name");
 }
 
-case 'a later version\'s parameter' => sub {
-    my ($ok, $said) = $t->check_conf(conf_with('llm_zone llm:4m state=%%DIR%%/usage.db;'));
-    ok($ok, 'state= is accepted');
-    like($said, qr/\[warn\].*state.*not in force yet/, 'with a warning');
-    ($ok, $said) = $t->check_conf(conf_with($zone, '', 'llm_admin;'));
-    ok(!$ok, 'llm_admin is not silently ignored');
+case 'a later version\'s directive' => sub {
+    my ($ok, $said) = $t->check_conf(conf_with($zone, '', 'llm_fleet;'));
+    ok(!$ok, 'is not silently ignored');
     like($said, qr/unknown directive/, 'but unknown');
 };
 
