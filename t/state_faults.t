@@ -237,10 +237,11 @@ case 'two nginx with one file' => sub {
     push @{ $second->{alerts} }, qr/is in use by another nginx/;
     spend($t, 2);
     wait_ledger($t, 'the first goes on');
-    $t->check_and_stop;
+    $t->stop;
     $second->start;
     is($second->totals('alice')->{completion_tokens}, 16, 'when the first is gone the second goes on with it');
     $second->check_and_stop;
+    $t->check_and_stop;
 };
 
 case 'locked by another program' => sub {
