@@ -64,16 +64,10 @@ ngx_http_module_t context = {
 } // namespace llm
 
 ngx_module_t ngx_http_llm_module = {
-    NGX_MODULE_V1,
-    &llm::context,
-    llm::commands,
-    NGX_HTTP_MODULE,
+    NGX_MODULE_V1,     &llm::context,     llm::commands,         NGX_HTTP_MODULE,
     nullptr, // init_master
-    llm::init_module,
-    llm::init_process,
+    llm::init_module,  llm::init_process,
     nullptr, // init_thread
     nullptr, // exit_thread
-    llm::exit_process,
-    llm::exit_master,
-    NGX_MODULE_V1_PADDING,
+    llm::exit_process, llm::exit_master,  NGX_MODULE_V1_PADDING,
 };

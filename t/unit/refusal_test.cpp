@@ -196,11 +196,13 @@ TEST(refusal, a_limit_in_words)
     // Long: in words it is no quota.
     EXPECT_EQ(message({kind::requests, key, no, 10, 358001, 3600000}),
               "Rate limit reached for requests: limit 10 per hour for this key. Please try again in 359s.");
-    EXPECT_EQ(message({kind::tokens, subject_kind::user, no, 100000, 90000000, 86400000}),
-              "Rate limit reached for tokens: limit 100000 per day for this user. Please try again in 90000s.");
-    EXPECT_EQ(message({kind::failures, subject_kind::address, no, 20, 61000, 3600000}),
-              "Too many wrong API keys from your address: limit 20 per hour for this address. Please try again in "
-              "61s.");
+    EXPECT_EQ(
+        message({kind::tokens, subject_kind::user, no, 100000, 90000000, 86400000}),
+        "Rate limit reached for tokens: limit 100000 per day for this user. Please try again in 90000s.");
+    EXPECT_EQ(
+        message({kind::failures, subject_kind::address, no, 20, 61000, 3600000}),
+        "Too many wrong API keys from your address: limit 20 per hour for this address. Please try again in "
+        "61s.");
     EXPECT_EQ(message({kind::quota, key, quota_window::day, 1000, 61000}),
               "You exceeded your current quota: limit 1000 for this key.");
     EXPECT_EQ(message({kind::requests, key, no, 1, limit_refusal::wait_never, 1000}),

@@ -261,8 +261,8 @@ public:
 
     // A pass over what has changed since an earlier one, or over all. Needs the lock.
     subject_export begin_export(uint64_t since) { return {subjects_, learned_, since}; }
-    // Puts a subject's state back, or adds what was counted elsewhere, see subject_import.h. Keys should be in
-    // force, and set_needed() have kept their room. Needs the lock.
+    // Puts a subject's state back, or adds what was counted elsewhere, see subject_import.h. Keys should be
+    // in force, and set_needed() have kept their room. Needs the lock.
     bool import(const subject_state& from, const moment& now)
     {
         return subject_import(subjects_, learned_, *journal_).add(from, now, imported_);
