@@ -206,7 +206,7 @@ sed -e "s|/etc/nginx/llm/|$run/|" \
     -e "s|/run/nginx.pid|$run/nginx.pid|" \
     -e "s|listen 8080;|listen 127.0.0.1:$port;|" \
     -e "s|server 127.0.0.1:8000;|server $server;|" \
-    -e "s|llm_zone llm:32m;|llm_zone llm:2m;|" \
+    -e "s|llm_zone llm:32m[^;]*;|llm_zone llm:2m;|" \
     -e 's|worker_processes auto;|worker_processes 2;|' \
     -e 's|worker_connections 16384;|worker_connections 512;|' \
     -e '/^worker_rlimit_nofile/d' \

@@ -186,6 +186,7 @@ case 'the example' => sub {
     my $text = do { local $/; <$file> };
     $text =~ s/^load_module .*/$load/m;
     $text =~ s/^user .*//m if $> != 0;
+    $text =~ s{/var/lib/nginx/llm/}{%%DIR%%/state/}g;
     $text =~ s{/etc/nginx/llm/|/var/log/nginx/|/run/}{%%DIR%%/}g;
     $text =~ s/include llm_proxy\.conf/include $examples\/llm_proxy.conf/g;
     my ($ok, $said) = $t->check_conf($text);

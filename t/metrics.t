@@ -75,7 +75,8 @@ case 'the format' => sub {
     is($r->{headers}{'content-type'}, $type, 'content type');
     is($r->{headers}{'content-length'}, length $r->{body}, 'length');
     my $m = parse_metrics($r->{body});
-    my %type = (gauge => [qw(build_info key_file_loaded_timestamp_seconds key_file_ok keys limit_maximum limit_remaining requests_in_flight zone_bytes)],
+    my %type = (gauge => [qw(build_info key_file_loaded_timestamp_seconds key_file_ok keys limit_maximum limit_remaining requests_in_flight state_ok
+            state_written_timestamp_seconds zone_bytes)],
         counter   => [qw(cost_total refusals_total requests_total tokens_total usage_source_total)],
         histogram => [ map { ("${_}_bucket", "${_}_count", "${_}_sum") }
                 qw(gateway_seconds request_duration_seconds time_per_output_token_seconds time_to_first_token_seconds) ]);

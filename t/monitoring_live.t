@@ -43,6 +43,7 @@ my ($load) = $t->read_file('nginx.conf') =~ /^(load_module \S+;)/m;
 sub in_test {
     my ($text) = @_;
 
+    $text =~ s{/var/lib/nginx/llm/}{$t->{dir}/state/}g;
     $text =~ s{/(?:etc/nginx/llm|var/log/nginx|run)/}{$t->{dir}/}g;
     return $text;
 }

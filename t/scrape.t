@@ -102,7 +102,7 @@ sub fault {
     my $families = () = $body =~ /^# TYPE /mg;
     return "$series series" if $series != $all;
     return "$tokens tokens" if $tokens < 10 * $all || $tokens > 10 * $all + 1000;
-    return "$families metrics" if $families != 17;
+    return "$families metrics" if $families != 19;
     return 'the end' if $body !~ /^llm_zone_bytes\{.*\} \d+\n\z/m;
     return '';
 }

@@ -79,9 +79,13 @@ sub fault {
     my $before = turns($keeper);
     spend($t, 20);
     wait_until('some turns', sub { turns($keeper) >= $before + 5 });
+    my $metric = sub { ($t->fetch(GET => '/metrics')->{body} =~ /^llm_state_ok\{zone="llm"\} (\d)$/m)[0] };
+    is($metric->(), 0, 'the metric says it');
+    ok($t->zone->{state}{error}, 'and the status');
     is((complaints($t, $since))[0], 1, 'once') or diag($t->read_file('error.log'));
     $mend->();
     $t->wait_error_log(qr/its state is written again/, $since);
+    is($metric->(), 1, 'the metric too');
     spend($t, 3);
     return wait_ledger($t, 'when it is mended');
 }

@@ -67,6 +67,19 @@ const metrics_page::metric metrics_page::all[] = {
          return p.put_files([](const file_entry& f) { return static_cast<uint64_t>(f.read_ms / 1000); });
      },
      true},
+    {metric::gauge, "llm_state_ok", "",
+     "Whether the state of a zone is written to disk: 0 if it cannot be, and the error log says why.",
+     [](metrics_page& p) {
+         return p.put_state([](const shared_state& s) { return uint64_t{s.disk_fault() == 0}; });
+     },
+     true},
+    {metric::gauge, "llm_state_written_timestamp_seconds", "seconds",
+     "When the state of a zone was written or, where llm_state_ok is 0, since when it is not, in seconds "
+     "since 1970.",
+     [](metrics_page& p) {
+         return p.put_state([](const shared_state& s) { return static_cast<uint64_t>(s.disk_ms() / 1000); });
+     },
+     true},
     {metric::gauge, "llm_zone_bytes", "bytes",
      "Bytes of a zone, by what they are for and whether they are in use.",
      [](metrics_page& p) { return p.put_bytes(); }, true},
@@ -369,6 +382,15 @@ bool metrics_page::put_files(uint64_t (*value)(const file_entry&))
     }
     for (const file_entry& f : *files) {
         text_.sample({{"zone", view(zone().name)}, {"file", f.path}}, value(f));
+    }
+    return true;
+}
+
+// Of zones that are kept on disk.
+bool metrics_page::put_state(uint64_t (*value)(const shared_state&))
+{
+    if (zone().state_path.len != 0 && zone().state->disk_ms() != 0) {
+        text_.sample({{"zone", view(zone().name)}}, value(*zone().state));
     }
     return true;
 }

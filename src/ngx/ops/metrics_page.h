@@ -49,6 +49,7 @@ private:
     bool put_own_time();
     bool put_limits(bool maximum);
     bool put_files(uint64_t (*value)(const file_entry&));
+    bool put_state(uint64_t (*value)(const shared_state&));
     bool put_bytes();
 
     ngx_pool_t* pool_;

@@ -14,6 +14,7 @@
 #include "ngx/clock.h"
 #include "ngx/conf.h"
 #include "ngx/content.h"
+#include "state/state_result.h"
 
 #include <algorithm>
 #include <new>
@@ -160,6 +161,17 @@ void put_tables(json_writer& out, const zone_conf& zone, std::span<const file_en
         out.end_object();
     }
     out.end_array();
+    if (zone.state_path.len != 0) {
+        const auto fault = static_cast<state_fault>(state.disk_fault());
+        out.name("state");
+        out.begin_object();
+        out.field("file", view(zone.state_path));
+        out.field("written_ms", static_cast<uint64_t>(state.disk_ms()));
+        if (fault != state_fault::none) {
+            out.field("error", state_fault_name(fault));
+        }
+        out.end_object();
+    }
     out.name("leases");
     out.begin_object();
     out.field("running", state.leases().running());
