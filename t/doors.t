@@ -138,7 +138,7 @@ my @doors = (
     [ POST => '/inner/up/v1/chat/completions' ],
     [ POST => '/deep/er/up' ],
     [ GET  => '/file/up' ],
-    [ POST => '/except/up' ], [ PUT => '/except/up' ], [ GET => '/except-file/up' ], [ GET => '/except-file/' ],
+    [ POST => '/except/up' ], [ PUT => '/except/up' ],
     [ POST => '/target' ],
     (map { [ POST => "/$_/up" ], [ GET => "/$_/up" ] } qw(rewrite)),
 );
@@ -147,6 +147,8 @@ my @doors = (
 my @beside = (
     (map { my $m = $_; map { [ $m => "/$_/up" ] } qw(page-named page-uri tries tries-named mirrored authorized after after-named) } 'GET', 'POST'),
     [ GET => '/plain' ], [ GET => '/exact' ], [ GET => '/by-regex' ], [ GET => '/prefix/' ], [ GET => '/deep/er/' ], [ GET => '/if/' ],
+    # What limit_except makes of other methods answers as the location around it.
+    [ GET => '/except-file/up' ], [ GET => '/except-file/' ],
     [ GET => '/rewrite-if/' ], [ GET => '/except/' ], [ GET => '/any/' ],
 );
 
