@@ -56,7 +56,9 @@ CONF
 $t->daemon(1);
 my $up = $t->upstream(2);
 $t->start;
-$t->write_file('nginx', "#!/bin/sh\nexec @{[ $ENV{LLM_NGINX} || '/usr/sbin/nginx' ]} -p $t->{dir}/ -c $t->{dir}/nginx.conf -e $t->{dir}/check.log \"\$\@\"\n");
+# Built with a sanitizer, the module needs its runtime in each nginx that reads the configuration.
+my $preload = $ENV{LLM_PRELOAD} ? "LD_PRELOAD='$ENV{LLM_PRELOAD}' ASAN_OPTIONS=detect_leaks=0 " : '';
+$t->write_file('nginx', "#!/bin/sh\n${preload}exec @{[ $ENV{LLM_NGINX} || '/usr/sbin/nginx' ]} -p $t->{dir}/ -c $t->{dir}/nginx.conf -e $t->{dir}/check.log \"\$\@\"\n");
 chmod 0755, "$t->{dir}/nginx";
 
 my $base = 'http://127.0.0.1:' . $t->port(0);

@@ -75,6 +75,11 @@ charge charge_of_part(const script* s, std::size_t least, std::size_t most, cons
     const bool told = begin.tells_prompt || begin.tells_completion;
     all.may_be_none = !told && begin.text == 0;
     all.may_be_lost = !told && (s->is_json || begin.text == 0);
+    // Counts in its header may have come without any of its body.
+    if (s->is_json && !s->more_head.empty()) {
+        all.prompt.widen(prompt_of(s->whole(), asked));
+        all.completion.widen(completion_of(s->whole(), true, asked));
+    }
     std::size_t bytes = 0;
     for (std::size_t n = least; n < most; n++) {
         // Of a piece that came in part its text may have been seen without its counts, or the other way
