@@ -116,7 +116,7 @@ esac
 
 # --- what is needed
 
-packages="nginx nginx-dev cmake g++ make pkg-config libjansson-dev libssl-dev libcurl4-openssl-dev libpcre2-dev zlib1g-dev curl"
+packages="nginx nginx-dev cmake g++ make pkg-config libjansson-dev libssl-dev libsqlite3-dev libcurl4-openssl-dev libpcre2-dev zlib1g-dev curl"
 [ -z "${LLM_MODULE:-}" ] || packages="nginx curl"
 missing=
 if command -v dpkg-query >/dev/null; then
