@@ -164,8 +164,9 @@ void settle(ngx_http_request_t* r)
     time.stop(*ctx);
     const request_end end = end_of(*ctx);
 
-    zone_session session(*ctx->decided.zone);
-    session->settle(*ctx->held, ctx->account.used, time_of_event(), end, names);
+    with_lock(*ctx->decided.zone, [&] {
+        ctx->decided.zone->state->settle(*ctx->held, ctx->account.used, time_of_event(), end, names);
+    });
     ctx->step = request_step::settled;
     leave_running(*ctx);
 }

@@ -11,8 +11,6 @@
 #include <algorithm>
 #include <span>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <vector>
 
 #ifdef __GLIBC__
@@ -121,37 +119,6 @@ ngx_int_t stage(ngx_shm_zone_t* shm, zone_conf& zone)
     return NGX_OK;
 }
 
-// The directory that state= is in, which is the workers'. nginx makes those of its own caches likewise.
-ngx_int_t make_directory(zone_conf& zone, const ngx_core_conf_t& core)
-{
-    const std::string path(view(zone.state_path));
-    const std::string directory = path.substr(0, path.rfind('/'));
-    if (directory.empty() || mkdir(directory.c_str(), 0700) != 0) {
-        // What is there is left as it is; what cannot be made is found by the look at the file.
-        return NGX_OK;
-    }
-    if (geteuid() == 0 && chown(directory.c_str(), core.user, core.group) != 0) {
-        ngx_log_error(NGX_LOG_EMERG, zone.shm->shm.log, ngx_errno, "chown(\"%s\") failed", directory.c_str());
-        return NGX_ERROR;
-    }
-    return NGX_OK;
-}
-
-ngx_int_t look_at_state(zone_conf& zone)
-{
-    const auto* core =
-        reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(zone.cycle->conf_ctx, ngx_core_module));
-    zone.has_master = core->master != 0;
-    zone.parent_of_master = ngx_parent;
-    if (zone.state_path.len == 0) {
-        return NGX_OK;
-    }
-    if (make_directory(zone, *core) != NGX_OK) {
-        return NGX_ERROR;
-    }
-    return run_as_worker(zone.cycle, zone, check_state, "looks at the state") ? NGX_OK : NGX_ERROR;
-}
-
 } // namespace
 
 std::optional<std::span<const file_entry>> files_of(const zone_conf& zone, ngx_pool_t* pool)
@@ -179,7 +146,7 @@ std::optional<std::span<const file_entry>> files_of(const zone_conf& zone, ngx_p
 ngx_int_t zone_init(ngx_shm_zone_t* shm, void* old)
 {
     auto& zone = *static_cast<zone_conf*>(shm->data);
-    if (attach(shm, zone, static_cast<const zone_conf*>(old)) != NGX_OK || look_at_state(zone) != NGX_OK) {
+    if (attach(shm, zone, static_cast<const zone_conf*>(old)) != NGX_OK || !prepare_state(zone)) {
         return NGX_ERROR;
     }
     return stage(shm, zone);

@@ -5,7 +5,12 @@
 #include "state/state_store.h"
 
 #include <algorithm>
+#include <fcntl.h>
+#include <memory>
 #include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
 
 namespace llm {
 
@@ -16,12 +21,6 @@ constexpr ngx_msec_t turn_every_ms = 400;
 // Where there is more to write than fits in a turn: nginx's cache manager, which is the same process, comes
 // between.
 constexpr ngx_msec_t more_after_ms = 40;
-
-// Of the keeper, which is one process for all zones; nullptr elsewhere.
-state_store*& kept_store(zone_conf& zone)
-{
-    return zone.store;
-}
 
 state_store* make_store(const zone_conf& zone)
 {
@@ -89,7 +88,7 @@ bool restore(zone_conf& zone)
 void begin(zone_conf& zone)
 {
     if (has_state(zone)) {
-        kept_store(zone) = make_store(zone);
+        zone.store = make_store(zone);
     }
 }
 
@@ -98,7 +97,7 @@ ngx_msec_t turn(zone_conf& zone)
     if (!has_state(zone)) {
         return NGX_TIMER_INFINITE;
     }
-    const state_result result = kept_store(zone)->turn(*zone.state, now_of_both_clocks(), zone_locker{zone});
+    const state_result result = zone.store->turn(*zone.state, now_of_both_clocks(), zone_locker{zone});
     tell(zone, result);
     return result.more ? more_after_ms : turn_every_ms;
 }
@@ -112,15 +111,49 @@ bool close(zone_conf& zone)
 
 void end(zone_conf& zone)
 {
-    if (state_store* store = kept_store(zone)) {
-        kept_store(zone) = nullptr;
-        if (zone.has_master) {
-            tell(zone, store->turn(*zone.state, now_of_both_clocks(), zone_locker{zone}));
-        } else {
-            tell(zone, store->close(*zone.state, now_of_both_clocks(), zone_locker{zone}));
-        }
-        delete store;
+    const std::unique_ptr<state_store> store(std::exchange(zone.store, nullptr));
+    if (store) {
+        const moment now = now_of_both_clocks();
+        tell(zone, zone.has_master ? store->turn(*zone.state, now, zone_locker{zone})
+                                   : store->close(*zone.state, now, zone_locker{zone}));
     }
+}
+
+bool check(zone_conf& zone)
+{
+    const std::unique_ptr<state_store> store(make_store(zone));
+    const state_result looked = store->check();
+    if (looked.ok()) {
+        return true;
+    }
+    const bool will_do = looked.fault == state_fault::damaged || looked.fault == state_fault::busy;
+    const ngx_uint_t level = will_do ? NGX_LOG_WARN : NGX_LOG_EMERG;
+    ngx_log_error(level, zone.shm->shm.log, 0, "llm_zone \"%V\": state=%s%s", &zone.name, looked.text.c_str(),
+                  looked.fault == state_fault::damaged ? ": it will be set aside" : "");
+    return will_do;
+}
+
+// For the workers' user, as nginx makes those of its caches. What is there is left as it is, and what cannot
+// be made is found by the look at the file. Root gives away only what it has just made: by its descriptor,
+// since somebody else may own the directory above.
+bool make_directory(const zone_conf& zone, const ngx_core_conf_t& core)
+{
+    const std::string path(view(zone.state_path));
+    const std::string directory = path.substr(0, path.rfind('/'));
+    if (directory.empty() || mkdir(directory.c_str(), 0700) != 0 || geteuid() != 0) {
+        return true;
+    }
+    const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const bool given = fd >= 0 && fchown(fd, core.user, core.group) == 0;
+    if (!given) {
+        ngx_log_error(NGX_LOG_EMERG, zone.shm->shm.log, ngx_errno,
+                      "llm_zone \"%V\": \"%s\" cannot be given to user \"%s\"", &zone.name, directory.c_str(),
+                      core.username);
+    }
+    if (fd >= 0) {
+        ::close(fd);
+    }
+    return given;
 }
 
 } // namespace
@@ -134,18 +167,14 @@ const keeper_duty state_duty = {
     .after_workers = close,
 };
 
-bool check_state(zone_conf& zone)
+bool prepare_state(zone_conf& zone)
 {
-    const std::unique_ptr<state_store> store(make_store(zone));
-    const state_result looked = store->check();
-    if (looked.ok()) {
-        return true;
-    }
-    const bool will_do = looked.fault == state_fault::damaged || looked.fault == state_fault::busy;
-    const ngx_uint_t level = will_do ? NGX_LOG_WARN : NGX_LOG_EMERG;
-    ngx_log_error(level, zone.shm->shm.log, 0, "llm_zone \"%V\": state=%s%s", &zone.name, looked.text.c_str(),
-                  looked.fault == state_fault::damaged ? ": it will be set aside" : "");
-    return will_do;
+    const auto* core =
+        reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(zone.cycle->conf_ctx, ngx_core_module));
+    zone.has_master = core->master != 0;
+    zone.parent_of_master = ngx_parent;
+    return !has_state(zone)
+           || (make_directory(zone, *core) && run_as_worker(zone.cycle, zone, check, "looks at the state"));
 }
 
 void close_state_at_last(zone_conf& zone)
