@@ -1,6 +1,7 @@
 #include "state_store.h"
 
 #include "schema.h"
+#include "state_restore.h"
 
 #include <algorithm>
 #include <array>
@@ -12,26 +13,14 @@ namespace llm {
 
 namespace {
 
-using clock = std::chrono::steady_clock;
+using clock = state_turn::clock;
 
-// Records that are put back with the zone locked once.
-constexpr size_t slice = 64;
-// Rows of `carry` that a turn imports, and rows that it deletes of what is at rest.
-constexpr int64_t most_carried = 1024;
+// Rows of what is at rest that a turn deletes.
 constexpr int64_t few_rows = 500;
 constexpr size_t least_records = 64;
 constexpr size_t most_records = 16384;
 // Times that what has changed is copied again for a long request that has ended meanwhile.
 constexpr int more_rounds = 3;
-// What is carried over within this time owes what it owed: it has not flowed off, but waited behind more.
-constexpr int64_t soon_ms = 5000;
-
-uint64_t cpu_ms()
-{
-    timespec t{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1000000;
-}
 
 clock::time_point after(unsigned ms)
 {
@@ -39,30 +28,6 @@ clock::time_point after(unsigned ms)
 }
 
 } // namespace
-
-struct state_store::work {
-    shared_state& zone;
-    const moment& now;
-    const zone_lock& lock;
-    bool is_new; // nobody else uses the zone yet
-    uint64_t began_ms = cpu_ms();
-    clock::time_point end = clock::time_point::max();
-
-    zone_row row{};
-    int64_t current = 0; // zone that counters belong to
-    int64_t carried = 0; // imported of what is carried to this one
-    bool has_carry = false;
-    std::vector<subject_state> states{};
-    std::vector<running_request> running{};
-    bool subjects_whole = false;
-    bool is_opened = false; // just now
-    bool wrote = false;
-    bool capped = false;
-    bool more = false;
-
-    bool is_current() const { return row.id == current; }
-    bool is_late() const { return clock::now() >= end; }
-};
 
 void state_store::forget()
 {
@@ -101,7 +66,7 @@ state_result state_store::begin()
 }
 
 // The row of this zone, which is made where there is none.
-state_result state_store::find_own(work& w)
+state_result state_store::find_own(state_turn& w)
 {
     if (!find_zone(db_, identity_of(w.zone), w.row) && db_.ok()) {
         uint64_t imported = 0;
@@ -132,132 +97,9 @@ state_result state_store::find_own(work& w)
     return {};
 }
 
-// --- what was kept
-
-// Counters are put back in the order of their table, which nobody changes before all are.
-void state_store::restore_counters(work& w)
-{
-    uint64_t imported = 0;
-    w.lock([&] { imported = w.zone.imported(); });
-    const uint64_t done = imported - w.row.imported_before;
-    if (done < w.row.to_restore) {
-        query q(db_, "SELECT " LLM_COUNTER_COLUMNS " FROM counters ORDER BY kind, name LIMIT -1 OFFSET ?");
-        q.count(done);
-        std::vector<subject_state> states;
-        bool at_end = false;
-        for (bool any = false; !at_end && (!any || !w.is_late()); any = true) {
-            states.clear();
-            while (states.size() < slice && (at_end = !q.row()) == false) {
-                states.push_back(read_state(q, 0));
-            }
-            if (!db_.ok()) {
-                return;
-            }
-            w.lock([&] {
-                for (const subject_state& s : states) {
-                    w.zone.import(s, w.now);
-                }
-            });
-        }
-        if (!at_end) {
-            w.more = true;
-            return;
-        }
-    }
-    end_restore(w);
-}
-
-// Names of clients that found no room for a record of their own are counted in what they share, and are rows
-// of their own no more.
-void state_store::end_restore(work& w)
-{
-    std::vector<subject_state> names;
-    {
-        query q(db_, "SELECT " LLM_COUNTER_COLUMNS
-                     " FROM counters WHERE kind IN ('address', 'failed_auth', 'model')");
-        std::vector<subject_state> some;
-        bool at_end = false;
-        while (!at_end) {
-            some.clear();
-            while (some.size() < slice && (at_end = !q.row()) == false) {
-                some.push_back(read_state(q, 0));
-            }
-            w.lock([&] {
-                std::erase_if(some, [&](const subject_state& s) {
-                    return w.zone.subjects().find(s.kind, s.name()) != no_index;
-                });
-            });
-            names.insert(names.end(), some.begin(), some.end());
-        }
-    }
-    std::unique_ptr<subject_export> all;
-    w.lock([&] { all = std::make_unique<subject_export>(w.zone.begin_export(0)); });
-    if (!names.empty()) {
-        for (const subject_state& s : names) {
-            query q(db_, "DELETE FROM counters WHERE kind = ? AND name = ?");
-            q.bind(kind_name(s.kind));
-            s.kind == subject_kind::model ? q.bind(s.name()) : q.blob(s.name());
-            q.run();
-        }
-        for (auto some = all->next(w.now, w.lock); !some.empty(); some = all->next(w.now, w.lock)) {
-            for (const subject_state& s : some) {
-                if (is_shared_kind(s.kind)) {
-                    put_counter(db_, s);
-                }
-            }
-        }
-    }
-    w.row.restored = true;
-    // What nobody has used since is in the table as it is.
-    w.row.subject_mark = w.is_new ? all->mark() : 0;
-    w.wrote = true;
-}
-
-// What other zones have counted, in its order.
-void state_store::import_carried(work& w)
-{
-    uint64_t imported = 0;
-    w.lock([&] { imported = w.zone.imported(); });
-    w.carried = static_cast<int64_t>(imported - w.row.imported_before - w.row.to_restore);
-    {
-        query q(db_, "SELECT EXISTS(SELECT 1 FROM carry WHERE zone = ?)");
-        w.has_carry = q.bind(w.row.id).row() && q.integer(0) != 0;
-    }
-    if (!w.has_carry) {
-        return;
-    }
-    query q(db_, "SELECT " LLM_COUNTER_COLUMNS
-                 " FROM carry WHERE zone = ? AND number > ? ORDER BY number LIMIT ?");
-    q.bind(w.row.id).bind(w.carried).bind(most_carried);
-    std::vector<subject_state> states;
-    int64_t n = 0;
-    for (bool at_end = false; !at_end;) {
-        states.clear();
-        while (states.size() < slice && (at_end = !q.row()) == false) {
-            states.push_back(read_state(q, 0));
-            subject_state& s = states.back();
-            if (s.unix_ms <= w.now.unix_ms && w.now.unix_ms - s.unix_ms < soon_ms) {
-                s.unix_ms = w.now.unix_ms;
-            }
-        }
-        if (!db_.ok()) {
-            return;
-        }
-        w.lock([&] {
-            for (const subject_state& s : states) {
-                w.zone.import(s, w.now);
-            }
-        });
-        n += static_cast<int64_t>(states.size());
-    }
-    w.carried += n;
-    w.more |= n == most_carried;
-    w.wrote |= n != 0;
-}
-
 // --- what is to be kept
 
-void state_store::copy_subjects(work& w, size_t most)
+void state_store::copy_subjects(state_turn& w, size_t most)
 {
     w.subjects_whole = false;
     while (w.states.size() < most) {
@@ -271,7 +113,7 @@ void state_store::copy_subjects(work& w, size_t most)
     w.capped = true;
 }
 
-void state_store::copy(work& w)
+void state_store::copy(state_turn& w)
 {
     w.running = copy_running(w.zone, w.lock);
     if (!subjects_) {
@@ -301,7 +143,7 @@ void state_store::copy(work& w)
     }
 }
 
-void state_store::write_subject(work& w, const subject_state& s, carrier& to)
+void state_store::write_subject(state_turn& w, const subject_state& s, carrier& to)
 {
     if (w.is_current()) {
         put_counter(db_, s);
@@ -323,7 +165,7 @@ void state_store::write_subject(work& w, const subject_state& s, carrier& to)
     }
 }
 
-void state_store::write(work& w)
+void state_store::write(state_turn& w)
 {
     w.wrote |= !w.states.empty() || !series_->entries.empty() || !series_->others.empty();
     {
@@ -358,7 +200,7 @@ void state_store::write(work& w)
 }
 
 // What nobody needs any more, a little of it.
-void state_store::tidy(work& w)
+void state_store::tidy(state_turn& w)
 {
     if (options_.keep_seconds > 0 && forget_before(db_, w.now.unix_ms - options_.keep_seconds * 1000)) {
         w.more = true;
@@ -377,7 +219,7 @@ void state_store::tidy(work& w)
     clean_closed(db_);
 }
 
-state_result state_store::do_turn(work& w)
+state_result state_store::do_turn(state_turn& w)
 {
     state_result own = find_own(w);
     if (!own.ok()) {
@@ -404,9 +246,9 @@ state_result state_store::do_turn(work& w)
 }
 
 // By the time of this process alone: how busy the machine is says nothing of the work.
-void state_store::adapt(const work& w)
+void state_store::adapt(const state_turn& w)
 {
-    const uint64_t took = cpu_ms() - w.began_ms;
+    const uint64_t took = state_turn::cpu_ms() - w.began_ms;
     if (took > options_.turn_ms) {
         most_ = std::max(most_ / 2, least_records);
     } else if (w.capped && took < options_.turn_ms / 2) {
@@ -421,7 +263,7 @@ state_result state_store::turn_with(shared_state& zone, const moment& now, const
         forget();
         return began;
     }
-    work w{.zone = zone, .now = now, .lock = lock, .is_new = is_new};
+    state_turn w{.db = db_, .zone = zone, .now = now, .lock = lock, .is_new = is_new};
     if (!is_new) {
         w.end = after(options_.turn_ms);
     }

@@ -20,8 +20,7 @@
 #pragma once
 
 #include "ledger.h"
-#include "running.h"
-#include "zones.h"
+#include "state_turn.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -71,23 +70,18 @@ public:
     }
 
 private:
-    struct work; // of one turn
-
     state_result restore_with(shared_state& zone, const moment& now, const zone_lock& lock);
     state_result turn_with(shared_state& zone, const moment& now, const zone_lock& lock, bool is_new);
     state_result close_with(shared_state& zone, const moment& now, const zone_lock& lock);
     state_result begin();
-    state_result find_own(work& w);
-    state_result do_turn(work& w);
-    void restore_counters(work& w);
-    void end_restore(work& w);
-    void import_carried(work& w);
-    void copy(work& w);
-    void copy_subjects(work& w, size_t most);
-    void write(work& w);
-    void write_subject(work& w, const subject_state& s, class carrier& to);
-    void tidy(work& w);
-    void adapt(const work& w);
+    state_result find_own(state_turn& w);
+    state_result do_turn(state_turn& w);
+    void copy(state_turn& w);
+    void copy_subjects(state_turn& w, size_t most);
+    void write(state_turn& w);
+    void write_subject(state_turn& w, const subject_state& s, class carrier& to);
+    void tidy(state_turn& w);
+    void adapt(const state_turn& w);
     void forget();
 
     state_options options_;
