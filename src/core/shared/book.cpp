@@ -169,14 +169,21 @@ uint32_t book::model_for(const book_names& names, bool answered, uint32_t client
     return make_model(names, client, now);
 }
 
+void book::touch(uint32_t series)
+{
+    series_.at(series).changed = mark_;
+    marks_.touch(series, mark_);
+}
+
 uint32_t book::make_series(uint32_t client, uint32_t model, const moment& now)
 {
     clients_.at(client).series++;
-    return series_.make(hash_of_series(client, model), now.unix_ms, [&](book_series& s) {
+    const uint32_t made = series_.make(hash_of_series(client, model), now.unix_ms, [&](book_series& s) {
         s.client = client;
         s.model = model;
-        s.changed = mark_;
     });
+    touch(made);
+    return made;
 }
 
 // Of a client without room for a model of its own, what is counted for all other models; of one without room
@@ -258,7 +265,7 @@ void book::count(const place& at, const request_end& end, const token_counts& us
                  const moment& now, undo_journal& journal)
 {
     book_series& s = series_.at(at.series);
-    s.changed = mark_;
+    touch(at.series);
     book_counts& c = s.counts;
     journal.keep(&c, sizeof c);
     c.requests[index_of(end.is)]++;
@@ -297,7 +304,7 @@ void book::count(const place& at, const request_end& end, const token_counts& us
 void book::count_refused(const place& at, size_t reason, const moment& now, undo_journal& journal)
 {
     book_series& s = series_.at(at.series);
-    s.changed = mark_;
+    touch(at.series);
     uint64_t& requests = s.counts.requests[index_of(outcome::refused)];
     uint64_t& refusals = clients_.at(at.client).refusals[reason];
     journal.keep(&requests, sizeof requests);
@@ -354,7 +361,7 @@ void book::fold_series(uint32_t index, const moment&, undo_journal& journal)
     uint32_t to_index = find_series(other, from.model);
     to_index = to_index != no_index ? to_index : find_series(other, other);
     book_series& to = series_.at(to_index);
-    to.changed = mark_;
+    touch(to_index);
     book_counts& c = to.counts;
     journal.keep(&c, sizeof c);
     journal.keep(&from.made, sizeof from.made);

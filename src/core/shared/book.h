@@ -11,6 +11,7 @@
 #pragma once
 
 #include "book_records.h"
+#include "change_marks.h"
 #include "subject_table.h"
 #include "undo_journal.h"
 
@@ -97,6 +98,8 @@ public:
     uint32_t find_series(uint32_t client, uint32_t model) const;
     // What changes from now on has this mark or a later one. There were none before 1.
     uint64_t next_mark() { return ++mark_; }
+    // The first series from `index` on, if there is one, that may have changed since then. Needs no lock.
+    uint32_t skip_unchanged(uint32_t index, uint64_t mark) const { return marks_.skip(index, mark); }
     // How many series were folded. One that was is counted in that of all other clients for its model, if
     // there was one, else in that of all others.
     uint64_t folds() const { return folds_; }
@@ -112,6 +115,7 @@ private:
     uint32_t model_for(const book_names& names, bool answered, uint32_t client, const moment& now);
     uint32_t series_for(uint32_t client, uint32_t model, const moment& now, undo_journal& journal);
     uint32_t make_model(const book_names& names, uint32_t by, const moment& now);
+    void touch(uint32_t series);
     uint32_t make_series(uint32_t client, uint32_t model, const moment& now);
     void fold_one(const moment& now, undo_journal& journal);
     void fold_series(uint32_t index, const moment& now, undo_journal& journal);
@@ -123,6 +127,7 @@ private:
     book_table<book_series> series_;
     book_head* head_;
     uint64_t mark_;
+    change_marks marks_; // of series
     uint64_t folds_;
     uint32_t gone_;        // clients: derived
     uint32_t series_hand_; // what is looked at next for one that is gone

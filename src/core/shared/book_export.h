@@ -86,9 +86,10 @@ void copy_record(const book& from, const book_series& s, series_copy& to);
 void copy_record(const book& from, const book_client& c, client_copy& to);
 void copy_record(const book& from, const book_model& m, model_copy& to);
 
-template <class Record, class Copy, class Wants, class Locked>
-size_t copy_slice(const book& from, const book_table<Record>& table, book_cursor& at, Wants&& wants,
-                  std::span<Copy> to, Locked&& locked)
+// `skip` says from which record on there may be one that is wanted.
+template <class Record, class Copy, class Skip, class Wants, class Locked>
+size_t copy_slice(const book& from, const book_table<Record>& table, book_cursor& at, Skip&& skip,
+                  Wants&& wants, std::span<Copy> to, Locked&& locked)
 {
     if (at.last_serial == UINT64_MAX) {
         locked([&] { at.last_serial = table.last_serial(); });
@@ -98,7 +99,7 @@ size_t copy_slice(const book& from, const book_table<Record>& table, book_cursor
     while (n == 0 && at.next < table.high_water()) {
         std::array<uint32_t, max_slice_of_book> found;
         size_t n_found = 0;
-        for (; n_found < most && at.next < table.high_water(); at.next++) {
+        for (; n_found < most && (at.next = skip(at.next)) < table.high_water(); at.next++) {
             if (table.is_made(at.next) && wants(table.at(at.next))) {
                 found[n_found++] = at.next;
                 table.prefetch(at.next);
@@ -126,7 +127,7 @@ size_t copy_series(const book& from, book_cursor& at, uint64_t since, std::span<
                    Locked&& locked)
 {
     return detail::copy_slice(
-        from, from.series(), at,
+        from, from.series(), at, [&from, since](uint32_t i) { return from.skip_unchanged(i, since); },
         [since](const book_series& s) { return __atomic_load_n(&s.changed, __ATOMIC_RELAXED) >= since; }, to,
         locked);
 }
@@ -136,7 +137,7 @@ size_t copy_other_series(const book& from, book_cursor& at, uint64_t since, std:
                          Locked&& locked)
 {
     return detail::copy_slice(
-        from, from.series(), at,
+        from, from.series(), at, [&from, since](uint32_t i) { return from.skip_unchanged(i, since); },
         [since](const book_series& s) {
             return s.client == book::other && __atomic_load_n(&s.changed, __ATOMIC_RELAXED) >= since;
         },
@@ -147,14 +148,16 @@ template <class Locked>
 size_t copy_clients(const book& from, book_cursor& at, std::span<client_copy> to, Locked&& locked)
 {
     return detail::copy_slice(
-        from, from.clients(), at, [](const book_client&) { return true; }, to, locked);
+        from, from.clients(), at, [](uint32_t i) { return i; }, [](const book_client&) { return true; }, to,
+        locked);
 }
 
 template <class Locked>
 size_t copy_models(const book& from, book_cursor& at, std::span<model_copy> to, Locked&& locked)
 {
     return detail::copy_slice(
-        from, from.models(), at, [](const book_model&) { return true; }, to, locked);
+        from, from.models(), at, [](uint32_t i) { return i; }, [](const book_model&) { return true; }, to,
+        locked);
 }
 
 } // namespace llm

@@ -320,7 +320,7 @@ private:
         }
     }
 
-    static constexpr uint64_t magic = 0x3b006d6c6c78676e; // "ngxllm", layout 11
+    static constexpr uint64_t magic = 0x3c006d6c6c78676e; // "ngxllm", layout 12
 
     [[gnu::cold]] void repair();
     verdict check(const admission_request& request, shared_key*& key);

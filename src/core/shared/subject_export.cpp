@@ -6,11 +6,9 @@ namespace llm {
 bool subject_export::find_slice()
 {
     found_ = 0;
-    for (; found_ < max_slice && (next_ = subjects_.used_from(next_)) != no_index; next_++) {
-        if (subjects_.changed_since(next_, since_)) {
-            numbers_[found_++] = next_;
-            subjects_.prefetch(next_);
-        }
+    for (; found_ < max_slice && (next_ = subjects_.changed_from(next_, since_)) != no_index; next_++) {
+        numbers_[found_++] = next_;
+        subjects_.prefetch(next_);
     }
     return found_ != 0;
 }

@@ -10,7 +10,8 @@ namespace llm {
 size_t subject_table::bytes(uint32_t capacity)
 {
     return (size_t{capacity} + shared_by_all_records) * sizeof(subject)
-           + size_t{std::bit_ceil(capacity | 1)} * sizeof(uint32_t);
+           + size_t{std::bit_ceil(capacity | 1)} * sizeof(uint32_t)
+           + change_marks::bytes(capacity + shared_by_all_records);
 }
 
 void subject_table::format(void* memory, uint32_t capacity, const hash_key& key)
@@ -19,6 +20,7 @@ void subject_table::format(void* memory, uint32_t capacity, const hash_key& key)
     records_ = static_cast<subject*>(memory);
     buckets_ = reinterpret_cast<uint32_t*>(records_ + capacity + shared_by_all_records);
     bucket_mask_ = std::bit_ceil(capacity | 1) - 1;
+    marks_.format(buckets_ + bucket_mask_ + 1, capacity + shared_by_all_records);
     capacity_ = capacity;
     high_water_ = 0;
     needed_ = 0;

@@ -14,6 +14,7 @@
 // mapping. Every function needs the zone's lock.
 #pragma once
 
+#include "change_marks.h"
 #include "core/base/siphash.h"
 #include "subject.h"
 
@@ -116,7 +117,11 @@ public:
     // --- what has changed
 
     // To be called for each change of what is kept of a record.
-    void touch(subject& s) const { s.changed.store(static_cast<uint16_t>(mark_), std::memory_order_relaxed); }
+    void touch(subject& s)
+    {
+        s.changed.store(static_cast<uint16_t>(mark_), std::memory_order_relaxed);
+        marks_.touch(static_cast<uint32_t>(&s - records_), mark_);
+    }
     // What changes from now on has this mark or a later one. There were none before 1.
     uint64_t next_mark()
     {
@@ -136,6 +141,18 @@ public:
         const uint64_t marks = last - mark;
         // Only the end of a mark is kept.
         return marks >= UINT16_MAX || static_cast<uint16_t>(last - changed) <= marks;
+    }
+    // The first record from `index` on that may have changed since then, or no_index. Needs no lock.
+    uint32_t changed_from(uint32_t index, uint64_t mark) const
+    {
+        while ((index = used_from(index)) != no_index) {
+            const uint32_t at = marks_.skip(index, mark);
+            if (at == index && changed_since(index, mark)) {
+                return index;
+            }
+            index = at == index ? index + 1 : at;
+        }
+        return no_index;
     }
     // The first record from `index` on that was ever used, what all share included, or no_index. Needs no
     // lock.
@@ -216,6 +233,7 @@ private:
     uint32_t zone_; // the zone's record
     uint32_t needed_;
     uint64_t mark_;
+    change_marks marks_;
     // In the rings of those that clients name; the one after it is looked at next. The second is of proved
     // ones: those whose place is in the other ring are put there when they are looked at.
     uint32_t hand_[2];

@@ -32,9 +32,9 @@ struct area_rows {
         size_t (*free_records)(const shared_state& state); // nullptr: in use as a whole
     };
 
-    // A subject's record and up to two buckets: subject_table rounds the number of buckets up to a power of
-    // two.
-    static constexpr size_t subject_cost = sizeof(subject) + 2 * sizeof(uint32_t);
+    // A subject's record, up to two buckets (subject_table rounds their number up to a power of two), and
+    // its part of a mark.
+    static constexpr size_t subject_cost = sizeof(subject) + 2 * sizeof(uint32_t) + 1;
 
     static size_t leases_in(size_t bytes) { return std::min<size_t>(bytes / sizeof(lease), no_index - 1); }
     static size_t lease_bytes(size_t n) { return lease_table::bytes(static_cast<uint32_t>(n)); }
@@ -74,9 +74,16 @@ struct area_rows {
     {
         return book_table<Record>::bytes(static_cast<uint32_t>(n));
     }
+    static size_t series_in(size_t bytes) { return records_in<book_series>(bytes - bytes / 1024); }
+    static size_t series_bytes(size_t n)
+    {
+        return table_bytes<book_series>(n) + change_marks::bytes(static_cast<uint32_t>(n));
+    }
     static void make_series(shared_state& s, void* memory, size_t n, const hash_key&)
     {
         s.book_.series_.format(memory, static_cast<uint32_t>(n));
+        s.book_.marks_.format(static_cast<uint8_t*>(memory) + table_bytes<book_series>(n),
+                              static_cast<uint32_t>(n));
     }
     static size_t free_series(const shared_state& s) { return free_in(s.book_.series_); }
     static void make_clients(shared_state& s, void* memory, size_t n, const hash_key&)
@@ -147,8 +154,7 @@ constexpr area_rows::row area_rows::rows[zone_areas::count] = {
     {"requests", 14, 0, sizeof(lease), leases_in, lease_bytes, make_leases, free_leases},
     {"counters", 44, 0, sizeof(subject), subjects_in, subject_bytes, make_subjects, free_subjects},
     {"learned", 2, 0, sizeof(uint64_t), figures_in, figure_bytes, make_figures, nullptr},
-    {"series", 26, 0, sizeof(book_series), records_in<book_series>, table_bytes<book_series>, make_series,
-     free_series},
+    {"series", 26, 0, sizeof(book_series), series_in, series_bytes, make_series, free_series},
     {"clients", 9, 0, sizeof(book_client), records_in<book_client>, table_bytes<book_client>, make_clients,
      free_clients},
     {"models", 2, 0, sizeof(book_model), records_in<book_model>, table_bytes<book_model>, make_models,
