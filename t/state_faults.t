@@ -207,7 +207,7 @@ case 'a start that would forgive' => sub {
     spend($t, 2);
     $t->stop;
     my %wrong = (
-        'a newer format'     => [ "PRAGMA user_version = 99", "PRAGMA user_version = 1",          qr/newer|later|version/ ],
+        'a newer format'     => [ "PRAGMA user_version = 99", "PRAGMA user_version = 2",          qr/newer|later|version/ ],
         'of another program' => [ 'PRAGMA application_id = 7', 'PRAGMA application_id = 1819045235', qr/another program|not ours|no database of/ ],
     );
     for my $what (sort keys %wrong) {

@@ -99,6 +99,14 @@ void database::note(int code)
     }
 }
 
+void database::note_damage(const char* what)
+{
+    if (ok()) {
+        code_ = SQLITE_CORRUPT;
+        message_ = what;
+    }
+}
+
 // What a fault leaves is taken with it.
 state_result database::take_fault()
 {

@@ -50,6 +50,8 @@ public:
     bool ok() const { return code_ == 0; }
     void run(const char* sql);
     void note(int code);
+    // What SQLite itself cannot see: a value that is not what was written.
+    void note_damage(const char* what);
     int changes() const;
 
 private:

@@ -248,10 +248,7 @@ void copy_series(const shared_state& zone, const zone_lock& lock, uint64_t folds
 bool write_series(database& db, int64_t zone, ledger_pass& from, uint64_t& folds, int64_t now_ms)
 {
     for (const ledger_entry& e : from.entries) {
-        used_counts more = e.counts;
-        if (more.take_off(written_of(db, zone, e.serial)) && more.any()) {
-            write_entry(db, zone, e, more, now_ms);
-        }
+        write_absolute(db, zone, e, now_ms);
     }
     from.entries.clear();
     if (from.has_others) {
@@ -259,6 +256,14 @@ bool write_series(database& db, int64_t zone, ledger_pass& from, uint64_t& folds
         folds = from.folds;
     }
     return from.at_end && from.has_others;
+}
+
+void write_absolute(database& db, int64_t zone, const ledger_entry& e, int64_t at_ms)
+{
+    used_counts more = e.counts;
+    if (more.take_off(written_of(db, zone, e.serial)) && more.any()) {
+        write_entry(db, zone, e, more, at_ms);
+    }
 }
 
 void add_to_ledger(database& db, int64_t zone, std::string_view key, std::string_view user,

@@ -65,6 +65,10 @@ void copy_series(const shared_state& zone, const zone_lock& lock, uint64_t folds
 // Writes what was copied and forgets it. True if all of the pass is written; `folds` is moved on.
 bool write_series(database& db, int64_t zone, ledger_pass& from, uint64_t& folds, int64_t now_ms);
 
+// What a series is by now: what it has become more by since it was written last is added to its hour. Nothing
+// is done with what was so earlier.
+void write_absolute(database& db, int64_t zone, const ledger_entry& e, int64_t at_ms);
+
 void add_to_ledger(database& db, int64_t zone, std::string_view key, std::string_view user,
                    std::string_view model, const used_counts& counts, int64_t at_ms);
 

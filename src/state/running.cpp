@@ -1,5 +1,7 @@
 #include "running.h"
 
+#include "packed.h"
+
 #include <algorithm>
 #include <cstring>
 #include <span>
@@ -9,6 +11,8 @@ namespace llm {
 namespace {
 
 constexpr uint32_t slice = 64;
+// Of more requests there is one row.
+constexpr size_t most_rows = 256;
 
 struct hold_copy {
     subject_kind kind; // none: nobody
@@ -94,6 +98,30 @@ running_request request_of(const lease_copy& c)
     return r;
 }
 
+void pack(const running_request& r, std::string& to)
+{
+    const token_counts& t = r.used;
+    packer p(to);
+    p.text(r.key).text(r.user).text(r.model);
+    p.number(t.prompt).number(t.cached).number(t.completion).number(t.reasoning).number(t.cache_write);
+    p.number(r.cost).text(r.holds);
+}
+
+lost_request unpack(unpacker& from, int64_t updated_ms)
+{
+    lost_request r;
+    r.updated_ms = updated_ms;
+    r.key = from.text();
+    r.user = from.text();
+    r.model = from.text();
+    token_counts& t = r.used;
+    for (uint64_t* n : {&t.prompt, &t.cached, &t.completion, &t.reasoning, &t.cache_write, &r.cost}) {
+        *n = from.number();
+    }
+    r.holds = from.text();
+    return r;
+}
+
 } // namespace
 
 std::vector<running_request> copy_running(const shared_state& zone, const zone_lock& lock)
@@ -160,7 +188,19 @@ bool drop_ended(std::vector<running_request>& from, const shared_state& zone, co
 
 void put_running(database& db, int64_t zone, const std::vector<running_request>& all, int64_t now_ms)
 {
-    query(db, "DELETE FROM running WHERE zone = ?").bind(zone).run();
+    forget_running(db, zone);
+    if (all.size() > most_rows) {
+        std::string packed;
+        for (const running_request& r : all) {
+            pack(r, packed);
+        }
+        query(db, "INSERT INTO running_packed(zone, updated, requests) VALUES(?,?,?)")
+            .bind(zone)
+            .bind(now_ms)
+            .blob(packed)
+            .run();
+        return;
+    }
     for (const running_request& r : all) {
         query q(
             db,
@@ -170,6 +210,42 @@ void put_running(database& db, int64_t zone, const std::vector<running_request>&
         q.count(r.used.prompt).count(r.used.cached).count(r.used.completion).count(r.used.reasoning);
         q.count(r.used.cache_write).count(r.cost).blob(r.holds).run();
     }
+}
+
+void forget_running(database& db, int64_t zone)
+{
+    query(db, "DELETE FROM running WHERE zone = ?").bind(zone).run();
+    query(db, "DELETE FROM running_packed WHERE zone = ?").bind(zone).run();
+}
+
+std::vector<lost_request> read_running(database& db, int64_t zone)
+{
+    std::vector<lost_request> all;
+    {
+        query q(db, "SELECT updated, key, user, model, prompt, cached, completion, reasoning, cache_write, "
+                    "cost, holds FROM running WHERE zone = ?");
+        q.bind(zone);
+        while (q.row()) {
+            all.push_back({q.integer(0),
+                           std::string(q.text(1)),
+                           std::string(q.text(2)),
+                           std::string(q.text(3)),
+                           {q.number(4), q.number(5), q.number(6), q.number(7), q.number(8)},
+                           q.number(9),
+                           std::string(q.text(10))});
+        }
+    }
+    query q(db, "SELECT updated, requests FROM running_packed WHERE zone = ?");
+    if (q.bind(zone).row()) {
+        unpacker u(q.text(1));
+        while (!u.at_end()) {
+            all.push_back(unpack(u, q.integer(0)));
+        }
+        if (!u.ok()) {
+            db.note_damage("its requests that ran cannot be read");
+        }
+    }
+    return all;
 }
 
 std::vector<subject_state> charges_of(std::string_view holds, const token_counts& used, uint64_t cost,

@@ -37,8 +37,20 @@ std::vector<running_request> copy_running(const shared_state& zone, const zone_l
 bool drop_ended(std::vector<running_request>& from, const shared_state& zone, const zone_lock& lock,
                 int64_t now_ms);
 
-// Replaces what is there of a zone.
+// As it was last written.
+struct lost_request {
+    int64_t updated_ms;
+    std::string key, user, model;
+    token_counts used;
+    uint64_t cost;
+    std::string holds;
+};
+
+// Replaces what is there of a zone: rows of their own, or of many one for all.
 void put_running(database& db, int64_t zone, const std::vector<running_request>& all, int64_t now_ms);
+
+std::vector<lost_request> read_running(database& db, int64_t zone);
+void forget_running(database& db, int64_t zone);
 
 // What a request that was lost adds to each whom it is charged to.
 std::vector<subject_state> charges_of(std::string_view holds, const token_counts& used, uint64_t cost,

@@ -55,6 +55,13 @@ constexpr const char* tables =
     "CREATE TABLE series(zone INTEGER NOT NULL, serial INTEGER NOT NULL, model TEXT NOT NULL," LLM_USED
     ", PRIMARY KEY(zone, serial)) WITHOUT ROWID;";
 
+// Since format 2: where there is too much for rows of their own.
+constexpr const char* packed =
+    "CREATE TABLE journal(number INTEGER PRIMARY KEY, zone INTEGER NOT NULL, at INTEGER NOT NULL,"
+    " subjects BLOB NOT NULL, series BLOB NOT NULL);"
+    "CREATE TABLE running_packed(zone INTEGER PRIMARY KEY, updated INTEGER NOT NULL, requests BLOB NOT "
+    "NULL);";
+
 constexpr const char* ledger =
     "CREATE TABLE usage(hour INTEGER NOT NULL, key TEXT NOT NULL, user TEXT NOT NULL, model TEXT NOT NULL,"
     " zone INTEGER NOT NULL," LLM_USED
@@ -77,7 +84,8 @@ constexpr const char* ledger =
 
 // Format 0 had hours since 1970, no zones, no outcomes but two, and totals of keys and users alone.
 constexpr const char* from_0 = "ALTER TABLE usage RENAME TO usage_0;"
-                               "ALTER TABLE counters RENAME TO counters_0;";
+                               "ALTER TABLE counters RENAME TO counters_0;"
+                               "DROP TABLE meta;";
 constexpr const char* from_0_rows =
     "INSERT INTO usage(hour, key, user, model, zone, requests_ok, requests_incomplete, requests_refused,"
     " requests_client_abort, requests_upstream_error, requests_cut, requests_lost, prompt, cached, "
@@ -129,19 +137,24 @@ void bring_up_to_date(database& db)
     if (!version_of(db).is_old || !db.ok()) {
         return;
     }
-    const bool is_0 = one_number(db, "PRAGMA application_id") == application_id;
+    const bool is_empty = one_number(db, "PRAGMA application_id") != application_id;
+    const bool is_0 = !is_empty && one_number(db, "PRAGMA user_version") == 0;
     if (is_0) {
         db.run(from_0);
     }
-    db.run(is_0 ? "DROP TABLE meta" : "SELECT 1");
-    db.run(tables);
-    db.run(ledger);
+    if (is_empty || is_0) {
+        db.run(tables);
+        db.run(ledger);
+        query(db, "INSERT INTO meta VALUES('created', ?)")
+            .bind(static_cast<int64_t>(time(nullptr)) * 1000)
+            .run();
+    }
     if (is_0) {
         db.run(from_0_rows);
     }
-    query(db, "INSERT INTO meta VALUES('created', ?)").bind(static_cast<int64_t>(time(nullptr)) * 1000).run();
+    db.run(packed);
     db.run("PRAGMA application_id = 1819045235");
-    db.run("PRAGMA user_version = 1");
+    db.run("PRAGMA user_version = 2");
 }
 
 } // namespace llm

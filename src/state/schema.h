@@ -10,7 +10,7 @@ namespace llm {
 // "llms", in the file's header.
 inline constexpr int64_t application_id = 0x6c6c6d73;
 // Of the tables and of what is in them. It goes up whenever either gets another meaning.
-inline constexpr int64_t state_format = 1;
+inline constexpr int64_t state_format = 2;
 
 struct schema_version {
     state_fault fault = state_fault::none; // why it is not to be touched, and the text

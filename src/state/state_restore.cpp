@@ -58,7 +58,7 @@ void end_restore(state_turn& w)
     }
     w.row.restored = true;
     // What nobody has used since is in the table as it is.
-    w.row.subject_mark = w.is_new ? all->mark() : 0;
+    w.row.subject_mark = w.is == turn_is::first ? all->mark() : 0;
     w.wrote = true;
 }
 

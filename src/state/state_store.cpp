@@ -1,5 +1,6 @@
 #include "state_store.h"
 
+#include "journal.h"
 #include "schema.h"
 #include "state_restore.h"
 
@@ -34,6 +35,7 @@ void state_store::forget()
     turns_ = -1;
     subjects_.reset();
     series_.reset();
+    folder_.forget();
 }
 
 state_result state_store::check()
@@ -113,6 +115,15 @@ void state_store::copy_subjects(state_turn& w, size_t most)
     w.capped = true;
 }
 
+// The next pass over the book, which has what is left of this one.
+void state_store::renew_series(state_turn& w)
+{
+    auto again = std::make_unique<ledger_pass>(begin_pass(w.zone, w.lock, series_->next));
+    again->others_since = series_->others_since;
+    again->entries = std::move(series_->entries);
+    series_ = std::move(again);
+}
+
 void state_store::copy(state_turn& w)
 {
     w.running = copy_running(w.zone, w.lock);
@@ -135,10 +146,7 @@ void state_store::copy(state_turn& w)
         const uint64_t mark = subjects_->mark();
         w.lock([&] { subjects_ = std::make_unique<subject_export>(w.zone.begin_export(mark)); });
         copy_subjects(w, w.states.size() + most_);
-        auto again = std::make_unique<ledger_pass>(begin_pass(w.zone, w.lock, series_->next));
-        again->others_since = series_->others_since;
-        again->entries = std::move(series_->entries);
-        series_ = std::move(again);
+        renew_series(w);
         copy_series(w.zone, w.lock, w.row.folds, series_->entries.size() + most_, *series_);
     }
 }
@@ -156,6 +164,12 @@ void state_store::write_subject(state_turn& w, const subject_state& s, carrier& 
         }
         put_base(db_, w.row.id, s);
     }
+    drop_carried(w, s);
+}
+
+// That which this state has been given.
+void state_store::drop_carried(const state_turn& w, const subject_state& s)
+{
     if (w.has_carry) {
         query q(db_, "DELETE FROM carry WHERE zone = ? AND kind = ? AND name = ? AND number <= ?");
         q.bind(w.row.id).bind(kind_name(s.kind));
@@ -165,15 +179,55 @@ void state_store::write_subject(state_turn& w, const subject_state& s, carrier& 
     }
 }
 
-void state_store::write(state_turn& w)
+bool state_store::write_to_tables(state_turn& w)
 {
-    w.wrote |= !w.states.empty() || !series_->entries.empty() || !series_->others.empty();
     {
         carrier to(db_, w.current);
         for (const subject_state& s : w.states) {
             write_subject(w, s, to);
         }
     }
+    return write_series(db_, w.row.id, *series_, w.row.folds, w.now.unix_ms);
+}
+
+bool state_store::write_to_journal(state_turn& w)
+{
+    for (const subject_state& s : w.states) {
+        drop_carried(w, s);
+    }
+    ledger_pass& pass = *series_;
+    const bool with_others = pass.has_others && pass.live.empty();
+    if (with_others) {
+        std::move(pass.others.begin(), pass.others.end(), std::back_inserter(pass.entries));
+        w.row.folds = pass.folds;
+    }
+    if (!w.states.empty() || !pass.entries.empty()) {
+        folder_.append(db_, w.row.id, w.states, pass.entries, w.now.unix_ms);
+    }
+    pass.entries.clear();
+    if (pass.at_end && !with_others) {
+        renew_series(w);
+        return false;
+    }
+    return pass.at_end;
+}
+
+void state_store::write(state_turn& w)
+{
+    const size_t changes = w.states.size() + series_->entries.size() + series_->others.size();
+    // What was folded is found in the tables alone. At the end all is in them, for whoever reads them.
+    const bool needs_tables = w.is == turn_is::last || (series_->has_others && !series_->live.empty());
+    bool has_journal = false;
+    if (w.is_current()) {
+        has_journal = folder_.turn(
+            db_, {w.now.unix_ms, options_.turn_ms, needs_tables, changes <= options_.many_changes}, w);
+    } else {
+        folder_.forget();
+    }
+    w.wrote |= changes != 0;
+    const bool to_journal =
+        has_journal || (w.is_current() && !needs_tables && changes > options_.many_changes);
+    const bool series_whole = to_journal ? write_to_journal(w) : write_to_tables(w);
     if (w.subjects_whole) {
         w.row.subject_mark = subjects_->mark();
         subjects_.reset();
@@ -185,7 +239,7 @@ void state_store::write(state_turn& w)
                 .run();
         }
     }
-    if (write_series(db_, w.row.id, *series_, w.row.folds, w.now.unix_ms)) {
+    if (series_whole) {
         w.row.series_mark = series_->next;
         series_.reset();
     } else {
@@ -248,7 +302,7 @@ state_result state_store::do_turn(state_turn& w)
 // By the time of this process alone: how busy the machine is says nothing of the work.
 void state_store::adapt(const state_turn& w)
 {
-    const uint64_t took = state_turn::cpu_ms() - w.began_ms;
+    const uint64_t took = state_turn::cpu_ms() - w.began_ms - w.fold_cpu_ms;
     if (took > options_.turn_ms) {
         most_ = std::max(most_ / 2, least_records);
     } else if (w.capped && took < options_.turn_ms / 2) {
@@ -256,15 +310,15 @@ void state_store::adapt(const state_turn& w)
     }
 }
 
-state_result state_store::turn_with(shared_state& zone, const moment& now, const zone_lock& lock, bool is_new)
+state_result state_store::turn_with(shared_state& zone, const moment& now, const zone_lock& lock, turn_is is)
 {
     state_result began = begin();
     if (!began.ok()) {
         forget();
         return began;
     }
-    state_turn w{.db = db_, .zone = zone, .now = now, .lock = lock, .is_new = is_new};
-    if (!is_new) {
+    state_turn w{.db = db_, .zone = zone, .now = now, .lock = lock, .is = is};
+    if (is != turn_is::first) {
         w.end = after(options_.turn_ms);
     }
     state_result refused = do_turn(w);
@@ -297,7 +351,7 @@ state_result state_store::restore_with(shared_state& zone, const moment& now, co
 {
     const auto end = after(options_.wait_ms);
     for (;;) {
-        state_result result = turn_with(zone, now, lock, true);
+        state_result result = turn_with(zone, now, lock, turn_is::first);
         const bool is_late = clock::now() >= end;
         if ((result.ok() && !result.more) || (!result.ok() && result.fault != state_fault::busy)
             || (!result.ok() && is_late)) {
@@ -313,7 +367,7 @@ state_result state_store::close_with(shared_state& zone, const moment& now, cons
 {
     const auto end = after(options_.wait_ms);
     for (;;) {
-        state_result result = turn_with(zone, now, lock, false);
+        state_result result = turn_with(zone, now, lock, turn_is::last);
         if (result.ok() && !result.more) {
             break;
         }

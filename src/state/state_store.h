@@ -19,6 +19,7 @@
 //   once more.
 #pragma once
 
+#include "journal.h"
 #include "ledger.h"
 #include "state_turn.h"
 
@@ -33,9 +34,10 @@ namespace llm {
 struct state_options {
     std::string path;
     zone_opener by;
-    int64_t keep_seconds = 0; // of the ledger; 0: forever
-    unsigned turn_ms = 40;    // about the longest turn
-    unsigned wait_ms = 5000;  // restore() and close() wait so long for a lock of another
+    int64_t keep_seconds = 0;  // of the ledger; 0: forever
+    unsigned turn_ms = 40;     // about the longest turn
+    size_t many_changes = 512; // a turn with more of them writes to the journal
+    unsigned wait_ms = 5000;   // restore() and close() wait so long for a lock of another
 };
 
 class state_store {
@@ -60,7 +62,7 @@ public:
     template <class Locked>
     state_result turn(shared_state& zone, const moment& now, Locked&& locked)
     {
-        return turn_with(zone, now, zone_lock(locked), false);
+        return turn_with(zone, now, zone_lock(locked), turn_is::usual);
     }
     // Writes all there is, and closes the zone: requests that are still there are charged as lost.
     template <class Locked>
@@ -71,14 +73,18 @@ public:
 
 private:
     state_result restore_with(shared_state& zone, const moment& now, const zone_lock& lock);
-    state_result turn_with(shared_state& zone, const moment& now, const zone_lock& lock, bool is_new);
+    state_result turn_with(shared_state& zone, const moment& now, const zone_lock& lock, turn_is is);
     state_result close_with(shared_state& zone, const moment& now, const zone_lock& lock);
     state_result begin();
     state_result find_own(state_turn& w);
     state_result do_turn(state_turn& w);
     void copy(state_turn& w);
+    void renew_series(state_turn& w);
     void copy_subjects(state_turn& w, size_t most);
     void write(state_turn& w);
+    bool write_to_tables(state_turn& w);
+    bool write_to_journal(state_turn& w);
+    void drop_carried(const state_turn& w, const subject_state& s);
     void write_subject(state_turn& w, const subject_state& s, class carrier& to);
     void tidy(state_turn& w);
     void adapt(const state_turn& w);
@@ -90,6 +96,7 @@ private:
     int64_t turns_ = -1;
     std::unique_ptr<subject_export> subjects_; // the pass that goes on
     std::unique_ptr<ledger_pass> series_;
+    journal_folder folder_;
     int64_t carried_at_begin_ = 0; // imported when the pass began
     bool running_is_empty_ = false;
     size_t most_ = 2048; // records of a turn

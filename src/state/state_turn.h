@@ -11,6 +11,12 @@
 
 namespace llm {
 
+enum class turn_is : uint8_t {
+    first, // nobody else uses the zone yet
+    usual,
+    last // nobody writes after it
+};
+
 struct state_turn {
     using clock = std::chrono::steady_clock;
 
@@ -26,7 +32,7 @@ struct state_turn {
     shared_state& zone;
     const moment& now;
     const zone_lock& lock;
-    bool is_new; // nobody else uses the zone yet
+    turn_is is;
     uint64_t began_ms = cpu_ms();
     clock::time_point end = clock::time_point::max();
 
@@ -37,7 +43,8 @@ struct state_turn {
     std::vector<subject_state> states{};
     std::vector<running_request> running{};
     bool subjects_whole = false;
-    bool is_opened = false; // just now
+    uint64_t fold_cpu_ms = 0; // that the journal took
+    bool is_opened = false;   // just now
     bool wrote = false;
     bool capped = false;
     bool more = false;

@@ -1,5 +1,6 @@
 #include "zones.h"
 
+#include "journal.h"
 #include "ledger.h"
 #include "running.h"
 #include "schema.h"
@@ -115,6 +116,8 @@ state_result open_zone(database& db, const zone_opener& by, const shared_state& 
     if (const uint32_t stranger = stranger_among(others, by); stranger != 0) {
         return in_use_by(stranger, "");
     }
+    // Nobody but the zone that it is of writes with it in mind.
+    fold_whole_journal(db);
     const int64_t current = current_zone(db);
     bool is_being_restored = false;
     for (const open_one& z : others) {
@@ -208,24 +211,17 @@ void carrier::put(const subject_state& s)
 
 void charge_running(database& db, int64_t zone, carrier& to)
 {
-    {
-        query q(db, "SELECT key, user, model, updated, prompt, cached, completion, reasoning, cache_write, "
-                    "cost, holds"
-                    " FROM running WHERE zone = ?");
-        q.bind(zone);
-        while (q.row()) {
-            used_counts used;
-            used.requests[index_of(outcome::lost)] = 1;
-            used.tokens = {q.number(4), q.number(5), q.number(6), q.number(7), q.number(8)};
-            used.cost = q.number(9);
-            const int64_t at_ms = q.integer(3);
-            add_to_ledger(db, zone, q.text(0), q.text(1), q.text(2), used, at_ms);
-            for (const subject_state& s : charges_of(q.text(10), used.tokens, used.cost, at_ms)) {
-                to.put(s);
-            }
+    for (const lost_request& r : read_running(db, zone)) {
+        used_counts used;
+        used.requests[index_of(outcome::lost)] = 1;
+        used.tokens = r.used;
+        used.cost = r.cost;
+        add_to_ledger(db, zone, r.key, r.user, r.model, used, r.updated_ms);
+        for (const subject_state& s : charges_of(r.holds, r.used, r.cost, r.updated_ms)) {
+            to.put(s);
         }
     }
-    query(db, "DELETE FROM running WHERE zone = ?").bind(zone).run();
+    forget_running(db, zone);
 }
 
 void pass_on(database& db, int64_t from, carrier& to)

@@ -182,7 +182,7 @@ TEST_F(state_fault_test, a_newer_format_is_left_as_it_is)
     EXPECT_EQ(r.fault, state_fault::too_new);
     EXPECT_NE(r.text.find("format 99"), std::string::npos) << r.text;
     EXPECT_EQ(bytes_of(path), before);
-    rows_of(path, "PRAGMA user_version = 1");
+    rows_of(path, "PRAGMA user_version = 2");
     b.write();
     same_sums(b.by_key(), {{"key0", {1, 1, 1, 2}}}, "then");
 }
@@ -227,7 +227,7 @@ TEST_F(state_fault_test, an_older_format_is_brought_up_to_date)
     same_sums(a.by_key(), {{"key0", {7, 70, 30, 100}}}, "restored");
     EXPECT_EQ(rows_of(path, "SELECT hour, requests, requests_ok, requests_refused, prompt, cost FROM usage"),
               (table_rows{{"1709208000", "7", "5", "2", "70", "100"}}));
-    EXPECT_EQ(number_of(path, "PRAGMA user_version"), 1);
+    EXPECT_EQ(number_of(path, "PRAGMA user_version"), 2);
     a.use(0, 1, 1);
     a.write();
     same_sums(usage_by_key(path), a.by_key(), "ledger");

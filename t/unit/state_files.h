@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <set>
 #include <sqlite3.h>
 #include <string>
@@ -103,6 +104,7 @@ public:
                                                          .by = {"llm", pid, pid, parent, &is_gone},
                                                          .keep_seconds = 0,
                                                          .turn_ms = 1000,
+                                                         .many_changes = many_changes(),
                                                          .wait_ms = 2000},
           lock_(static_cast<std::atomic<int>*>(
               mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)))
@@ -121,6 +123,13 @@ public:
     }
     ~gateway() { munmap(lock_, 4096); }
 
+    // LLM_MANY_CHANGES=n: the journal is written where more than 0 to n changed, a different number for each.
+    static size_t many_changes()
+    {
+        static std::mt19937 random(9);
+        const char* asked = getenv("LLM_MANY_CHANGES");
+        return asked ? random() % (strtoul(asked, nullptr, 10) + 1) : state_options().many_changes;
+    }
     static bool is_gone(uint32_t pid, uint64_t) { return gone_masters.contains(pid); }
 
     // Begins as another keeper would.
@@ -143,13 +152,20 @@ public:
 
     state_result restore() { return store->restore(*zone.operator->(), now, *this); }
     state_result turn() { return store->turn(*zone.operator->(), now, *this); }
-    // Turns until there is nothing more.
+    // Of this zone.
+    int64_t journal_rows()
+    {
+        return number_of(options.path,
+                         "SELECT count(*) FROM journal WHERE zone = (SELECT id FROM zones WHERE identity = "
+                             + std::to_string(identity_of(*zone.operator->())) + ")");
+    }
+    // Turns until there is nothing more, and all of it is in the tables.
     void write()
     {
         for (int i = 0; i < 1000; i++) {
             const state_result r = turn();
             ASSERT_TRUE(r.ok()) << r.text;
-            if (!r.more) {
+            if (!r.more && journal_rows() == 0) {
                 return;
             }
         }

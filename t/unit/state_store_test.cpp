@@ -198,6 +198,7 @@ TEST_F(state_store_test, a_turn_may_be_as_short_as_one_likes)
         turns++;
     }
     EXPECT_GT(turns, 10);
+    b.write();
     sums_by_name all = a.by_key();
     all["key7"].add({1, 1, 1, 2});
     same_sums(b.by_key(), all, "zone");
