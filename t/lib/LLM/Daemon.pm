@@ -137,6 +137,23 @@ sub _answer_all {
     }
 }
 
+# The whole body, or undef if some of it is still to come.
+sub _take_body {
+    my ($c, $r) = @_;
+
+    if (!$r->{headers}{'transfer-encoding'}) {
+        my $length = $r->{headers}{'content-length'} // 0;
+        return length $c->{in} < $length ? undef : substr $c->{in}, 0, $length, '';
+    }
+    while ($c->{in} =~ /\A([0-9a-f]+)\r\n/i && length $c->{in} >= $+[0] + hex($1) + 2) {
+        my ($begin, $size) = ($+[0], hex $1);
+        $r->{chunks} .= substr $c->{in}, $begin, $size;
+        substr $c->{in}, 0, $begin + $size + 2, '';
+        return delete $r->{chunks} if $size == 0;
+    }
+    return;
+}
+
 sub _next_request {
     my ($c, $log) = @_;
 
@@ -145,13 +162,11 @@ sub _next_request {
         $c->{partial} = LLM::Upstream::Connection::parse_head($1);
     }
     my $r      = $c->{partial};
-    my $length = $r->{headers}{'content-length'} // 0;
-    return if length $c->{in} < $length;
-    my $body = substr $c->{in}, 0, $length, '';
+    my $body = _take_body($c, $r) // return;
     $c->{partial} = undef;
 
-    my %seen = (%$r, length => $length + 0, sha256 => sha256_hex($body));
-    $seen{body} = $body if $length < 4096;
+    my %seen = (%$r, length => length $body, sha256 => sha256_hex($body));
+    $seen{body} = $body if length $body < 65536;
     syswrite $log, $json->encode(\%seen) . "\n";
 
     return $json->decode($r->{headers}{'x-reply'}) if $r->{headers}{'x-reply'};
