@@ -13,6 +13,7 @@ namespace {
 constexpr std::string_view usual_target = "/v1/chat/completions";
 constexpr api_call usual_call = {.speaks = api::openai,
                                  .bounds = bound_name::max_tokens | bound_name::max_completion_tokens,
+                                 .bound_to_give = bound_name::max_tokens,
                                  .takes_stream_options = true,
                                  .needs_model = model_need::to_make};
 

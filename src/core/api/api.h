@@ -22,6 +22,7 @@ inline constexpr size_t api_count = static_cast<size_t>(api::gemini) + 1;
 using bound_names = uint8_t;
 namespace bound_name {
 enum : bound_names {
+    none = 0,
     max_tokens = 1,
     max_completion_tokens = 2,
     max_output_tokens = 4,
@@ -46,6 +47,8 @@ struct api_call {
     api speaks = api::openai;
     // Those that servers take on this path, or all where that is not known.
     bound_names bounds = bound_name::all;
+    // The ones to be given where a request gives none; none where it is not known that servers take them.
+    bound_names bound_to_give = 0;
     bool streams_unasked = false;      // unless the body says otherwise
     bool streams = false;              // whatever the body says
     bool takes_stream_options = false; // OpenAI's chat and completions

@@ -72,11 +72,14 @@ api_call read_openai_path(std::string_view path)
     if (is_word(name, "completions")) {
         const bool is_chat = path.find("/chat/completions") != std::string_view::npos;
         call.bounds = is_chat ? max_tokens | max_completion_tokens : max_tokens;
+        call.bound_to_give = max_tokens;
         call.takes_stream_options = true;
     } else if (name == "completion" || name == "infill") { // llama.cpp
         call.bounds = n_predict | max_tokens;
+        call.bound_to_give = n_predict;
     } else if (name == "generate" || name == "generate_stream") { // TGI, SGLang
         call.bounds = parameters_max_new_tokens | sampling_max_new_tokens;
+        call.bound_to_give = call.bounds; // each of these servers passes over the other's
     } else {
         call.generates = !has_no_text(path, name);
     }
@@ -88,6 +91,7 @@ api_call read_responses_path(std::string_view path)
     const std::string_view name = last_segment(path);
     return {.speaks = api::responses,
             .bounds = bound_name::max_output_tokens,
+            .bound_to_give = name == "responses" ? bound_name::max_output_tokens : bound_name::none,
             .generates = name != "input_tokens" && name != "cancel",
             .needs_model = need_of_path(path, name)};
 }
@@ -96,6 +100,7 @@ api_call read_anthropic_path(std::string_view path)
 {
     return {.speaks = api::anthropic,
             .bounds = bound_name::max_tokens,
+            .bound_to_give = last_segment(path) == "messages" ? bound_name::max_tokens : bound_name::none,
             .generates = last_segment(path) != "count_tokens",
             .needs_model = need_of_path(path, last_segment(path))};
 }
@@ -106,6 +111,7 @@ api_call read_ollama_path(std::string_view path)
     const bool makes_text = name == "chat" || name == "generate";
     return {.speaks = api::ollama,
             .bounds = bound_name::num_predict,
+            .bound_to_give = makes_text ? bound_name::num_predict : bound_name::none,
             .streams_unasked = makes_text,
             // Vectors are worked for as well, whether or not their prompt is counted.
             .generates = makes_text || name == "embed" || name == "embeddings",
@@ -145,10 +151,12 @@ bool is_geminis(std::string_view path)
 api_call read_gemini_path(std::string_view path)
 {
     const gemini_path parts(path);
+    const bool makes_content = parts.method == "generateContent" || parts.method == "streamGenerateContent";
     // A tuned model is another one than a model of that name, which goes without its collection.
     const char* const begin = parts.collection == "models" ? parts.name.data() : parts.collection.data();
     return {.speaks = api::gemini,
             .bounds = bound_name::max_output_tokens_of_config,
+            .bound_to_give = makes_content ? bound_name::max_output_tokens_of_config : bound_name::none,
             .streams = parts.method.starts_with("stream"),
             .generates = parts.method != "countTokens",
             .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)}};

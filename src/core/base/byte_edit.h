@@ -3,7 +3,6 @@
 
 #include "byte_range.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,6 +24,8 @@ struct byte_edit {
 template <size_t Max>
 class byte_edits {
 public:
+    byte_edits() {}
+
     // False if there is no room, or another edit already has some of these bytes, or has its place within
     // them.
     bool add(const byte_edit& edit)
@@ -52,12 +53,15 @@ public:
         return true;
     }
 
-    std::span<const byte_edit> all() const { return {edits_.data(), size_}; }
+    std::span<const byte_edit> all() const { return {edits_, size_}; }
     bool empty() const { return size_ == 0; }
 
 private:
     size_t size_ = 0;
-    std::array<byte_edit, Max> edits_{};
+    // A long list takes no time as long as it is short: only the first size_ are set.
+    union {
+        byte_edit edits_[Max];
+    };
 };
 
 // Applies a list of edits to a text that passes in pieces. The list must not change meanwhile.

@@ -15,7 +15,7 @@ namespace llm {
 
 class body_edit {
 public:
-    static constexpr size_t max_edits = 18; // with the one that the tail ends with
+    static constexpr size_t max_edits = 512; // with the one that the tail ends with
 
     // `root_end` is the offset of the brace that closes the root object.
     explicit body_edit(uint64_t root_end) : root_end_(root_end)

@@ -13,6 +13,7 @@ namespace llm {
 struct body_member {
     byte_range name;  // with its quotes, escaped as the client wrote it
     byte_range value; // to its last byte, without white space around it
+    uint64_t comma;   // before the name; meaningless of the first
 };
 
 // Kept in memory of whoever wants to know, in the order of the body. All zero bytes are a valid initial
@@ -46,7 +47,8 @@ public:
         if (size_ < room_) {
             const bool ends = event.is == json_event::what::value;
             members_[size_] = {{event.key_begin, event.key_end},
-                               {event.value_begin, ends ? event.value_end : 0}};
+                               {event.value_begin, ends ? event.value_end : 0},
+                               event.comma};
         }
         ++size_;
     }

@@ -56,6 +56,12 @@ void append_options(const stream_options_member& options, const wanted& a, const
     edit.append("}");
 }
 
+const stream_options_member& options_of(const request_facts& facts, options_fate fate)
+{
+    static constexpr stream_options_member absent;
+    return fate == options_fate::drop ? absent : facts.stream_options();
+}
+
 } // namespace
 
 std::string_view usage_fault(const request_facts& facts, usage_inject mode)
@@ -79,9 +85,9 @@ std::string_view usage_fault(const request_facts& facts, usage_inject mode)
     return {};
 }
 
-injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit)
+injected_usage usage_to_inject(const request_facts& facts, usage_inject mode, options_fate fate)
 {
-    const stream_options_member& options = facts.stream_options();
+    const stream_options_member& options = options_of(facts, fate);
 
     if (mode == usage_inject::off || !facts.surely_streams() || !usage_fault(facts, mode).empty()) {
         return {};
@@ -98,10 +104,17 @@ injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_
     } else if (asked.running) {
         asked.to_strip = strip_what::running;
     }
+    return asked;
+}
+
+injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit, options_fate fate)
+{
+    const stream_options_member& options = options_of(facts, fate);
+    const injected_usage asked = usage_to_inject(facts, mode, fate);
     if (!asked.any()) {
         return {};
     }
-    if (options.is != stream_options_member::state::absent) {
+    if (options.is != stream_options_member::state::absent && fate == options_fate::stay) {
         edit.blank({options.begin, options.end});
     }
     append_options(options,

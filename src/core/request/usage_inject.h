@@ -23,8 +23,21 @@ struct injected_usage {
 // or read in more than one way. Empty if there is nothing.
 std::string_view usage_fault(const request_facts& facts, usage_inject mode);
 
+// What another edit of the same request does to the client's `stream_options`.
+enum class options_fate : uint8_t {
+    stay,
+    go,   // what they say is put elsewhere here
+    drop, // they say nothing any more
+};
+
+// What inject_usage() will ask for.
+injected_usage usage_to_inject(const request_facts& facts, usage_inject mode,
+                               options_fate fate = options_fate::stay);
+
 // Adds to an empty `edit` what makes the request ask for usage, and keeps all else that the client's
 // `stream_options` says. Nothing where it does not stream, asks by itself, or has a usage_fault().
-injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit);
+// An edit that is not empty has to leave `stream` in its place, and stream_options only if they `stay`.
+injected_usage inject_usage(const request_facts& facts, usage_inject mode, body_edit& edit,
+                            options_fate fate = options_fate::stay);
 
 } // namespace llm

@@ -1,0 +1,166 @@
+#include "request_policy.h"
+
+#include "core/base/chars.h"
+#include "core/json/json_count.h"
+#include "core/json/json_scan.h"
+#include "core/json/number_order.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace llm {
+
+namespace {
+
+struct bound_path {
+    std::string_view field;
+    bound_names bound;
+};
+
+// All that any server reads as the bound of a completion's tokens: some read those of other APIs too, as
+// llama.cpp does `n_predict` of a chat. Both spellings of Gemini's, see request_paths.h.
+constexpr bound_path bound_paths[] = {
+    {"max_tokens", bound_name::max_tokens},
+    {"max_completion_tokens", bound_name::max_completion_tokens},
+    {"max_output_tokens", bound_name::max_output_tokens},
+    {"n_predict", bound_name::n_predict},
+    {"options.num_predict", bound_name::num_predict},
+    {"parameters.max_new_tokens", bound_name::parameters_max_new_tokens},
+    {"sampling_params.max_new_tokens", bound_name::sampling_max_new_tokens},
+    {"generationConfig.maxOutputTokens", bound_name::max_output_tokens_of_config},
+    {"generationConfig.max_output_tokens", bound_name::max_output_tokens_of_config},
+    {"generation_config.maxOutputTokens", bound_name::max_output_tokens_of_config},
+    {"generation_config.max_output_tokens", bound_name::max_output_tokens_of_config},
+};
+
+constexpr std::string_view bound_of_all = "max_tokens";
+
+} // namespace
+
+bool is_within_bound(std::string_view field)
+{
+    return std::any_of(std::begin(bound_paths), std::end(bound_paths), [&](const bound_path& bound) {
+        return field.starts_with(bound.field) && field.substr(bound.field.size()).starts_with('.');
+    });
+}
+
+std::string_view lower_cap(std::string_view a, std::string_view b)
+{
+    return a.empty() || (!b.empty() && compare_numbers(b, a) < 0) ? b : a;
+}
+
+uint64_t request_policy::bound_value() const
+{
+    uint64_t value = 0;
+    return json_count(bound_, UINT64_MAX / 2, value) ? value : 0;
+}
+
+uint8_t request_policy::child_of(uint8_t parent, std::string_view name)
+{
+    // In the order in which they were added, which is that of what is put into a body.
+    uint8_t* last = &nodes_[parent].first_child;
+    for (; *last != 0; last = &nodes_[*last].next) {
+        if (nodes_[*last].name == name) {
+            return *last;
+        }
+    }
+    if (n_nodes_ == max_nodes) {
+        return 0;
+    }
+    *last = static_cast<uint8_t>(n_nodes_);
+    nodes_[n_nodes_] = {.name = name, .parent = parent};
+    if (parent == 0) {
+        marks_ |= json_name_mark(name);
+    }
+    return static_cast<uint8_t>(n_nodes_++);
+}
+
+uint8_t request_policy::place_of(std::string_view field)
+{
+    uint8_t at = 0;
+    for (;;) {
+        const size_t dot = field.find('.');
+        at = child_of(at, field.substr(0, dot));
+        if (at == 0 || dot == std::string_view::npos) {
+            return at;
+        }
+        field.remove_prefix(dot + 1);
+    }
+}
+
+bool request_policy::cap(std::string_view field, std::string_view value, bound_names bound)
+{
+    const uint8_t at = place_of(field);
+    if (at == 0) {
+        return false;
+    }
+    nodes_[at].cap = lower_cap(nodes_[at].cap, value);
+    nodes_[at].bound = bound;
+    return true;
+}
+
+bool request_policy::add(std::string_view rules, uint8_t list)
+{
+    policy_rule rule;
+    while (!rules.empty()) {
+        if (!take_rule(rules, rule)) {
+            return false;
+        }
+        if (rule.action == policy_action::cap && rule.field == bound_of_all) {
+            bound_ = lower_cap(bound_, rule.value);
+            continue;
+        }
+        needs_json_ = needs_json_ || rule.action != policy_action::set_default;
+        if (rule.action == policy_action::cap) {
+            if (!cap(rule.field, rule.value)) {
+                return false;
+            }
+            continue;
+        }
+        const uint8_t at = place_of(rule.field);
+        if (at == 0) {
+            return false;
+        }
+        node& n = nodes_[at];
+        switch (rule.action) {
+        case policy_action::allow:
+            n.allowed |= static_cast<uint8_t>(1u << (list + rule.list));
+            lists_ |= n.allowed;
+            break;
+        case policy_action::drop:
+            n.drops = true;
+            break;
+        case policy_action::set_default:
+            n.fallback = n.fallback.empty() ? rule.value : n.fallback;
+            break;
+        default:
+            n.set = n.set.empty() ? rule.value : n.set;
+            break;
+        }
+    }
+    return true;
+}
+
+bool request_policy::finish()
+{
+    if (!bound_.empty()) {
+        for (const bound_path& path : bound_paths) {
+            if (!cap(path.field, bound_, path.bound)) {
+                return false;
+            }
+        }
+    }
+    if (lists_ != 0) {
+        // What the gateway goes by.
+        for (const std::string_view name : {"model", "stream"}) {
+            const uint8_t at = child_of(0, name);
+            if (at == 0) {
+                return false;
+            }
+            nodes_[at].allowed = 0xff;
+        }
+    }
+    return true;
+}
+
+} // namespace llm
