@@ -116,28 +116,19 @@ for (@fine) {
     ok($ok, "fine: $name") or diag($said);
 }
 
-case 'what is not in force yet is said' => sub {
-    $t->write_file('bad.json', key_file(
-        [
-            { name => 'a', secret => 'sk-1', limits => { concurrency => 3 } },
-            { name => 'b', secret => 'sk-2', quota => 10_000 },
-            { name => 'c', secret => 'sk-3', plan => 'pro' },
-        ],
-        plans => {
-            pro => {
-                requests => '10r/s', burst => 20, concurrency => 5, tokens => '100k/m', quota => '10m/mo', models => ['qwen3-*'],
-                request => { cap => { max_tokens => 100 } },
-            },
-        },
-    ));
+case 'request policies of keys and plans' => sub {
+    my @keys = ({ name => 'a', secret => 'sk-1', request => { drop => ['logit_bias'] } }, { name => 'b', secret => 'sk-2', plan => 'pro' });
+    my %plan = (requests => '10r/s', request => { cap => { max_tokens => 100 } });
+    $t->write_file('bad.json', key_file(\@keys, plans => { pro => \%plan }));
     my ($ok, $said) = $t->check_conf($check);
     ok($ok, 'accepted') or diag($said);
-    like($said, qr/\[warn\].*not (?:in force|yet enforced)/, 'with a warning');
+    unlike($said, qr/\[warn\]/, 'without a warning');
 
-    $t->write_file('bad.json', key_file([ { name => 'a', secret => 'sk-1', models => ['m'], limits => { concurrency => 1 } } ]));
+    $keys[0]{request} = { set => { model => 'x' } };
+    $t->write_file('bad.json', key_file(\@keys, plans => { pro => \%plan }));
     ($ok, $said) = $t->check_conf($check);
-    ok($ok, 'a file without request policies');
-    unlike($said, qr/\[warn\]/, 'has no warning');
+    ok(!$ok, 'a rule for the model is refused');
+    like($said, qr/bad\.json:\d+:\d+: "request\.set\.model" of key "a": the gateway itself goes by this field/, 'and told');
 };
 
 case 'a zone that is too small for the file' => sub {

@@ -103,9 +103,6 @@ int run_check(const arguments& given, output& out)
         json.field("policies", policies);
         json.name("warnings");
         json.begin_array();
-        if (!file.not_in_force.empty()) {
-            json.text(file.not_in_force);
-        }
         for (const std::string& each : warnings) {
             json.text(each);
         }
@@ -117,9 +114,6 @@ int run_check(const arguments& given, output& out)
     out.line(path + ": " + std::to_string(keys) + " key" + (keys == 1 ? "" : "s") + " ("
              + std::to_string(disabled) + " disabled, " + std::to_string(expired) + " expired), "
              + std::to_string(policies) + " different polic" + (policies == 1 ? "y" : "ies"));
-    if (!file.not_in_force.empty()) {
-        out.line(path + ": note: " + file.not_in_force);
-    }
     for (const std::string& each : warnings) {
         out.warn(path + ": " + each);
     }

@@ -377,9 +377,6 @@ std::vector<file_error> warnings_of(const key_file& file)
                        keys(notes.short_keys) + " of fewer than " + std::to_string(good_secret)
                            + " characters, which can be guessed"});
     }
-    if (!file.not_in_force.empty()) {
-        all.push_back({0, 0, file.not_in_force});
-    }
     return all;
 }
 

@@ -19,6 +19,9 @@ constexpr auto limit_names = [] {
     return names;
 }();
 
+// Of fields that are allowed: what a key says and what its plan says hold both.
+constexpr uint8_t list_of_key = 0, list_of_plan = 1;
+
 void append_number(std::string& to, uint64_t value)
 {
     to.append(reinterpret_cast<const char*>(&value), sizeof value);
@@ -43,6 +46,8 @@ void serialize(const key_policy& policy, std::string& to)
     }
     append_number(to, policy.plan.size());
     to += policy.plan;
+    append_number(to, policy.request.size());
+    to += policy.request;
     append_number(to, policy.networks.size());
     for (const network& range : policy.networks) {
         to += static_cast<char>(range.v6);
@@ -124,7 +129,7 @@ bool key_rules::read_plan(const trail* at, json_t* value)
         || !reader.read_limits(at, std::span(values).first<own_limit_fields>(), made.policy.limit)
         || !reader.read_models(at, values[models], made.policy.models)
         || !reader.read_networks(at, values[networks], made.policy.networks)
-        || !reader.read_request(at, values[request])) {
+        || !reader.read_request(at, values[request], list_of_plan, made.policy.request)) {
         return false;
     }
     made.policy.plan = check.owner.plan;
@@ -144,15 +149,16 @@ bool key_rules::add_key(const json_t* value, size_t index)
         expires,
         networks,
         models,
+        request,
         own_limits,
         own_quota,
         enabled,
         admin,
         count
     };
-    static constexpr std::string_view fields[count] = {"name",   "user",    "sha256",   "key",
-                                                       "plan",   "expires", "networks", "models",
-                                                       "limits", "quota",   "enabled",  "admin"};
+    static constexpr std::string_view fields[count] = {"name",    "user",     "sha256", "key",     "plan",
+                                                       "expires", "networks", "models", "request", "limits",
+                                                       "quota",   "enabled",  "admin"};
     json_t* values[count];
     check.owner = {field_owner::kind::key, {}, index, value};
     key_record record;
@@ -170,7 +176,8 @@ bool key_rules::add_key(const json_t* value, size_t index)
     const plan* base = nullptr;
     key_policy own;
     if (!find_plan(values[plan_name], base) || !reader.read_models(nullptr, values[models], own.models)
-        || !reader.read_networks(nullptr, values[networks], own.networks)) {
+        || !reader.read_networks(nullptr, values[networks], own.networks)
+        || !reader.read_request(nullptr, values[request], list_of_key, own.request)) {
         return false;
     }
     if (values[own_limits]) {
@@ -191,12 +198,13 @@ bool key_rules::add_key(const json_t* value, size_t index)
         }
     }
     record.policy = base ? base->index : 0;
-    if (own.limit.any() || !own.models.empty() || !own.networks.empty()) {
+    if (own.limit.any() || !own.models.empty() || !own.networks.empty() || !own.request.empty()) {
         if (base) {
             limits merged = base->policy.limit;
             overlay(merged, own.limit);
             own.limit = merged;
             own.plan = base->policy.plan;
+            own.request += base->policy.request; // both hold
             if (own.models.empty()) {
                 own.models = base->policy.models;
             }
@@ -381,7 +389,6 @@ uint32_t key_rules::policy_index(key_policy policy)
 
 key_file key_rules::take()
 {
-    result.not_in_force = reader.not_in_force();
     return std::move(result);
 }
 

@@ -2,12 +2,29 @@
 
 #include "network_text.h"
 
+#include <cstdlib>
+#include <iterator>
+
 namespace llm {
 
 namespace {
 
 constexpr size_t max_list = 256;  // models or networks of one key or plan
 constexpr size_t max_model = 256; // bytes
+
+// As JSON, with the fewest digits that stand for the same number.
+std::string text_of(const json_t* value)
+{
+    const auto dump = [value](size_t digits) {
+        char* text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(digits));
+        std::string copy(text ? text : "");
+        free(text);
+        return copy;
+    };
+    std::string text = dump(15);
+    const json_ptr again(json_loads(text.c_str(), JSON_DECODE_ANY, nullptr));
+    return json_equal(again.get(), value) ? text : dump(17);
+}
 
 } // namespace
 
@@ -94,49 +111,69 @@ bool policy_rules::read_networks(const trail* up, const json_t* value, std::vect
     return true;
 }
 
-bool policy_rules::read_request(const trail* up, json_t* value)
+bool policy_rules::read_rule(const trail* at, policy_action action, std::string_view field,
+                             const json_t* value, uint8_t list, request_rules& to)
+{
+    if (const std::string wrong = request_rules::field_fault(action, field); !wrong.empty()) {
+        return check.fail(at, wrong);
+    }
+    const std::string text = value ? text_of(value) : std::string();
+    if (value) {
+        if (action == policy_action::cap && !json_is_number(value)) {
+            return check.fail_expected(at, "a number", value);
+        }
+        if (const std::string wrong = request_rules::value_fault(action, field, text); !wrong.empty()) {
+            return check.fail(at, wrong);
+        }
+    }
+    const std::string wrong = to.add(action, field, text, list);
+    return wrong.empty() || check.fail(at, wrong);
+}
+
+bool policy_rules::read_request(const trail* up, json_t* value, uint8_t list, std::string& to)
 {
     if (!value) {
         return true;
     }
-    enum : size_t { allow, drop, cap, set_default, set, count };
-    static constexpr std::string_view fields[count] = {"allow", "drop", "cap", "default", "set"};
+    constexpr size_t count = std::size(policy_actions);
     const trail at{up, "request"};
     json_t* values[count];
-    if (!check.fields(&at, value, fields, values)) {
+    if (!check.fields(&at, value, policy_actions, values)) {
         return false;
     }
+    request_rules rules;
     for (size_t i = 0; i < count; i++) {
-        const trail part{&at, fields[i]};
+        const auto action = static_cast<policy_action>(i);
+        const trail part{&at, policy_actions[i]};
         if (!values[i]) {
             continue;
         }
-        request_used = true;
-        const bool is_list = i == allow || i == drop;
+        const bool is_list = action == policy_action::allow || action == policy_action::drop;
         if (is_list ? !json_is_array(values[i]) : !json_is_object(values[i])) {
             return check.fail_expected(&part, is_list ? "an array of names of fields" : "an object",
                                        values[i]);
         }
         for (size_t j = 0; is_list && j < json_array_size(values[i]); j++) {
             const trail element{&part, {}, j, true};
-            if (string_of(json_array_get(values[i], j)).empty()) {
+            const std::string_view field = string_of(json_array_get(values[i], j));
+            if (field.empty()) {
                 return check.fail_expected(&element, "the name of a field", json_array_get(values[i], j));
             }
+            if (!read_rule(&element, action, field, nullptr, list, rules)) {
+                return false;
+            }
         }
-        for (void* j = i == cap ? json_object_iter(values[i]) : nullptr; j;
+        for (void* j = is_list ? nullptr : json_object_iter(values[i]); j;
              j = json_object_iter_next(values[i], j)) {
             const trail member{&part, json_object_iter_key(j)};
-            if (!json_is_number(json_object_iter_value(j))) {
-                return check.fail_expected(&member, "a number", json_object_iter_value(j));
+            if (!read_rule(&member, action, json_object_iter_key(j), json_object_iter_value(j), list,
+                           rules)) {
+                return false;
             }
         }
     }
+    to = rules.text();
     return true;
-}
-
-std::string policy_rules::not_in_force() const
-{
-    return request_used ? "request policies are checked but not yet enforced" : "";
 }
 
 } // namespace llm

@@ -4,6 +4,7 @@
 #include "core/shared/key_record.h"
 #include "field_check.h"
 #include "limit_fields.h"
+#include "request_rules.h"
 
 #include <span>
 #include <string>
@@ -22,15 +23,14 @@ public:
     bool read_limit(const trail* at, const limit_field& field, const json_t* value, limits& to);
     bool read_models(const trail* up, const json_t* value, std::vector<std::string>& to);
     bool read_networks(const trail* up, const json_t* value, std::vector<network>& to);
-    bool read_request(const trail* up, json_t* value);
-
-    // One sentence about what was read so far and is not enforced by this version; empty if there was
-    // nothing.
-    std::string not_in_force() const;
+    // The rules as request_policy takes them; `list` is that of the fields that are allowed.
+    bool read_request(const trail* up, json_t* value, uint8_t list, std::string& to);
 
 private:
+    bool read_rule(const trail* at, policy_action action, std::string_view field, const json_t* value,
+                   uint8_t list, request_rules& to);
+
     field_check& check;
-    bool request_used = false;
 };
 
 } // namespace llm

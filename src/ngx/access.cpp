@@ -19,6 +19,7 @@
 #include "error_page.h"
 #include "own_time.h"
 #include "owner.h"
+#include "policy.h"
 #include "refuse.h"
 #include "reply_cut.h"
 #include "request_body.h"
@@ -147,6 +148,9 @@ private:
     char plan_[max_name];
 };
 
+// Of the key that look_at_key() has found last.
+key_policy_text key_rules;
+
 // NGX_OK, or what refuse() returned.
 ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
 {
@@ -230,7 +234,7 @@ ngx_int_t let_in(request_ctx& ctx, const key_source& source)
 
 // NGX_OK, or what refuse() returned.
 ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& source,
-                    const admission_request& request, const admission_result& result)
+                    const admission_request& request, const admission_result& result, policy_edit* policy)
 {
     ctx.decided.report = result.report;
     watch(ctx, result.report.has_tokens, std::min(request.estimate, result.hard_left),
@@ -245,7 +249,7 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
     if (result.said != verdict::ok) {
         return refuse_for(r, ctx, result.said, result.refused_by);
     }
-    return ask_for_usage(r, ctx) ? let_in(ctx, source) : refuse(r, ctx, refusal::internal);
+    return edit_request(r, ctx, policy) ? let_in(ctx, source) : refuse(r, ctx, refusal::internal);
 }
 
 bool is_about_key(verdict said, const limit_refusal& by)
@@ -253,6 +257,68 @@ bool is_about_key(verdict said, const limit_refusal& by)
     return said == verdict::no_such_file || said == verdict::unknown || said == verdict::blocked
            || said == verdict::disabled || said == verdict::expired || said == verdict::network
            || by.kind == limit_kind::failures;
+}
+
+// What is to become of the body, before anything is taken for the request.
+struct planned_policy {
+    std::optional<policy_edit> made;
+};
+
+// NGX_OK, or what refuse() returned.
+ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source& source, planned_policy& to)
+{
+    const bool by_key = source.zone->state->rules_requests();
+    // Whose key is wrong is not told what is wrong with the body.
+    const auto check = [&] {
+        const std::optional<admission_result> result = look_at_key(r, ctx, source);
+        if (!result) {
+            return refuse(r, ctx, refusal::internal);
+        }
+        if (is_about_key(result->said, result->refused_by)) {
+            forget_body(r, ctx);
+        }
+        return result->said == verdict::ok ? NGX_OK : refuse_for(r, ctx, result->said, result->refused_by);
+    };
+    const auto refuse_body = [&](refusal why, std::string_view detail) {
+        const ngx_int_t rc = by_key ? NGX_OK : check();
+        return rc == NGX_OK ? refuse(r, ctx, why, detail) : rc;
+    };
+    if (by_key) {
+        if (const ngx_int_t rc = check(); rc != NGX_OK) {
+            return rc;
+        }
+    }
+    const request_policy* policy = nullptr;
+    if (!find_policy(*location_conf_of(r), true, by_key ? key_rules.view() : std::string_view(), policy)) {
+        return refuse(r, ctx, refusal::internal);
+    }
+    if (!policy) {
+        return NGX_OK;
+    }
+    const bool is_json = ctx.facts.bytes() != 0;
+    if (!is_json) {
+        if (asks_websocket(r)) {
+            return refuse_body(refusal::websocket, {});
+        }
+        return ctx.asked.has_body && policy->needs_json()
+                   ? refuse_body(refusal::bad_request,
+                                 "there are rules for what may be asked here, which need a JSON object")
+                   : NGX_OK;
+    }
+    if (!find_members(r, ctx)) {
+        return refuse(r, ctx, refusal::internal);
+    }
+    const body_members& members = ctx.facts.members();
+    policy_edit& edit =
+        to.made.emplace(*policy, ctx.call, members.kept(), ctx.facts.root_end(), bytes_of_body(r));
+    const policy_fault fault = members.all_kept() ? edit.plan() : policy_fault::too_many_fields;
+    if (fault != policy_fault::none) {
+        return refuse_body(refusal::bad_request, text_of(fault, edit));
+    }
+    if (!policy->bound().empty() && (ctx.asked.size.max_tokens != 0 || edit.gives_bound())) {
+        note_bound(ctx, policy->bound_value());
+    }
+    return NGX_OK;
 }
 
 // The body is known. Key, model and all limits in one step: a key that was checked before may have been
@@ -264,6 +330,12 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     }
     if (std::string_view fault = usage_fault(r, ctx); !fault.empty()) {
         return refuse(r, ctx, refusal::bad_request, fault);
+    }
+    planned_policy policy;
+    if (location_conf_of(r)->request || source.zone->state->rules_requests()) {
+        if (const ngx_int_t rc = plan_policy(r, ctx, source, policy); rc != NGX_OK) {
+            return rc;
+        }
     }
     ctx.decided.leased_by = &source;
     if (owner_number(*source.zone) == no_index) {
@@ -300,7 +372,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     if (!names.keep(r, ctx)) {
         return refuse(r, ctx, refusal::internal);
     }
-    return carry_out(r, ctx, source, request, result);
+    return carry_out(r, ctx, source, request, result, policy.made ? &policy.made.value() : nullptr);
 }
 
 // A request that holds its lease came to another location by an internal redirect, or by post_action when the
@@ -361,9 +433,11 @@ std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& 
         zone_session session(*source.zone);
         shared_key* key = nullptr;
         result = session->check_key(request, key, from);
+        key_rules.copy({});
         if (key) {
             names.copy(*key);
             is_admin = key->admin;
+            key_rules.copy(key->policy->request.view());
         }
     }
     ctx.decided.is_admin = is_admin && result.said == verdict::ok;

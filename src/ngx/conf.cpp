@@ -36,11 +36,12 @@ void inherit_content(ngx_conf_t* cf, const location_conf& from, location_conf& t
     }
 }
 
-void note_in_force(ngx_conf_t* cf, const ngx_array_t* rules)
+void note_in_force(ngx_conf_t* cf, const location_conf& conf)
 {
     auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     for (limit_level& level : levels_of(mcf)) {
-        level.in_force = level.in_force || level.rules == rules;
+        level.in_force = level.in_force || (level.rules && level.rules == conf.rules)
+                         || (level.request && level.request == conf.request);
     }
 }
 
@@ -117,8 +118,11 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     if (!to.rules) {
         to.rules = from.rules;
     }
-    if (to.rules && to.keys) {
-        note_in_force(cf, to.rules);
+    if (!to.request) {
+        to.request = from.request;
+    }
+    if (to.keys) {
+        note_in_force(cf, to);
     }
     if (!to.weights) {
         to.weights = from.weights;

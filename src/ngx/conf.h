@@ -3,6 +3,7 @@
 
 #include "free_list.h"
 #include "ngx.hpp"
+#include "policy_conf.h"
 #include "zone.h"
 
 #include "core/reply/usage.h"
@@ -10,10 +11,12 @@
 
 namespace llm {
 
-// The llm_limit of one level of the configuration.
+// The llm_limit, or the llm_request, of one level of the configuration: what location_conf has of that level,
+// and of those that inherit it.
 struct limit_level {
-    const ngx_array_t* rules; // location_conf::rules of that level, and of those that inherit them
-    bool in_force;            // some level with keys has them
+    const ngx_array_t* rules;    // of llm_limit; else nullptr
+    const policy_level* request; // of llm_request
+    bool in_force;               // some level with keys has them
     // Where the first of them stands, for messages.
     ngx_str_t conf_file;
     ngx_uint_t conf_line;
@@ -53,6 +56,7 @@ struct errors_as {
 struct location_conf {
     key_source* keys;       // nullptr: off
     ngx_array_t* rules;     // limit_rule, of llm_limit; nullptr: none
+    policy_level* request;  // of llm_request; nullptr: no rules
     usage_weights* weights; // nullptr: each token counts as one
     ngx_uint_t inject;      // usage_inject
     ngx_flag_t websocket;   // WebSockets are let through

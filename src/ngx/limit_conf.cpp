@@ -93,17 +93,17 @@ bool too_many(const location_conf& lcf, const limit_options& rule)
     return requests > lease_hold::max_rates || tokens > lease_hold::max_rates;
 }
 
-bool add_level(ngx_conf_t* cf, const ngx_array_t* rules)
+} // namespace
+
+bool add_level(ngx_conf_t* cf, const ngx_array_t* rules, const policy_level* request)
 {
     auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     auto* level = static_cast<limit_level*>(ngx_array_push(&mcf.levels));
     if (level) {
-        *level = {rules, false, cf->conf_file->file.name, cf->conf_file->line};
+        *level = {rules, request, false, cf->conf_file->file.name, cf->conf_file->line};
     }
     return level != nullptr;
 }
-
-} // namespace
 
 void warn_of_limits_without_keys(ngx_conf_t* cf)
 {
@@ -112,8 +112,8 @@ void warn_of_limits_without_keys(ngx_conf_t* cf)
         if (!level.in_force) {
             ngx_log_error(
                 NGX_LOG_WARN, cf->log, 0,
-                "\"llm_limit\" limits nothing, since no \"llm_api_keys\" is in force where it is, in %V:%ui",
-                &level.conf_file, level.conf_line);
+                "\"%s\" limits nothing, since no \"llm_api_keys\" is in force where it is, in %V:%ui",
+                level.request ? "llm_request" : "llm_limit", &level.conf_file, level.conf_line);
         }
     }
 }
@@ -155,7 +155,7 @@ char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)
     }
     if (!lcf.rules) {
         lcf.rules = ngx_array_create(cf->pool, 4, sizeof(limit_rule));
-        if (!add_level(cf, lcf.rules)) {
+        if (!add_level(cf, lcf.rules, nullptr)) {
             return conf_error();
         }
     }

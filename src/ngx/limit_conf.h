@@ -9,6 +9,9 @@ namespace llm {
 char* set_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf);
 char* set_usage_weights(ngx_conf_t* cf, ngx_command_t* command, void* conf);
 
+// To be called where the first rule of a level stands, for the warning below: with what is kept of it, and
+// nullptr.
+bool add_level(ngx_conf_t* cf, const ngx_array_t* rules, const struct policy_level* request);
 // To be called when all of the configuration is read.
 void warn_of_limits_without_keys(ngx_conf_t* cf);
 

@@ -136,9 +136,22 @@ void body_here(ngx_http_request_t* r)
     ngx_http_core_run_phases(r);
 }
 
-// Another module has read the body before there was a context to look on, for example in a location that this
-// one was redirected from.
-ngx_int_t scan_kept_body(ngx_http_request_t* r, request_ctx& ctx)
+// Rules may be in force, for which it has to be known where the body's members are.
+void keep_members(ngx_http_request_t* r, request_ctx& ctx)
+{
+    const location_conf& lcf = *location_conf_of(r);
+    if (!lcf.request && !lcf.keys->zone->state->rules_requests()) {
+        return;
+    }
+    constexpr size_t room = body_members::usual;
+    auto* members = static_cast<body_member*>(ngx_palloc(r->pool, room * sizeof(body_member)));
+    if (members) {
+        ctx.facts.keep_members({members, room});
+    }
+}
+
+// Feeds a body that nginx has read. False if its file cannot be read.
+bool feed_kept_body(ngx_http_request_t* r, request_ctx& ctx)
 {
     constexpr size_t piece = 16384;
     u_char* memory = nullptr;
@@ -156,11 +169,21 @@ ngx_int_t scan_kept_body(ngx_http_request_t* r, request_ctx& ctx)
             size_t size = static_cast<size_t>(ngx_min(b->file_last - at, static_cast<off_t>(piece)));
             ssize_t n = memory ? ngx_read_file(b->file, memory, size, at) : NGX_ERROR;
             if (n <= 0) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+                return false;
             }
             feed(ctx, {reinterpret_cast<char*>(memory), static_cast<size_t>(n)});
             at += n;
         }
+    }
+    return true;
+}
+
+// Another module has read the body before there was a context to look on, for example in a location that this
+// one was redirected from.
+ngx_int_t scan_kept_body(ngx_http_request_t* r, request_ctx& ctx)
+{
+    if (!feed_kept_body(r, ctx)) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
     conclude(r, ctx);
     return NGX_OK;
@@ -186,6 +209,7 @@ void begin_reading(ngx_http_request_t* r, request_ctx& ctx)
             ctx.asked.reads_form = false;
             new (&ctx.facts) request_facts;
         }
+        keep_members(r, ctx);
         return;
     }
     ctx.asked.reads_form = true;
@@ -306,6 +330,32 @@ bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
     }
     conclude(r, ctx);
     return true;
+}
+
+bool find_members(ngx_http_request_t* r, request_ctx& ctx)
+{
+    if (ctx.facts.members().wanted()) {
+        return true;
+    }
+    const uint64_t bytes = ctx.facts.bytes();
+    new (&ctx.facts) request_facts;
+    keep_members(r, ctx);
+    if (!ctx.facts.members().wanted()) {
+        return false;
+    }
+    if (!r->request_body) {
+        feed(ctx, {reinterpret_cast<char*>(r->header_in->pos), bytes});
+    } else if (!feed_kept_body(r, ctx)) {
+        return false;
+    }
+    return ctx.facts.finish() == body_fault::none && ctx.facts.bytes() == bytes;
+}
+
+void note_bound(request_ctx& ctx, uint64_t tokens)
+{
+    const auto bound = static_cast<uint32_t>(std::min<uint64_t>(tokens, token_estimator::max_completion));
+    uint32_t& now = ctx.asked.size.max_tokens;
+    now = now == 0 ? bound : std::min(now, bound);
 }
 
 void forget_body(ngx_http_request_t* r, request_ctx& ctx)

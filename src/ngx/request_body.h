@@ -19,6 +19,11 @@ refusal check_coding(ngx_http_request_t* r);
 bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx);
 // As if the body had not been looked at: what stands in a request is not told of one whose key is wrong.
 void forget_body(ngx_http_request_t* r, request_ctx& ctx);
+// Has the places of the body's members kept, of JSON without a fault whose rules came after it was looked at.
+// False if it cannot be read again.
+bool find_members(ngx_http_request_t* r, request_ctx& ctx);
+// Its completion will have at most so many tokens, whatever it asks.
+void note_bound(request_ctx& ctx, uint64_t tokens);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);

@@ -253,17 +253,30 @@ std::string_view usage_fault(ngx_http_request_t* r, const request_ctx& ctx)
     return usage_fault(ctx.facts, inject_mode(r, ctx));
 }
 
-bool ask_for_usage(ngx_http_request_t* r, request_ctx& ctx)
+bool edit_request(ngx_http_request_t* r, request_ctx& ctx, policy_edit* policy)
 {
-    usage_inject mode = inject_mode(r, ctx);
-    if (mode == usage_inject::off) {
+    const usage_inject mode = inject_mode(r, ctx);
+    policy = policy && policy->any() ? policy : nullptr;
+    if (mode == usage_inject::off && !policy) {
         return true;
+    }
+    const stream_options_member& options = ctx.facts.stream_options();
+    const bool has_options = options.is != stream_options_member::state::absent;
+    options_fate fate = options_fate::stay;
+    if (policy && has_options) {
+        fate = policy->drops(options.value_begin) ? options_fate::drop : options_fate::go;
     }
     body_edit edit(ctx.facts.root_end());
-    injected_usage asked = inject_usage(ctx.facts, mode, edit);
-    if (!asked.any()) {
+    const injected_usage asked = usage_to_inject(ctx.facts, mode, fate);
+    if (policy) {
+        const bool goes = fate == options_fate::go && asked.any();
+        if (!policy->write(edit, goes ? options.value_begin : 0)) {
+            return false;
+        }
+    } else if (!asked.any()) {
         return true;
     }
+    inject_usage(ctx.facts, mode, edit, fate);
     if (!take_body(r)) {
         return false;
     }

@@ -29,6 +29,7 @@ key_file sample()
     file.policies[1].models = {"a", "b*"};
     file.policies[1].networks.resize(2);
     file.policies[1].networks[1].prefix = 8;
+    file.policies[1].request = std::string("rules\0", 6);
     file.policies[1].plan = "pro";
     file.keys = {{"alice", "al", {digest_of(1), digest_of(2)}, 7, 1, true},
                  {"bob", "", {digest_of(3)}, 0, 0, false},
@@ -92,6 +93,7 @@ TEST(key_changes, sees_every_property_of_a_key)
     expect(changes([](key_file& f) { f.policies[1].models[1] = "c"; }), 0, 0, 2);
     expect(changes([](key_file& f) { f.policies[1].networks[0].prefix = 16; }), 0, 0, 2);
     expect(changes([](key_file& f) { f.policies[1].plan = "basic"; }), 0, 0, 2);
+    expect(changes([](key_file& f) { f.policies[1].request = "rules"; }), 0, 0, 2);
 }
 
 TEST(key_changes, tells_files_apart)
@@ -122,6 +124,7 @@ TEST(key_records, are_what_the_table_was_written_from)
     EXPECT_TRUE(again.keys[0].admin);
     EXPECT_EQ(again.keys[1].user, "");
     EXPECT_EQ(again.policies[1].plan, "pro");
+    EXPECT_EQ(again.policies[1].request, from.policies[1].request);
     EXPECT_EQ(again.policies[1].models, from.policies[1].models);
     EXPECT_EQ(again.policies[1].networks, from.policies[1].networks);
     expect(compare(&table, all.write(again)), 0, 0, 0);

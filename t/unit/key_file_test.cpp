@@ -1,6 +1,8 @@
 #include "keys/file_look.h"
 #include "keys/key_file.h"
 
+#include "core/request/policy_text.h"
+
 #include <chrono>
 #include <cstdio>
 #include <fcntl.h>
@@ -116,19 +118,6 @@ TEST(key_file, the_documented_example)
     EXPECT_EQ(plain.digests, std::vector<digest>{expected});
     EXPECT_EQ(file.policies[plain.policy].limit.quota, 10000u);
     EXPECT_EQ(file.policies[plain.policy].limit.window, quota_window::total);
-
-    EXPECT_EQ(file.not_in_force, "request policies are checked but not yet enforced");
-}
-
-TEST(key_file, not_in_force_names_what_occurs)
-{
-    EXPECT_EQ(good(with_keys("")).not_in_force, "");
-    EXPECT_EQ(
-        good(R"({"plans":{"p":{"models":["m"],"request":{},"networks":["::1"]}},"keys":[]})").not_in_force,
-        "");
-    EXPECT_EQ(good(with_keys(R"({"user":"u","key":"k","quota":1})")).not_in_force, "");
-    EXPECT_EQ(good(R"({"plans":{"p":{"request":{"drop":["n"]}}},"keys":[]})").not_in_force,
-              "request policies are checked but not yet enforced");
 }
 
 TEST(key_file, limits_of_the_key_go_over_its_plan)
@@ -229,7 +218,7 @@ TEST(key_file, errors_name_the_place)
         bad("{\"keys\":[{\"user\":\"u\",\"key\":\"k1\"},{\"user\":\"bob\",\n\"key\":\"k2\", \"enable\": "
             "false}]}"),
         "2:13: key \"bob\": unknown field \"enable\", expected name, user, sha256, key, plan, expires, "
-        "networks, models, limits, quota, enabled or admin");
+        "networks, models, request, limits, quota, enabled or admin");
     EXPECT_EQ(bad_plan("{\"burst\":1,\"request\":\n{\"cap\":{\"a\":1,\"b\":\"2\"}}}"),
               "3:19: \"request.cap.b\" of plan \"p\": expected a number, got \"2\"");
     EXPECT_EQ(bad_plan("{\"limits\":{}}"),
@@ -428,8 +417,33 @@ TEST(key_file, request_policies)
               "2:25: \"request.drop[1]\" of plan \"p\": expected the name of a field, got 1");
     EXPECT_EQ(bad_plan("{\"request\":{\"set\":[]}}"),
               "2:19: \"request.set\" of plan \"p\": expected an object, got an empty array");
+    EXPECT_EQ(
+        bad_plan("{\"request\":{\"cap\":{\"max_tokens\":1.5}}}"),
+        "2:33: \"request.cap.max_tokens\" of plan \"p\": expected a whole number of tokens of at least 1");
+    EXPECT_EQ(bad_plan("{\"request\":{\"drop\":[\"a\"],\"set\":{\"a.b\":1}}}"),
+              "2:39: \"request.set.a.b\" of plan \"p\": \"a\" and \"a.b\" cannot both have rules, since one "
+              "is within the other");
     EXPECT_EQ(bad_plan("{\"request\":{\"deny\":[]}}").substr(0, 60),
               "2:13: \"request\" of plan \"p\": unknown field \"deny\", expected ");
+}
+
+TEST(key_file, requests_of_a_key_and_its_plan)
+{
+    const key_file file = good(R"({"plans":{"p":{"request":{"cap":{"n":2,"t":0.7}}}},"keys":[
+      {"name":"a","key":"1","plan":"p"},
+      {"name":"b","key":"2","plan":"p","request":{"set":{"x":[0.1,{"y":null}]},"allow":["n"]}}]})");
+    const auto rules = [&](size_t key) {
+        std::string_view text = file.policies[file.keys[key].policy].request;
+        std::string all;
+        policy_rule rule;
+        while (take_rule(text, rule)) {
+            all += std::string(policy_actions[static_cast<size_t>(rule.action)]) + std::to_string(rule.list)
+                   + ' ' + std::string(rule.field) + ' ' + std::string(rule.value) + ';';
+        }
+        return all;
+    };
+    EXPECT_EQ(rules(0), "cap1 n 2;cap1 t 0.7;");
+    EXPECT_EQ(rules(1), "allow0 n ;set0 x [0.1,{\"y\":null}];cap1 n 2;cap1 t 0.7;");
 }
 
 class temporary_file {

@@ -30,6 +30,7 @@ struct key_policy {
     std::vector<std::string> models; // names, `*` stands for any run of characters; empty = every model
     std::vector<network> networks;   // empty = every address
     std::string plan = {};           // the name of the plan that it is, or is made from; empty = none
+    std::string request = {};        // as request_policy takes it; the key's rules before the plan's
 };
 
 struct key_record {
@@ -59,9 +60,6 @@ struct key_file {
     file_stamp stamp;    // of the text that was read
     int64_t read_ms = 0; // when, wall clock, since 1970
     key_file_notes notes;
-    // Fields of the file that are checked but not in force in this version, for the log (for example
-    // "\"limits\" and \"quota\" (3 keys) ..."), empty if none.
-    std::string not_in_force;
 };
 
 } // namespace llm

@@ -11,7 +11,8 @@ key_policy policy_of(const shared_policy& from)
     key_policy to{.limit = from.limit,
                   .models = {},
                   .networks = {from.networks, from.networks + from.n_networks},
-                  .plan = std::string(from.plan.view())};
+                  .plan = std::string(from.plan.view()),
+                  .request = std::string(from.request.view())};
     for (const shared_text& model : std::span(from.models, from.n_models)) {
         to.models.emplace_back(model.view());
     }

@@ -69,6 +69,7 @@ void lay_policies(layout& to, const key_file& from, shared_policy* policies)
             }
         }
         shared_text plan = to.text(p.plan);
+        shared_text request = to.text(p.request);
         auto* networks = to.place<network>(p.networks.size());
         if (policies) {
             std::copy(p.networks.begin(), p.networks.end(), networks);
@@ -78,7 +79,8 @@ void lay_policies(layout& to, const key_file& from, shared_policy* policies)
                            static_cast<uint32_t>(p.models.size()),
                            static_cast<uint32_t>(p.networks.size()),
                            p.limit.any(),
-                           plan};
+                           plan,
+                           request};
         }
     }
 }
@@ -146,6 +148,12 @@ void lay_file(layout& to, const key_file& from, key_table::file_info* info)
     }
 }
 
+bool has_request_rules(const key_file& file)
+{
+    return std::any_of(file.policies.begin(), file.policies.end(),
+                       [](const key_policy& policy) { return !policy.request.empty(); });
+}
+
 } // namespace
 
 size_t key_table::bytes(std::span<const key_file* const> files)
@@ -165,8 +173,10 @@ key_table* key_table::write(void* memory, std::span<const key_file* const> files
     auto* table = new (to.place<key_table>(1)) key_table;
     table->files_ = to.place<file_info>(files.size());
     table->n_files_ = static_cast<uint32_t>(files.size());
+    table->rules_requests_ = false;
     for (size_t i = 0; i < files.size(); i++) {
         lay_file(to, *files[i], &table->files_[i]);
+        table->rules_requests_ |= has_request_rules(*files[i]);
     }
     table->size_ = to.used();
     return table;

@@ -46,8 +46,9 @@ struct shared_policy {
     const network* networks;
     uint32_t n_models;
     uint32_t n_networks;
-    bool limited = false;  // limit.any()
-    shared_text plan = {}; // its name
+    bool limited = false;     // limit.any()
+    shared_text plan = {};    // its name
+    shared_text request = {}; // rules for its requests, see key_policy
 
     // True if the policy lets a request use this model.
     bool allows_model(std::string_view model) const;
@@ -118,6 +119,8 @@ public:
     // request. `network` and `model` are not said.
     verdict state_of(uint64_t file, const digest& d, int64_t now, shared_key*& found);
     uint32_t keys() const;
+    // Some keys have rules for their requests.
+    bool rules_requests() const { return rules_requests_; }
     // Bytes that it takes.
     size_t size() const { return size_; }
 
@@ -134,6 +137,7 @@ private:
 
     file_info* files_;
     uint32_t n_files_;
+    bool rules_requests_;
     size_t size_;
 };
 

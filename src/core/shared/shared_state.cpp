@@ -25,6 +25,7 @@ shared_state* shared_state::format(void* memory, size_t bytes, const hash_key& k
     state->configuration_ = 0;
     state->stops_ = 0;
     state->keys_ = nullptr;
+    state->rules_requests_ = false;
     state->busy_.store(0, std::memory_order_relaxed);
     state->imported_ = 0;
     state->silent_until_ns_ = 0;
@@ -56,9 +57,13 @@ bool shared_state::publish(publisher::ticket ticket, key_table* table)
     }
     // Of a process killed on the way, the one store of the pointer says which table is in force.
     __atomic_store_n(&generation_, generation_ + 1, __ATOMIC_RELAXED);
+    if (table->rules_requests()) {
+        rules_requests_.store(true, std::memory_order_release); // rather once too often than too late
+    }
     std::atomic_signal_fence(std::memory_order_seq_cst);
     keys_ = table;
     std::atomic_signal_fence(std::memory_order_seq_cst);
+    rules_requests_.store(table->rules_requests(), std::memory_order_release);
     hints_.set(*table);
     return true;
 }

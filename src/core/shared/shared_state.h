@@ -97,6 +97,8 @@ public:
 
     const key_table* keys() const { return keys_; }
     key_table* keys() { return keys_; }
+    // Keys in force may have rules for their requests. Needs no lock.
+    bool rules_requests() const { return rules_requests_.load(std::memory_order_acquire); }
     // Grows by one with each publication. Needs no lock: whoever takes the lock after this was seen finds
     // keys of this generation or of a later one.
     uint64_t generation() const { return __atomic_load_n(&generation_, __ATOMIC_RELAXED); }
@@ -331,6 +333,7 @@ private:
 
     uint64_t magic_;
     std::atomic<uint32_t> busy_;
+    std::atomic<bool> rules_requests_;
     publisher publisher_;
     uint64_t generation_;
     uint64_t configuration_;

@@ -9,6 +9,9 @@ std::optional<std::span<const limit_rule>> key_rules_of(main_conf& conf, ngx_poo
         return {};
     }
     for (const limit_level& level : levels_of(conf)) {
+        if (!level.rules) {
+            continue;
+        }
         const auto* of = static_cast<const limit_rule*>(level.rules->elts);
         for (const limit_rule& rule : std::span(of, level.in_force ? level.rules->nelts : 0)) {
             if (rule.scope() != subject_kind::key) {
