@@ -47,6 +47,12 @@ my $t = LLM::Test->new(
             location /ruled/spilled/ { client_body_buffer_size 1k; proxy_pass http://127.0.0.1:%%PORT_1%%; }
             location /ruled/own/ { llm_request drop user; proxy_pass http://127.0.0.1:%%PORT_1%%; }
             location /ruled/streamed/ { proxy_request_buffering off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+            location /ruled/unread/held/ {
+                llm_body off;
+                proxy_request_buffering off;
+                proxy_pass http://127.0.0.1:%%PORT_3%%;
+            }
+            location /ruled/unread/ { llm_body off; proxy_request_buffering off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
             location /ruled/retry/ { proxy_next_upstream error timeout non_idempotent; proxy_pass http://two; }
             location /ruled/retry/spilled/ {
                 client_body_buffer_size 1k;
@@ -57,6 +63,8 @@ my $t = LLM::Test->new(
         location /capped/ { llm_request cap max_tokens 100; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /allowed/ { llm_request allow messages max_tokens; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /ws/ { llm_websocket on; llm_request drop x; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /then/ { llm_errors nginx; error_page 404 = @ruled; llm_body off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location @ruled { llm_request drop x; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /status { llm_api_keys off; llm_status; }
     }
 }
@@ -237,6 +245,30 @@ case 'with usage that is asked for' => sub {
     });
 };
 
+case 'a body that is not read' => sub {
+    for my $body ("\0\1\2no JSON", '{"max_tokens":"50"}', '{"logit_bias":1,') {
+        forwarded('as it is', '/ruled/unread/x', $body, $body, way => $_) for @ways;
+    }
+    refused('for a key with models', '/ruled/unread/x', 'abc', qr/certain models only/, key => 'sk-listed', status => 404);
+    refused('for a key with rules', '/ruled/unread/x', 'abc', qr/need a JSON object/, key => 'sk-capped');
+    refused('a wrong key', '/ruled/unread/x', 'abc', qr/invalid_api_key/, key => 'sk-none', status => 401);
+    refused('and read where it is led to', '/then/x', 'abc', qr/400 Bad Request/, key => 'sk-listed');
+
+    # The upstream has the first bytes while the client still sends.
+    my $c = $t->client;
+    $c->request(POST => '/ruled/unread/held/x', headers => [ $t->bearer('sk-alice'), 'Content-Length' => 10 ]);
+    $c->write('12345');
+    my $u = $first->accept;
+    $u->read_more('the head of the request') until $u->{in} =~ /\r\n\r\n12345\z/;
+    pass('the upstream was called before the body was whole');
+    $c->write('67890');
+    $u->read_more('the rest') until $u->{in} =~ /1234567890\z/;
+    $u->write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK");
+    is($c->response->{status}, 200, 'sent on in pieces');
+    $c->close;
+    $u->close;
+};
+
 case 'mistakes' => sub {
     my $check = <<'EOF';
 %%HTTP_BEGIN%%
@@ -267,6 +299,7 @@ EOF
         [ 'llm_request cap a 1; llm_request default a 2;', qr/not a number up to the cap/ ],
         [ 'llm_request drop a; llm_request drop a;', qr/has such a rule already/ ],
         [ 'llm_request drop ' . join(' ', map { "f$_" } 1 .. 33) . ';', qr/too many rules/ ],
+        [ 'llm_body maybe;',                     qr/llm_body/ ],
     ) {
         my ($rule, $why) = @$_;
         my ($ok, $said) = $t->check_conf($check =~ s/RULE/location \/ { $rule }/r);

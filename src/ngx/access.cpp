@@ -222,7 +222,11 @@ refusal check_head(ngx_http_request_t* r, const request_ctx& ctx)
     if (control || may_name_another_model(r, ctx)) {
         return refusal::bad_path;
     }
-    return asks_websocket(r) && !location_conf_of(r)->websocket ? refusal::websocket : check_coding(r);
+    const location_conf& lcf = *location_conf_of(r);
+    if (asks_websocket(r) && !lcf.websocket) {
+        return refusal::websocket;
+    }
+    return lcf.reads_body ? check_coding(r) : refusal::none;
 }
 
 ngx_int_t let_in(request_ctx& ctx, const key_source& source)
@@ -289,7 +293,9 @@ ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source&
         }
     }
     const request_policy* policy = nullptr;
-    if (!find_policy(*location_conf_of(r), true, by_key ? key_rules.view() : std::string_view(), policy)) {
+    // What is not read is so by the location's will.
+    if (!find_policy(*location_conf_of(r), !ctx.asked.unread, by_key ? key_rules.view() : std::string_view(),
+                     policy)) {
         return refuse(r, ctx, refusal::internal);
     }
     if (!policy) {
@@ -300,7 +306,7 @@ ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source&
         if (asks_websocket(r)) {
             return refuse_body(refusal::websocket, {});
         }
-        return ctx.asked.has_body && policy->needs_json()
+        return (ctx.asked.has_body || ctx.asked.unread) && policy->needs_json()
                    ? refuse_body(refusal::bad_request,
                                  "there are rules for what may be asked here, which need a JSON object")
                    : NGX_OK;
@@ -347,7 +353,8 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     admission_result result;
     source.zone->state->prepare(request);
     // What a WebSocket will use is not known, and it may last for hours: nothing is reserved for it.
-    const request_size* size = asks_websocket(r) ? nullptr : &ctx.asked.size;
+    // Nor is a body that is not read.
+    const request_size* size = asks_websocket(r) || ctx.asked.unread ? nullptr : &ctx.asked.size;
     const caller from = source.zone->state->caller_of(request);
     {
         zone_session session(*source.zone);
@@ -494,6 +501,12 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
         return let_look(r, ctx, source);
     }
     refusal head = check_head(r, ctx);
+    const bool reads_body = location_conf_of(r)->reads_body;
+    if (ctx.asked.unread && reads_body) {
+        forget_body(r, ctx); // refused where it was not read, and led here
+    } else if (!reads_body && !ctx.knows_body() && head == refusal::none) {
+        leave_body_unread(ctx);
+    }
     if (ctx.knows_body()) {
         return head == refusal::none ? decide(r, ctx, source) : refuse(r, ctx, head);
     }

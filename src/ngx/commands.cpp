@@ -117,6 +117,8 @@ ngx_command_t commands[] = {
      ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(location_conf, websocket), nullptr},
     {ngx_string("llm_request"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_2MORE,
      set_request, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_body"), NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(location_conf, reads_body), nullptr},
     {ngx_string("llm_errors"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
      set_errors, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_error"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_error_page, NGX_HTTP_LOC_CONF_OFFSET,

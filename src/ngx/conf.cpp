@@ -94,6 +94,7 @@ void* create_location_conf(ngx_conf_t* cf)
         conf->keys = static_cast<key_source*>(NGX_CONF_UNSET_PTR);
         conf->inject = NGX_CONF_UNSET_UINT;
         conf->websocket = NGX_CONF_UNSET;
+        conf->reads_body = NGX_CONF_UNSET;
     }
     return conf;
 }
@@ -129,6 +130,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     }
     ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
     ngx_conf_merge_value(to.websocket, from.websocket, 0);
+    ngx_conf_merge_value(to.reads_body, from.reads_body, 1);
     if (to.errors.is == errors_as::unset) {
         to.errors = from.errors;
     }

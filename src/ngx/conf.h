@@ -60,6 +60,7 @@ struct location_conf {
     usage_weights* weights; // nullptr: each token counts as one
     ngx_uint_t inject;      // usage_inject
     ngx_flag_t websocket;   // WebSockets are let through
+    ngx_flag_t reads_body;  // off: what a request says is not looked at
     errors_as errors;
     bool warned_of_unread;        // by this process: that replies here are charged by an estimate
     bool tells_usage;             // llm_usage answers here

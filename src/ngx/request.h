@@ -128,6 +128,7 @@ struct request_ctx {
         bool has_body = false;
         bool names_fields = false;  // the reply may leave out what it used
         bool reads_form = false;    // the body is read as multipart/form-data
+        bool unread = false;        // the body is left to nginx: nothing is known of it
         bool unclear_model = false; // servers may read another model than this one
         body_fault fault = body_fault::none;
 

@@ -358,6 +358,13 @@ void note_bound(request_ctx& ctx, uint64_t tokens)
     now = now == 0 ? bound : std::min(now, bound);
 }
 
+void leave_body_unread(request_ctx& ctx)
+{
+    ctx.asked.unread = true;
+    ctx.asked.unclear_model = true; // whatever the path says
+    ctx.step = request_step::body_read;
+}
+
 void forget_body(ngx_http_request_t* r, request_ctx& ctx)
 {
     new (&ctx.facts) request_facts;

@@ -24,6 +24,8 @@ void forget_body(ngx_http_request_t* r, request_ctx& ctx);
 bool find_members(ngx_http_request_t* r, request_ctx& ctx);
 // Its completion will have at most so many tokens, whatever it asks.
 void note_bound(request_ctx& ctx, uint64_t tokens);
+// The request goes on without a look at its body, which stays where it is.
+void leave_body_unread(request_ctx& ctx);
 // Reads the body if there is one. NGX_OK: there is nothing to wait for; else what the access handler has to
 // return.
 ngx_int_t read_body(ngx_http_request_t* r, request_ctx& ctx);
