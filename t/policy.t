@@ -32,6 +32,7 @@ my $t = LLM::Test->new(
         server 127.0.0.1:%%PORT_3%% max_fails=0;
         server 127.0.0.1:%%PORT_4%% backup;
     }
+    llm_quota_status 402;
     server {
         listen 127.0.0.1:%%PORT_0%%;
         listen 127.0.0.1:%%PORT_2%% http2;
@@ -65,6 +66,9 @@ my $t = LLM::Test->new(
         location /ws/ { llm_websocket on; llm_request drop x; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location /then/ { llm_errors nginx; error_page 404 = @ruled; llm_body off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location @ruled { llm_request drop x; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /plain429/ { llm_quota_status 429; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /paged/ { llm_errors nginx; error_page 402 429 /error; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location = /error { internal; llm_error; }
         location = /status { llm_api_keys off; llm_status; }
     }
 }
@@ -269,6 +273,19 @@ case 'a body that is not read' => sub {
     $u->close;
 };
 
+case 'the status of a spent quota' => sub {
+    my $spend = send_body("/$chat", '{"max_tokens":5}', key => 'sk-spent');
+    $t->wait_idle;
+    for (map { [ $_, $_ =~ /429/ ? 429 : 402 ] } "/$chat", "/plain429/$chat", "/paged/$chat", '/v1/messages') {
+        my ($uri, $status) = @$_;
+        my $r = send_body($uri, '{"max_tokens":5}', key => 'sk-spent');
+        is($r->{status}, $status, "$uri: status");
+        like($r->{body}, $uri =~ /messages/ ? qr/billing_error/ : qr/insufficient_quota/, "$uri: body");
+        is($r->{log}{refusal}, 'quota', "$uri: log");
+        is($r->{headers}{'x-should-retry'}, 'false', "$uri: not again");
+    }
+};
+
 case 'mistakes' => sub {
     my $check = <<'EOF';
 %%HTTP_BEGIN%%
@@ -300,6 +317,7 @@ EOF
         [ 'llm_request drop a; llm_request drop a;', qr/has such a rule already/ ],
         [ 'llm_request drop ' . join(' ', map { "f$_" } 1 .. 33) . ';', qr/too many rules/ ],
         [ 'llm_body maybe;',                     qr/llm_body/ ],
+        [ 'llm_quota_status 403;',               qr/invalid value "403"/ ],
     ) {
         my ($rule, $why) = @$_;
         my ($ok, $said) = $t->check_conf($check =~ s/RULE/location \/ { $rule }/r);

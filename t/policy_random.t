@@ -194,11 +194,14 @@ sub check_body {
     return;
 }
 
-# A random body for a policy: how to call it in messages, its text, what is to become of it, what it says, its members.
+# A random body for a policy: how to call it in messages, its text, what is to become of it, what it says, and its members, but those that are
+# not allowed: another rule may put the same value there again, elsewhere.
 sub judged {
     my ($policy) = @_;
 
     my ($text, @members) = random_body();
+    my %allowed = (model => 1, map { $_->[1] => 1 } grep { $_->[0] eq 'allow' } @{ $policies[$policy] });
+    @members = grep { $allowed{ $_->[0] } } @members if keys %allowed > 1;
     my $name = "policy $policy (" . join('; ', map { join ' ', @$_ } @{ $policies[$policy] }) . "), body $text";
     return ($name, $text, reference($policies[$policy], $json->decode($text)), $json->decode($text), @members);
 }

@@ -39,6 +39,12 @@ char* set_usage_inject(ngx_conf_t* cf, ngx_command_t*, void* conf)
     return NGX_CONF_OK;
 }
 
+ngx_conf_enum_t quota_statuses[] = {
+    {ngx_string("429"), NGX_HTTP_TOO_MANY_REQUESTS},
+    {ngx_string("402"), 402},
+    {ngx_null_string, 0},
+};
+
 char* set_status(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
 {
     return set_content(cf, directive, *static_cast<location_conf*>(conf), status_handler);
@@ -119,6 +125,9 @@ ngx_command_t commands[] = {
      set_request, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_body"), NGX_HTTP_LOC_CONF | NGX_CONF_FLAG, ngx_conf_set_flag_slot,
      NGX_HTTP_LOC_CONF_OFFSET, offsetof(location_conf, reads_body), nullptr},
+    {ngx_string("llm_quota_status"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, ngx_conf_set_enum_slot,
+     NGX_HTTP_LOC_CONF_OFFSET, offsetof(location_conf, quota_status), quota_statuses},
     {ngx_string("llm_errors"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1,
      set_errors, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_error"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_error_page, NGX_HTTP_LOC_CONF_OFFSET,

@@ -95,6 +95,7 @@ void* create_location_conf(ngx_conf_t* cf)
         conf->inject = NGX_CONF_UNSET_UINT;
         conf->websocket = NGX_CONF_UNSET;
         conf->reads_body = NGX_CONF_UNSET;
+        conf->quota_status = NGX_CONF_UNSET_UINT;
     }
     return conf;
 }
@@ -131,6 +132,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
     ngx_conf_merge_value(to.websocket, from.websocket, 0);
     ngx_conf_merge_value(to.reads_body, from.reads_body, 1);
+    ngx_conf_merge_uint_value(to.quota_status, from.quota_status, NGX_HTTP_TOO_MANY_REQUESTS);
     if (to.errors.is == errors_as::unset) {
         to.errors = from.errors;
     }

@@ -16,7 +16,8 @@ namespace {
 // left to the other access modules of "satisfy any".
 ngx_int_t send_refusal(ngx_http_request_t* r, const request_ctx& ctx)
 {
-    const refusal_answer& answer = answer_of(ctx.refused);
+    refusal_answer answer = answer_of(ctx.refused);
+    answer.status = ctx.refused_as;
     if (answer.authenticate) {
         drop_refusal_headers(r);
         if ((!r->headers_out.www_authenticate && !ask_for_key(r)) || !add_retry_headers(r, answer, 0)) {
@@ -33,7 +34,7 @@ ngx_int_t error_page_handler(ngx_http_request_t* r)
     r->err_status = answer.status;
 
     request_ctx* ctx = find_request(r);
-    if (ctx && ctx->refused != refusal::none && answer_of(ctx->refused).status == answer.status) {
+    if (ctx && ctx->refused != refusal::none && ctx->refused_as == answer.status) {
         return send_refusal(r, *ctx);
     }
     if ((answer.authenticate && !r->headers_out.www_authenticate && !ask_for_key(r))

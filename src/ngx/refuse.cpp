@@ -29,11 +29,15 @@ bool satisfies_any(ngx_http_request_t* r)
     return core->satisfy == NGX_HTTP_SATISFY_ANY;
 }
 
-const refusal_answer& note_refusal(ngx_http_request_t* r, request_ctx& ctx, refusal why, bool is_left)
+refusal_answer note_refusal(ngx_http_request_t* r, request_ctx& ctx, refusal why, bool is_left)
 {
-    const refusal_answer& answer = answer_of(why);
+    refusal_answer answer = answer_of(why);
+    if (why == refusal::quota) {
+        answer.status = static_cast<uint16_t>(location_conf_of(r)->quota_status);
+    }
     ctx.refused = why;
     ctx.refusal_is_left = is_left;
+    ctx.refused_as = answer.status;
     ngx_str_t reason = to_ngx(answer.reason);
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0, "llm: request refused: %V", &reason);
     return answer;
@@ -43,7 +47,7 @@ const refusal_answer& note_refusal(ngx_http_request_t* r, request_ctx& ctx, refu
 
 ngx_int_t refuse_subrequest(ngx_http_request_t* r, request_ctx& ctx, refusal why)
 {
-    const refusal_answer& answer = note_refusal(r, ctx, why, true);
+    const refusal_answer answer = note_refusal(r, ctx, why, true);
     if (answer.status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
         return answer.status;
     }
@@ -61,7 +65,7 @@ ngx_int_t refuse(ngx_http_request_t* r, request_ctx& ctx, refusal why, std::stri
     const uint16_t status = answer_of(why).status;
     const bool is_left =
         (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN) && satisfies_any(r);
-    const refusal_answer& answer = note_refusal(r, ctx, why, is_left);
+    const refusal_answer answer = note_refusal(r, ctx, why, is_left);
     if (is_left) {
         return status;
     }

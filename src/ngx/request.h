@@ -46,6 +46,7 @@ struct request_ctx {
     request_step step = request_step::arrived; // by whoever takes it
     refusal refused = refusal::none;           // refuse.cpp
     bool refusal_is_left = false;              // refuse.cpp: to others, who may let it in all the same
+    uint16_t refused_as = 0;                   // refuse.cpp: its status
     strip_what strip = strip_what::nothing;    // request_edit.cpp: of a stream for whose usage it asked
 
     lease* held = nullptr; // access.cpp: of a request that is admitted

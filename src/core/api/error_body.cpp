@@ -10,6 +10,8 @@ std::string_view anthropic_type(unsigned status)
     switch (status) {
     case 401:
         return "authentication_error";
+    case 402:
+        return "billing_error";
     case 403:
         return "permission_error";
     case 404:

@@ -39,6 +39,7 @@ std::string_view google_status(unsigned status)
         return "PERMISSION_DENIED";
     case 404:
         return "NOT_FOUND";
+    case 402:
     case 429:
         return "RESOURCE_EXHAUSTED";
     case 502:
