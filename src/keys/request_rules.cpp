@@ -29,6 +29,10 @@ bool is_name_byte(char c)
 
 json_ptr parsed(std::string_view text)
 {
+    // Behind a value the library takes it for the end of the text.
+    if (text.find('\0') != std::string_view::npos) {
+        return nullptr;
+    }
     return json_ptr(json_loadb(text.data(), text.size(), JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, nullptr));
 }
 
