@@ -263,13 +263,12 @@ bool is_about_key(verdict said, const limit_refusal& by)
            || by.kind == limit_kind::failures;
 }
 
-// What is to become of the body, before anything is taken for the request.
-struct planned_policy {
-    std::optional<policy_edit> made;
-};
+// Of the request that is being decided. It is far larger than what most requests need of the stack.
+std::optional<policy_edit> planned;
 
-// NGX_OK, or what refuse() returned.
-ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source& source, planned_policy& to)
+// What is to become of the body, before anything is taken for the request; `to` stays as it is where no rules
+// are about it. NGX_OK, or what refuse() returned.
+ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source& source, policy_edit*& to)
 {
     const bool by_key = source.zone->state->rules_requests();
     // Whose key is wrong is not told what is wrong with the body.
@@ -316,11 +315,12 @@ ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source&
     }
     const body_members& members = ctx.facts.members();
     policy_edit& edit =
-        to.made.emplace(*policy, ctx.call, members.kept(), ctx.facts.root_end(), bytes_of_body(r));
+        planned.emplace(*policy, ctx.call, members.kept(), ctx.facts.root_end(), bytes_of_body(r));
     const policy_fault fault = members.all_kept() ? edit.plan() : policy_fault::too_many_fields;
     if (fault != policy_fault::none) {
         return refuse_body(refusal::bad_request, text_of(fault, edit));
     }
+    to = &edit;
     if (!policy->bound().empty() && (ctx.asked.size.max_tokens != 0 || edit.gives_bound())) {
         note_bound(ctx, policy->bound_value());
     }
@@ -337,7 +337,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     if (std::string_view fault = usage_fault(r, ctx); !fault.empty()) {
         return refuse(r, ctx, refusal::bad_request, fault);
     }
-    planned_policy policy;
+    policy_edit* policy = nullptr;
     if (location_conf_of(r)->request || source.zone->state->rules_requests()) {
         if (const ngx_int_t rc = plan_policy(r, ctx, source, policy); rc != NGX_OK) {
             return rc;
@@ -379,7 +379,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     if (!names.keep(r, ctx)) {
         return refuse(r, ctx, refusal::internal);
     }
-    return carry_out(r, ctx, source, request, result, policy.made ? &policy.made.value() : nullptr);
+    return carry_out(r, ctx, source, request, result, policy);
 }
 
 // A request that holds its lease came to another location by an internal redirect, or by post_action when the

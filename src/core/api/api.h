@@ -23,6 +23,7 @@ using bound_names = uint8_t;
 namespace bound_name {
 enum : bound_names {
     none = 0,
+    of_root = 15, // those at the top of a request
     max_tokens = 1,
     max_completion_tokens = 2,
     max_output_tokens = 4,

@@ -72,10 +72,25 @@ int take_digit(std::string_view& digits)
     return digit;
 }
 
+// Nothing but digits: JSON has no zeros before them.
+bool is_plain(std::string_view text)
+{
+    for (const char c : text) {
+        if (!is_digit(c)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 } // namespace
 
 int compare_numbers(std::string_view a, std::string_view b)
 {
+    if (is_plain(a) && is_plain(b)) {
+        const int order = a.compare(b);
+        return a.size() != b.size() ? (a.size() < b.size() ? -1 : 1) : (order > 0) - (order < 0);
+    }
     decimal x(a);
     decimal y(b);
     if (x.sign != y.sign) {

@@ -286,8 +286,11 @@ bool policy_edit::wants_bound(uint8_t i) const
 bool policy_edit::wants(uint8_t i) const
 {
     const request_policy::node& n = policy_.at(i);
-    if (!n.set.empty() || !n.fallback.empty() || wants_bound(i)) {
+    if (n.puts || wants_bound(i)) {
         return true;
+    }
+    if ((n.bounds & call_.bound_to_give) == 0) {
+        return false;
     }
     for (uint8_t c = n.first_child; c != 0; c = policy_.at(c).next) {
         if (wants(c)) {
@@ -329,6 +332,13 @@ bool policy_edit::put_value(uint8_t i, uint64_t at)
 
 policy_fault policy_edit::add_missing(uint8_t parent, object& o)
 {
+    // Of most requests nothing is.
+    const request_policy::node& in = policy_.at(parent);
+    const bool is_bound_here = (bounds_ & call_.bounds) != 0;
+    const bound_names given = is_bound_here ? bounds_ | bound_name::of_root : bounds_;
+    if (!in.puts && (in.bounds & call_.bound_to_give & ~given) == 0) {
+        return policy_fault::none;
+    }
     bool empty = o.stays_empty();
     // Bounds that the configuration gives come before those that are given because there is none.
     for (const bool bounds : {false, true}) {

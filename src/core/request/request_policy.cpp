@@ -160,6 +160,14 @@ bool request_policy::finish()
             nodes_[at].allowed = 0xff;
         }
     }
+    // Whatever is within a node comes behind it.
+    for (size_t i = n_nodes_ - 1; i != 0; --i) {
+        node& n = nodes_[i];
+        n.puts = n.puts || !n.set.empty() || !n.fallback.empty();
+        n.bounds |= n.bound;
+        nodes_[n.parent].puts = nodes_[n.parent].puts || n.puts;
+        nodes_[n.parent].bounds |= n.bounds;
+    }
     return true;
 }
 

@@ -31,6 +31,9 @@ public:
         uint8_t allowed = 0;   // lists that name it: bits
         bound_names bound = 0; // the bound of tokens that it is
         bool drops = false;
+        // Of it and all that is within it, after finish():
+        bool puts = false;      // there is a value to set, or a default
+        bound_names bounds = 0; // bounds of tokens
 
         // A rule looks at its value, or wants to see that it is there once.
         bool acts() const
