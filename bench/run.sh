@@ -1,6 +1,6 @@
 #!/bin/bash
 # The gateway beside its peers, in one run. See README.md.
-# usage: bench/run.sh [--quick] [json|limits|paced|line|scan|keys|section|streams|scrape|profile|all]...
+# usage: bench/run.sh [--quick] [json|limits|upload|paced|line|scan|keys|section|streams|scrape|profile|all]...
 # Environment: LLM_MODULE (the module; "none" measures the others only), LLM_BEFORE (another build of it, to compare with), NGINX,
 # BENCH_PORT (first of 40 ports).
 set -eu
@@ -14,7 +14,7 @@ upstream_port=${BENCH_PORT:-18700}
 next_port=$upstream_port
 results=$here/results
 open_files=16384
-llm=llm llm_limits=llm-limits llm_final=llm-final llm_continuous=llm-continuous
+llm=llm llm_limits=llm-limits llm_rules=llm-rules llm_final=llm-final llm_continuous=llm-continuous
 
 declare -A port_of worker_of master_of
 pids=()
@@ -53,21 +53,23 @@ cleanup() {
 . "$here/lib/scenarios.sh"
 
 json_rounds=500 paced_rounds=400 line_rounds=300
+upload_rounds=60
 streams_chunks=25
 many_keys=1000000 many_keys_zone=768m
 scrape_keys=10000 scrape_zone=80m scrape_rate=1000 scrape_rounds=30
 workers=1
 
-everything=(json limits paced line scan keys section streams scrape)
+everything=(json limits upload paced line scan keys section streams scrape)
 wanted=()
 for argument in "$@"; do
     case $argument in
         --quick)
             json_rounds=200 paced_rounds=120 line_rounds=120
+            upload_rounds=30
             streams_chunks=20
             scrape_rounds=10
             ;;
-        json | limits | paced | line | scan | keys | section | streams | scrape | profile) wanted+=("$argument") ;;
+        json | limits | upload | paced | line | scan | keys | section | streams | scrape | profile) wanted+=("$argument") ;;
         all) wanted+=("${everything[@]}") ;;
         *)
             sed -n '3,5s/^# //p' "$0" >&2
@@ -78,7 +80,7 @@ done
 [ ${#wanted[@]} -gt 0 ] || wanted=("${everything[@]}")
 
 if [ "$module" = none ]; then
-    llm='' llm_limits='' llm_final='' llm_continuous=''
+    llm='' llm_limits='' llm_rules='' llm_final='' llm_continuous=''
 elif [ ! -f "$module" ]; then
     die "no module at $module: build it (cmake --build build) or set LLM_MODULE"
 else

@@ -31,7 +31,7 @@ with_before() {
     local name
     for name in "$@"; do
         echo "$name"
-        [ -z "$before" ] || ! uses_module "$name" || echo "$name-before"
+        [ -z "$before" ] || ! uses_module "$name" || { [ "$name" = llm-rules ] && ! grep -q llm_request "$before"; } || echo "$name-before"
     done
 }
 
@@ -69,6 +69,7 @@ write_http_part() {
             echo "llm_api_keys $2;"
             case $1 in
                 llm) echo 'llm_usage_inject off;' ;;
+                llm-rules) echo 'llm_usage_inject off; llm_request cap max_tokens 128;' ;;
                 llm-final) echo 'llm_usage_inject final;' ;;
                 llm-continuous) echo 'llm_usage_inject continuous;' ;;
                 llm-limits) write_all_limits ;;
@@ -145,6 +146,7 @@ uwsgi_temp_path $dir/uwsgi;
 scgi_temp_path $dir/scgi;
 keepalive_requests 1000000;
 keepalive_timeout 3600s;
+client_max_body_size 64m;
 CONF
         write_http_part "$2" "${4:-}" "${5:-}"
         cat <<CONF

@@ -30,7 +30,7 @@ measure() {
 
 start_contenders() {
     local name
-    for name in $(with_before plain plain4k plain-headers map map-limits $llm $llm_limits $llm_final $llm_continuous); do
+    for name in $(with_before plain plain4k plain-headers map map-limits $llm $llm_rules $llm_limits $llm_final $llm_continuous); do
         [ -z "${port_of[$name]:-}" ] || continue
         next_port=$((next_port + 1))
         write_conf "$name" "${name%-before}" "$next_port" "$tmp/keys10.json" 64m
@@ -40,12 +40,18 @@ start_contenders() {
 
 scenario_json() {
     start_contenders
-    measure json turns "plain map $llm" path=$json_path connections=32 requests=400 rounds="$json_rounds"
+    measure json turns "plain map $llm $llm_rules" path=$json_path connections=32 requests=400 rounds="$json_rounds"
 }
 
 scenario_limits() {
     start_contenders
     measure limits turns "plain plain-headers map map-limits $llm_limits" path=$json_path connections=32 requests=400 rounds="$json_rounds"
+}
+
+# Bodies of 20 MB, the model and what is capped at their end.
+scenario_upload() {
+    start_contenders
+    measure upload turns "plain $llm $llm_rules" path=$json_path prompt=20000000 connections=2 requests=2 rounds="$upload_rounds"
 }
 
 scenario_paced() {
@@ -263,10 +269,10 @@ abs() { echo "${1#-}"; }
 # Not a measurement but a help: where the instructions of the worker go. No targets.
 scenario_profile() {
     local name path what requests out
-    for name in $(with_before plain map map-limits $llm $llm_limits $llm_final $llm_continuous); do
+    for name in $(with_before plain map map-limits $llm $llm_rules $llm_limits $llm_final $llm_continuous); do
         for what in ${BENCH_PROFILE:-json line line-null line-close}; do
             case $what-${name%-before} in
-                line*-map | line*-map-limits | line*-llm-limits | json-llm-final | json-llm-continuous) continue ;;
+                line*-map | line*-map-limits | line*-llm-limits | line*-llm-rules | json-llm-final | json-llm-continuous) continue ;;
                 line-null-llm-final) ;;
                 line-null-*) continue ;;
             esac

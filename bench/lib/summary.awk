@@ -6,18 +6,20 @@ BEGIN {
     target["json", "llm", "plain"] = 1.10
     target["limits", "llm-limits", "plain"] = 1.10
     target["limits", "llm-limits", "map-limits"] = 1.0
+    target["json", "llm-rules", "llm"] = 1.03
+    target["upload", "llm", "plain"] = target["upload", "llm-rules", "plain"] = 1.15
     target["paced", "llm", "plain"] = target["paced", "llm-final", "plain"] = 1.05
     target["paced", "llm-limits", "plain"] = 1.05
     target["paced", "llm-continuous", "plain"] = 1.10
     target["line", "llm", "plain"] = target["line", "llm-final", "plain"] = target["line-null", "llm-final", "plain"] = 1.25
     target["line", "llm-continuous", "plain"] = 2.0
     target["line", "llm", "plain4k"] = target["line", "llm-final", "plain4k"] = 1.0
-    unit["json"] = unit["limits"] = "us per request"
+    unit["json"] = unit["limits"] = unit["upload"] = "us per request"
     unit["paced"] = "us per chunk"
     unit["line"] = unit["line-null"] = unit["line-close"] = "us per stream"
     # So many rounds are summed up before they are compared. Of turns two, there and back: who comes second in a row finds
     # its caches warm. Of slots more: on a busy machine, chunks run over into the next one.
-    block["json"] = block["limits"] = block["line"] = block["line-null"] = block["line-close"] = 2
+    block["json"] = block["limits"] = block["upload"] = block["line"] = block["line-null"] = block["line-close"] = 2
     block["paced"] = 8
     print "scenario,contender,what,value,unit,ratio,target,verdict,spread"
 }
@@ -92,6 +94,9 @@ END {
         }
         if ((p[2] == "llm" || p[2] == "llm-final") && (p[1], "plain4k") in last) {
             row(p[1], p[2], "plain4k")
+        }
+        if (p[2] == "llm-rules" && (p[1], "llm") in last) {
+            row(p[1], p[2], "llm")
         }
         if (p[2] == "llm-limits") {
             row(p[1], p[2], "map")

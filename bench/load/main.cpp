@@ -16,7 +16,7 @@ int usage()
                "       bench_load keys COUNT > FILE\n"
                "       bench_load once|turns|slots NAME:PORT:PID... [path=..] [connections=N] [requests=N] "
                "[keys=N]\n"
-               "                  [distinct=N] [rounds=N] [timeout=SECONDS]\n"
+               "                  [distinct=N] [prompt=BYTES] [rounds=N] [timeout=SECONDS]\n"
                "       bench_load scrapes NAME:PORT:PID scrape=PATH... [rate=N] [window=SECONDS] [models=N], "
                "and those\n",
                stderr);
@@ -42,6 +42,8 @@ bool set_option(bench::measurement& m, std::string_view name, std::string_view v
         m.work.distinct = number(value);
     } else if (name == "models") {
         m.work.models = number(value);
+    } else if (name == "prompt") {
+        m.work.prompt = number(value);
     } else if (name == "scrape") {
         m.scrapes.emplace_back(value);
     } else if (name == "rate") {

@@ -85,7 +85,11 @@ void session::ready(connection& c, std::uint32_t events)
 {
     if ((events & EPOLLOUT) != 0) {
         loop_.wait_for_input(c);
-        ask(c);
+        if (c.out.empty()) {
+            ask(c);
+        } else {
+            send(c);
+        }
     } else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
         receive(c);
     }
@@ -97,11 +101,13 @@ std::string session::next_request()
     const std::uint64_t index = number % what_.distinct * (what_.keys / what_.distinct);
     const std::uint64_t model = number / what_.distinct % what_.models;
     const bool stream = what_.path.find("chunks=") != std::string::npos;
-    const std::string body = R"({"model":"bench-model)" + (model == 0 ? "" : std::to_string(model))
-                             + R"(","messages":[{"role":"system","content":)"
-                               R"("You are a helpful assistant."},{"role":"user","content":)"
-                               R"("What stands in front of the model servers?"}],"max_tokens":256,)"
-                               R"("temperature":0.7)"
+    const std::string named = R"("model":"bench-model)" + (model == 0 ? "" : std::to_string(model)) + R"(",)";
+    const std::string messages = R"("messages":[{"role":"system","content":)"
+                                 R"("You are a helpful assistant."},{"role":"user","content":)"
+                                 R"("What stands in front of the model servers?)"
+                                 + std::string(what_.prompt, ' ') + R"("}],)";
+    const std::string body = '{' + (what_.prompt == 0 ? named + messages : messages + named)
+                             + R"("max_tokens":256,"temperature":0.7)"
                              + (stream ? R"(,"stream":true})" : "}");
     return "POST " + what_.path + " HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " + bench_key(index)
            + "\r\nUser-Agent: bench\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
@@ -115,12 +121,25 @@ void session::ask(connection& c)
         resting_.push_back(&c);
         return;
     }
-    // Requests are far smaller than a socket's buffer: one send takes all.
     c.number = count_.asked;
-    const std::string request = next_request();
-    const ssize_t n = ::send(c.fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
-    if (n != static_cast<ssize_t>(request.size())) {
+    c.out = next_request();
+    c.sent = 0;
+    send(c);
+}
+
+// Most requests are far smaller than a socket's buffer: one call takes all.
+void session::send(connection& c)
+{
+    const ssize_t n = ::send(c.fd.get(), c.out.data() + c.sent, c.out.size() - c.sent, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
         loop_.fail("cannot send", *this);
+        return;
+    }
+    c.sent += n > 0 ? static_cast<std::size_t>(n) : 0;
+    if (c.sent == c.out.size()) {
+        c.out.clear();
+    } else {
+        loop_.wait_for_room(c);
     }
 }
 

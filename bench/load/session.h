@@ -18,6 +18,7 @@ struct workload {
     std::uint64_t keys = 10;     // the key file holds so many
     std::uint64_t distinct = 10; // so many of them are used in turn, spread over the file
     std::uint64_t models = 1;    // each of them asks for so many, a turn each
+    std::uint64_t prompt = 0;    // so many bytes more, with all else behind it; 0: a short one
 };
 
 struct gateway {
@@ -43,6 +44,8 @@ struct connection {
     reply_reader reader;
     std::uint64_t events = 0;
     std::uint64_t number = 0; // of its request
+    std::string out;          // what is still to be sent, from `sent` on
+    std::size_t sent = 0;
     bool begun = false;
 };
 
@@ -55,6 +58,7 @@ public:
     void watch(std::unique_ptr<connection> c);
     std::unique_ptr<connection> release(const connection& c) { return std::move(connections_[c.fd.get()]); }
     void wait_for_input(const connection& c) { poller_.change(c.fd.get(), EPOLLIN); }
+    void wait_for_room(const connection& c) { poller_.change(c.fd.get(), EPOLLIN | EPOLLOUT); }
     std::vector<char>& buffer() { return buffer_; }
 
     // The first thing that went wrong ends the run.
@@ -91,6 +95,7 @@ private:
     void open_more();
     void connect(std::unique_ptr<connection> c);
     void ask(connection& c);
+    void send(connection& c);
     void receive(connection& c);
     void complete(connection& c);
     std::string next_request();
