@@ -12,14 +12,17 @@ Builds the module, starts an nginx of its own with it on 127.0.0.1, streams one 
 shows the tokens that were counted. Needs Debian 12 or 13, and root (or sudo) if packages are missing.
 
   --upstream URL   a server that speaks the OpenAI API, such as http://127.0.0.1:8000 (default: a demo, which nginx plays)
+  --upstream-key K the key that this server wants, if it wants one (vLLM and llama-server: --api-key)
   --model NAME     the model to ask for (default: the first one that the server lists)
   --port N         where to listen (default: a free port from 18080 on)
-  --keep           leave the gateway running; without it, it is stopped at the end
+  --keep           leave the gateway running; without it, it is stopped at the end. Later runs leave it alone
   --stop           stop the gateway that --keep left running, and remove its files
   --help
 
-Files are in /run/nginx-llm-quickstart for root, else in ~/.cache/nginx-llm-quickstart. Debian's own nginx service and
-its configuration are not touched. With LLM_MODULE=FILE in the environment that module is used and nothing is built.
+Files are in /run/nginx-llm-quickstart for root, else in ~/.cache/nginx-llm-quickstart; without --keep in a directory beside it
+that is removed at the end. Debian's own nginx service and
+its configuration are not touched. With LLM_MODULE=FILE in the environment that module is used and nothing is built, and with
+LLM_QUICKSTART_DIR=DIR files are there.
 END
 }
 
@@ -38,6 +41,7 @@ value_of() {
 }
 
 upstream=
+upstream_key=
 model=
 port=
 keep=
@@ -45,6 +49,7 @@ stop=
 while [ $# -gt 0 ]; do
     case $1 in
         --upstream) upstream=$(value_of "$@"); shift ;;
+        --upstream-key) upstream_key=$(value_of "$@"); shift ;;
         --model) model=$(value_of "$@"); shift ;;
         --port) port=$(value_of "$@"); shift ;;
         --keep) keep=1 ;;
@@ -70,6 +75,7 @@ if [ "$(id -u)" = 0 ]; then
 else
     run=${XDG_CACHE_HOME:-$HOME/.cache}/nginx-llm-quickstart
 fi
+run=${LLM_QUICKSTART_DIR:-$run}
 PATH=$PATH:/usr/sbin:/sbin
 # A proxy that the environment names is not for this.
 no_proxy=127.0.0.1
@@ -110,9 +116,20 @@ server=${server%/v1}
 case $server in
     */* | *\ * | *\;*) die "--upstream $upstream: expected a host and a port, without a path" ;;
 esac
+case $upstream_key in
+    *[!A-Za-z0-9._~+/=:-]*) die "--upstream-key: expected a key of letters, digits and . _ ~ + / = : -" ;;
+esac
+[ -z "$upstream_key" ] || [ -n "$upstream" ] || die "--upstream-key needs --upstream"
 case $port in
     *[!0-9]*) die "--port $port: expected a number" ;;
 esac
+
+# One that --keep left is somebody's: it is not touched.
+if [ -n "$keep" ]; then
+    if gateway_pid >/dev/null; then
+        die "a gateway is running already: $(sed -n 's/^ *listen \(127[^;]*\);.*/http:\/\/\1/p' "$run/nginx.conf" | head -n 1). To stop it: sh $0 --stop"
+    fi
+fi
 
 # --- what is needed
 
@@ -167,7 +184,12 @@ fi
 
 # --- start
 
-stop_gateway
+if [ -n "$keep" ]; then
+    rm -rf "$run"
+else
+    mkdir -p "$(dirname "$run")"
+    run=$(mktemp -d "$run-XXXXXX")
+fi
 if [ -z "$port" ]; then
     port=18080
     # 7: connection refused, so that nobody listens there.
@@ -200,12 +222,16 @@ else
     demo=
 fi
 
+send_key=
+[ -z "$upstream_key" ] || send_key=" proxy_set_header Authorization \"Bearer $upstream_key\";"
+
 # The example configuration, with the paths and sizes of a trial.
 sed -e "s|/etc/nginx/llm/|$run/|" \
     -e "s|/var/log/nginx/|$run/logs/|" \
     -e "s|/run/nginx.pid|$run/nginx.pid|" \
     -e "s|listen 8080;|listen 127.0.0.1:$port;|" \
     -e "s|server 127.0.0.1:8000;|server $server;|" \
+    -e "s|^\( *\)proxy_pass http://model_servers/v1/.*|&$send_key|" \
     -e "s|llm_zone llm:32m[^;]*;|llm_zone llm:2m;|" \
     -e 's|worker_processes auto;|worker_processes 2;|' \
     -e 's|worker_connections 16384;|worker_connections 512;|' \
@@ -258,16 +284,40 @@ show_text() {
 
 no_key=$(curl -s -o /dev/null -w '%{http_code}' "$url/v1/models")
 echo "A request without a key gets HTTP $no_key."
+# What the upstream answered, to be read by a person.
+show_answer() {
+    [ ! -s "$run/answer" ] || { head -c 2000 "$run/answer" | tr -d '\000-\010\013-\037\177'; echo; } >&2
+    case $1 in
+        401 | 403) [ -n "$upstream_key" ] && echo "Does it want another --upstream-key?" >&2 || echo "If it wants a key: --upstream-key" >&2 ;;
+        502 | 504) echo "Nobody answers at ${upstream:-the demo}." >&2 ;;
+    esac
+}
+
+# The value of the first "$1" behind "$2" in JSON, as it is written there. In llama.cpp's list of models, arrays of another kind
+# stand before "data".
+first_value() {
+    tr '\n' ' ' <"$run/answer" | grep -o "\"$2\"[[:space:]]*:[[:space:]]*\\[.*" | grep -o -E "\"$1\"[[:space:]]*:[[:space:]]*\"([^\"\\\\]|\\\\.)*\"" |
+        head -n 1 | sed -E 's/^"[^"]*"[[:space:]]*:[[:space:]]*"(.*)"$/\1/'
+}
+
 if [ -z "$model" ]; then
-    models=$(curl -sf -H "Authorization: Bearer $key" "$url/v1/models") \
-        || die "the upstream has no answer to GET /v1/models (with --model it is not asked). nginx says:"
-    model=$(printf '%s' "$models" | tr -d '\n' | sed -n -E 's/^[^[]*\[[^]]*"id": ?"([^"]+)".*/\1/p')
-    [ -n "$model" ] || die "GET /v1/models names no model. Use --model"
+    code=$(curl -s -o "$run/answer" -w '%{http_code}' -H "Authorization: Bearer $key" "$url/v1/models") || true
+    if [ "$code" != 200 ]; then
+        show_answer "$code"
+        die "the upstream answered GET /v1/models with HTTP $code (with --model it is not asked). nginx says:"
+    fi
+    model=$(first_value id data) || model=
+    [ -n "$model" ] || model=$(first_value model models) || model=
+    [ -n "$model" ] || model=$(first_value name models) || model=
+    if [ -z "$model" ]; then
+        show_answer "$code"
+        die "GET /v1/models names no model. Use --model"
+    fi
 fi
 
 body='{"model":"'$model'","stream":true,"messages":[{"role":"user","content":"Say hello in a few sentences."}]}'
 say "A chat completion, streamed from $model"
-curl -sN -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$body" "$url/v1/chat/completions" | show_text
+curl -sN -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$body" "$url/v1/chat/completions" | tee "$run/answer" | show_text
 
 # nginx logs a request when it is over, which may be a moment after the client has its last byte.
 tries=0
@@ -282,7 +332,10 @@ field() {
 
 say "Its line in the access log"
 printf '%s\n' "$line"
-[ "$(field status)" = 200 ] || die "the upstream answered with HTTP $(field status)"
+if [ "$(field status)" != 200 ]; then
+    show_answer "$(field status)"
+    die "the upstream answered POST /v1/chat/completions with HTTP $(field status)"
+fi
 [ -n "$(field total_tokens)" ] || die "the upstream told no token counts"
 printf '\n%s%s prompt + %s completion = %s tokens%s for key "%s", the first after %s s, %s s in all\n' "$bold" \
     "$(field prompt_tokens)" "$(field completion_tokens)" "$(field total_tokens)" "$plain" "$(field key)" \
