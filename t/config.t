@@ -109,7 +109,7 @@ my @bad = (
     [ 'keys without a zone',      qr/zone/,                          $keys ],
     [ 'keys without a file',      qr/invalid number of arguments/,   "$zone llm_api_keys;" ],
     [ 'keys with an empty name',  qr/\[emerg\]/,                     "$zone llm_api_keys \"\";" ],
-    [ 'keys with too much',       qr/invalid number of arguments/,   "$zone llm_api_keys a zone=llm b;" ],
+    [ 'keys with too much',       qr/invalid number of arguments/,   "$zone llm_api_keys a zone=llm identity=b c;" ],
     [ 'keys with an unknown parameter', qr/foo=bar/,                 "$zone llm_api_keys %%DIR%%/keys.json foo=bar;" ],
     [ 'off with a zone',          qr/\[emerg\]/,                     "$zone llm_api_keys off zone=llm;" ],
     [ 'keys twice at one level',  qr/is duplicate/,                  "$zone $keys $keys" ],

@@ -209,7 +209,8 @@ int drop_old(const arguments& given, const std::string& path, output& out)
             for (const size_t place : places) {
                 const key_record& record = now.keys[place];
                 if (record.digests.size() < 2) {
-                    return out.wrong("key " + record.name + " has one secret only");
+                    return out.wrong("key " + record.name
+                                     + (record.digests.empty() ? " has no secret" : " has one secret only"));
                 }
                 // Which of them is the newer one nobody knows.
                 if (keys.plain(place).is_there) {

@@ -160,6 +160,7 @@ int run_key_list(const arguments& given, output& out)
             table.add({record.name, record.user, policy.plan, state_of(record, time(nullptr)),
                        record.expires != 0 ? time_text(record.expires) : "",
                        is_plain                    ? "plain"
+                       : record.digests.empty()    ? "none"
                        : record.digests.size() > 1 ? std::to_string(record.digests.size()) + " sha256"
                                                    : "sha256",
                        limits_line(policy)});

@@ -127,6 +127,8 @@ void key_text::rotate(size_t index, const digest& now, const std::vector<digest>
     if (find_value(text_, at, "sha256")) {
         set_member(text_, at, "sha256", value);
         erase_member(text_, at, "key");
+    } else if (!find_value(text_, at, "key")) {
+        set_member(text_, at, "sha256", value); // it had no secret
     } else {
         replace_member(text_, at, "key", "sha256", value);
     }

@@ -86,6 +86,7 @@ private:
     bool read_member(size_t& at);
     bool read_keys(size_t& at, bool check_only);
     void note_secret(std::string_view secret, size_t at);
+    void note_lack(const json_t* key, size_t at);
 
     static constexpr size_t nowhere = std::string_view::npos;
     std::string_view text;
@@ -243,6 +244,7 @@ bool file_parser::read_keys(size_t& at, bool check_only)
         }
         if (!check_only) {
             note_secret(string_of(json_object_get(key.get(), "key")), start);
+            note_lack(key.get(), start);
         }
         at = json_skip_space(text, at);
         if (at < text.size() && text[at] == ',') {
@@ -250,6 +252,15 @@ bool file_parser::read_keys(size_t& at, bool check_only)
             continue;
         }
         return expect(at, ']', "expected \",\" or \"]\"");
+    }
+}
+
+void file_parser::note_lack(const json_t* key, size_t at)
+{
+    if (!json_object_get(key, "key") && !json_object_get(key, "sha256") && notes.without_secret++ == 0) {
+        const text_position place = place_of(text, at);
+        notes.line_without = place.line;
+        notes.column_without = place.column;
     }
 }
 
@@ -360,6 +371,32 @@ std::optional<file_error> load_key_file(const char* path, key_file& out)
         out.read_ms = int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
     }
     return error;
+}
+
+bool name_digest(std::string_view name, digest& out)
+{
+    // Neither a header nor "key" in a file can have blanks and ends of lines. No key has an empty name.
+    static constexpr std::string_view before = "the key with the name\n";
+    char text[before.size() + max_name];
+    before.copy(text, before.size());
+    const size_t size = name.size() <= max_name ? name.copy(text + before.size(), max_name) : 0;
+    return sha256({text, before.size() + size}, out);
+}
+
+std::optional<file_error> finish_keys(key_file& file, bool by_name)
+{
+    if (!by_name && file.notes.without_secret != 0) {
+        return file_error{
+            file.notes.line_without, file.notes.column_without,
+            "this key has neither \"sha256\" nor \"key\", and no \"llm_api_keys\" of this file has "
+            "\"identity=\", which could find it by its name"};
+    }
+    for (key_record& key : file.keys) {
+        if (by_name && !name_digest(key.name, key.digests.emplace_back())) {
+            return file_error{0, 0, "OpenSSL fails to compute SHA-256"};
+        }
+    }
+    return std::nullopt;
 }
 
 std::vector<file_error> warnings_of(const key_file& file)

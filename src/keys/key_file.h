@@ -27,6 +27,14 @@ struct file_error {
 // size of the text, and the JSON tree of only one key (or of all plans) exists at a time.
 std::optional<file_error> parse_key_file(std::string_view text, key_file& out);
 
+// Of a key that is found by its name: no client can send a secret that has it. Allocates nothing. False if
+// OpenSSL fails.
+bool name_digest(std::string_view name, digest& out);
+
+// To be called once for a file that is to be in force. With `by_name`, each key also gets the digest of its
+// name, by which the name finds it as a secret does; without it, a key without a secret is an error.
+std::optional<file_error> finish_keys(key_file& file, bool by_name);
+
 // What to say of a file that is in force and should be better, for the log; with a place where there is one.
 std::vector<file_error> warnings_of(const key_file& file);
 

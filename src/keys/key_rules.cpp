@@ -48,6 +48,8 @@ void serialize(const key_policy& policy, std::string& to)
     to += policy.plan;
     append_number(to, policy.request.size());
     to += policy.request;
+    append_number(to, policy.user_from.size());
+    to += policy.user_from;
     append_number(to, policy.networks.size());
     for (const network& range : policy.networks) {
         to += static_cast<char>(range.v6);
@@ -154,11 +156,12 @@ bool key_rules::add_key(const json_t* value, size_t index)
         own_quota,
         enabled,
         admin,
+        user_from,
         count
     };
-    static constexpr std::string_view fields[count] = {"name",    "user",     "sha256", "key",     "plan",
-                                                       "expires", "networks", "models", "request", "limits",
-                                                       "quota",   "enabled",  "admin"};
+    static constexpr std::string_view fields[count] = {"name",    "user",     "sha256", "key",      "plan",
+                                                       "expires", "networks", "models", "request",  "limits",
+                                                       "quota",   "enabled",  "admin",  "user_from"};
     json_t* values[count];
     check.owner = {field_owner::kind::key, {}, index, value};
     key_record record;
@@ -168,13 +171,14 @@ bool key_rules::add_key(const json_t* value, size_t index)
         || !read_expires(values[expires], record.expires)) {
         return false;
     }
+    const plan* base = nullptr;
+    key_policy own;
     if (!read_flag("enabled", values[enabled], record.enabled)
-        || !read_flag("admin", values[admin], record.admin)) {
+        || !read_flag("admin", values[admin], record.admin)
+        || !read_user_from(values[user_from], own.user_from)) {
         return false;
     }
 
-    const plan* base = nullptr;
-    key_policy own;
     if (!find_plan(values[plan_name], base) || !reader.read_models(nullptr, values[models], own.models)
         || !reader.read_networks(nullptr, values[networks], own.networks)
         || !reader.read_request(nullptr, values[request], list_of_key, own.request)) {
@@ -198,7 +202,8 @@ bool key_rules::add_key(const json_t* value, size_t index)
         }
     }
     record.policy = base ? base->index : 0;
-    if (own.limit.any() || !own.models.empty() || !own.networks.empty() || !own.request.empty()) {
+    if (own.limit.any() || !own.models.empty() || !own.networks.empty() || !own.request.empty()
+        || !own.user_from.empty()) {
         if (base) {
             limits merged = base->policy.limit;
             overlay(merged, own.limit);
@@ -231,6 +236,24 @@ bool key_rules::read_flag(std::string_view name, const json_t* value, bool& to)
     return true;
 }
 
+bool key_rules::read_user_from(const json_t* value, std::string& to)
+{
+    if (!value) {
+        return true;
+    }
+    const trail at{nullptr, "user_from"};
+    const std::string_view name = string_of(value);
+    const auto fits = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+    };
+    if (name.empty() || name.size() > max_name || !std::all_of(name.begin(), name.end(), fits)) {
+        return check.fail_expected(
+            &at, "the name of a header: 1 to 80 letters, digits and \"-\", such as \"X-User-Email\"", value);
+    }
+    to = name;
+    return true;
+}
+
 bool key_rules::read_names(const json_t* name, const json_t* user, const json_t* secret, key_record& to)
 {
     for (const auto& [field, value] : {std::pair("name", name), std::pair("user", user)}) {
@@ -258,9 +281,6 @@ bool key_rules::read_names(const json_t* name, const json_t* user, const json_t*
 
 bool key_rules::read_digests(const json_t* sha256, const json_t* secret, key_record& to)
 {
-    if (!sha256 && !secret) {
-        return check.fail(nullptr, "has neither \"sha256\" nor \"key\"");
-    }
     if (sha256) {
         const trail at{nullptr, "sha256"};
         const size_t size = json_array_size(sha256);

@@ -7,6 +7,8 @@
 //      leaves the body unread;
 //   reading_body: nginx reads it, request_body.cpp looks on, and the phase is run again
 //   body_read: the key again, since it may have been revoked meanwhile, the model, and the lease, in one step
+//   Where `identity` is in force, all of it happens in the phase that follows: nginx runs the access handlers
+//   of its own modules after those of others, and they are to have checked who it is.
 //   admitted, settled: an internal redirect needs no second lease, but the key file of its new location has
 //   its
 //      say
@@ -17,6 +19,7 @@
 #include "content.h"
 #include "credentials.h"
 #include "error_page.h"
+#include "headers_in.h"
 #include "own_time.h"
 #include "owner.h"
 #include "policy.h"
@@ -29,6 +32,7 @@
 
 #include "core/base/chars.h"
 #include "core/base/hash.h"
+#include "core/base/utf8.h"
 
 #include <algorithm>
 
@@ -57,6 +61,7 @@ refusal refusal_of_verdict(verdict v)
     case verdict::ok:
         return refusal::none;
     case verdict::no_such_file:
+    case verdict::asks_user:
         return refusal::reloading;
     case verdict::unknown:
         return refusal::invalid_key;
@@ -124,28 +129,35 @@ public:
         key_size_ = key.name.view().copy(key_, sizeof key_);
         user_size_ = key.user.view().copy(user_, sizeof user_);
         plan_size_ = key.policy->plan.view().copy(plan_, sizeof plan_);
+        header_size_ = key.policy->user_from.view().copy(header_, sizeof header_);
     }
 
     // False if there is no memory.
     bool keep(ngx_http_request_t* r, request_ctx& ctx) const
     {
         std::string_view key(key_, key_size_);
-        if (key.empty() || view(ctx.names.key) == key) {
+        std::string_view header(header_, header_size_);
+        if (key.empty() || (view(ctx.names.key) == key && view(ctx.names.user_from) == header)) {
             return true;
         }
         ctx.names.key = copy_text(r->pool, key);
         ctx.names.user = copy_text(r->pool, {user_, user_size_});
         ctx.names.plan = plan_size_ != 0 ? copy_text(r->pool, {plan_, plan_size_}) : ngx_str_t{0, nullptr};
-        return ctx.names.key.data && ctx.names.user.data && ctx.names.plan.len == plan_size_;
+        ctx.names.user_from = header_size_ != 0 ? copy_text(r->pool, header) : ngx_str_t{0, nullptr};
+        ctx.names.named_user = false;
+        return ctx.names.key.data && ctx.names.user.data && ctx.names.plan.len == plan_size_
+               && ctx.names.user_from.len == header_size_;
     }
 
 private:
     size_t key_size_ = 0;
     size_t user_size_ = 0;
     size_t plan_size_ = 0;
+    size_t header_size_ = 0;
     char key_[max_name];
     char user_[max_name];
     char plan_[max_name];
+    char header_[max_name];
 };
 
 // Of the key that look_at_key() has found last.
@@ -245,10 +257,11 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
           result.hard_left != UINT64_MAX);
     log_dry_run(r, result.dry_run_refusals);
     if (result.tell_shares) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "llm_zone \"%V\": key \"%V\" names more models or addresses than it can have counters "
-                      "of: further ones share one",
-                      &ctx.decided.zone->name, &ctx.names.key);
+        ngx_log_error(
+            NGX_LOG_WARN, r->connection->log, 0,
+            "llm_zone \"%V\": key \"%V\" names more models, addresses or users than it can have counters "
+            "of: further ones share one",
+            &ctx.decided.zone->name, &ctx.names.key);
     }
     if (result.said != verdict::ok) {
         return refuse_for(r, ctx, result.said, result.refused_by);
@@ -327,9 +340,45 @@ ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source&
     return NGX_OK;
 }
 
+bool is_utf8(std::string_view text)
+{
+    size_t n = 1;
+    for (; !text.empty() && n != 0; text.remove_prefix(n)) {
+        n = utf8_length(text);
+    }
+    return n != 0;
+}
+
+// Who asks, by the header that the key's `user_from` names, into the request. Returns what is wrong with it.
+std::string_view read_user(ngx_http_request_t* r, const request_ctx& ctx, admission_request& request)
+{
+    if (ctx.names.user_from.len == 0) {
+        return {};
+    }
+    request.user_from = view(ctx.names.user_from);
+    size_t n = 0;
+    each_header_in(r->main, [&](const ngx_table_elt_t& header) {
+        if (header.key.len == ctx.names.user_from.len
+            && ngx_strncasecmp(header.key.data, ctx.names.user_from.data, header.key.len) == 0) {
+            request.user = view(header.value);
+            n++;
+        }
+    });
+    if (n > 1) {
+        return "it stands more than once in the request";
+    }
+    if (request.user.size() > max_name) {
+        return "it has more than 80 bytes";
+    }
+    if (std::any_of(request.user.begin(), request.user.end(), is_control) || !is_utf8(request.user)) {
+        return "it has control characters, or is no UTF-8";
+    }
+    return {};
+}
+
 // The body is known. Key, model and all limits in one step: a key that was checked before may have been
 // revoked meanwhile, and one that was not is told first what is wrong with it.
-ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
+ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& source, bool again = false)
 {
     if (ctx.asked.fault != body_fault::none) {
         return refuse(r, ctx, refusal::bad_request, text_of(ctx.asked.fault));
@@ -350,6 +399,9 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
 
     key_names names;
     admission_request request = describe(r, ctx, source, now_of_both_clocks());
+    if (std::string_view fault = read_user(r, ctx, request); !fault.empty()) {
+        return refuse(r, ctx, refusal::bad_user, fault);
+    }
     admission_result result;
     source.zone->state->prepare(request);
     // What a WebSocket will use is not known, and it may last for hours: nothing is reserved for it.
@@ -378,6 +430,14 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     }
     if (!names.keep(r, ctx)) {
         return refuse(r, ctx, refusal::internal);
+    }
+    // Which header names the user is known only now.
+    if (result.said == verdict::asks_user && !again) {
+        return decide(r, ctx, source, true);
+    }
+    if (!request.user.empty() && ctx.names.key.len != 0) {
+        ctx.names.user = to_ngx(request.user);
+        ctx.names.named_user = true;
     }
     return carry_out(r, ctx, source, request, result, policy);
 }
@@ -475,6 +535,9 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
 {
     const bool operates = location_conf_of(r)->admin != nullptr;
     if (ctx.step >= request_step::admitted) {
+        if (ctx.by_name && !is_same_here(r, ctx)) {
+            return refuse(r, ctx, refusal::no_key);
+        }
         // No upstream or error page leads a client's request to what operators do.
         if (operates) {
             return refuse(r, ctx, refusal::not_admin);
@@ -492,6 +555,10 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
     ctx.decided.zone = source.zone;
 
     if (ctx.step == request_step::arrived && !take_credential(r, ctx)) {
+        return refuse(r, ctx, refusal::internal);
+    }
+    // Each location says who that is by itself.
+    if ((ctx.by_name || ctx.step == request_step::keyless) && !take_identity(r, ctx)) {
         return refuse(r, ctx, refusal::internal);
     }
     if (ctx.step == request_step::keyless) {
@@ -528,6 +595,34 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
     return rc == NGX_OK ? decide(r, ctx, source) : rc;
 }
 
+ngx_int_t handle(ngx_http_request_t* r, const key_source& source)
+{
+    request_ctx* ctx = find_or_make_request(r);
+    if (!ctx) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (ctx->step == request_step::reading_body) {
+        return NGX_DONE;
+    }
+    own_time time(*ctx);
+    const ngx_int_t rc = let_in_or_refuse(r, *ctx, source);
+    // A request that was refused may be gone.
+    if (rc == NGX_OK) {
+        time.stop(*ctx);
+    }
+    return rc;
+}
+
+// No other module's subrequest gets the key.
+ngx_int_t take_credential_early(ngx_http_request_t* r)
+{
+    request_ctx* ctx = find_or_make_request(r);
+    if (!ctx || (ctx->step == request_step::arrived && !take_credential(r, *ctx))) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return NGX_DECLINED;
+}
+
 } // namespace
 
 ngx_int_t access_handler(ngx_http_request_t* r)
@@ -544,21 +639,17 @@ ngx_int_t access_handler(ngx_http_request_t* r)
     if (!source) {
         return NGX_DECLINED;
     }
+    return location_conf_of(r)->identity ? take_credential_early(r) : handle(r, *source);
+}
 
-    request_ctx* ctx = find_or_make_request(r);
-    if (!ctx) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+ngx_int_t precontent_handler(ngx_http_request_t* r)
+{
+    const location_conf& conf = *location_conf_of(r);
+    if (r != r->main || !conf.identity || !conf.keys) {
+        return NGX_DECLINED;
     }
-    if (ctx->step == request_step::reading_body) {
-        return NGX_DONE;
-    }
-    own_time time(*ctx);
-    const ngx_int_t rc = let_in_or_refuse(r, *ctx, *source);
-    // A request that was refused may be gone.
-    if (rc == NGX_OK) {
-        time.stop(*ctx);
-    }
-    return rc;
+    const ngx_int_t rc = handle(r, *conf.keys);
+    return rc == NGX_OK ? NGX_DECLINED : rc;
 }
 
 void note_too_large(ngx_http_request_t* r)

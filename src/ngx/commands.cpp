@@ -109,8 +109,9 @@ char* set_admin(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
 ngx_command_t commands[] = {
     {ngx_string("llm_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE123, set_zone, NGX_HTTP_MAIN_CONF_OFFSET, 0,
      nullptr},
-    {ngx_string("llm_api_keys"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE12,
-     set_api_keys, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_api_keys"),
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_api_keys,
+     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_limit"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
      set_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_usage_weights"),

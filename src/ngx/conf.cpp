@@ -110,6 +110,14 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     inherit_content(cf, from, to);
     if (to.keys == NGX_CONF_UNSET_PTR) {
         to.keys = from.keys == NGX_CONF_UNSET_PTR ? nullptr : from.keys;
+        to.identity = from.identity;
+    }
+    if (to.identity && core_conf_of(cf)->satisfy == NGX_HTTP_SATISFY_ANY) {
+        ngx_conf_log_error(
+            NGX_LOG_EMERG, cf, 0,
+            "\"identity=\" in \"llm_api_keys\" cannot stand under \"satisfy any\": a name would "
+            "be taken that no module has checked");
+        return conf_error();
     }
     if (to.tells_usage && !to.keys) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -54,14 +54,15 @@ struct errors_as {
 };
 
 struct location_conf {
-    key_source* keys;        // nullptr: off
-    ngx_array_t* rules;      // limit_rule, of llm_limit; nullptr: none
-    policy_level* request;   // of llm_request; nullptr: no rules
-    usage_weights* weights;  // nullptr: each token counts as one
-    ngx_uint_t inject;       // usage_inject
-    ngx_flag_t websocket;    // WebSockets are let through
-    ngx_flag_t reads_body;   // off: what a request says is not looked at
-    ngx_uint_t quota_status; // of the refusal where a quota is spent
+    key_source* keys;                   // nullptr: off
+    ngx_http_complex_value_t* identity; // of `keys`: whose key a request without one has; nullptr: nobody's
+    ngx_array_t* rules;                 // limit_rule, of llm_limit; nullptr: none
+    policy_level* request;              // of llm_request; nullptr: no rules
+    usage_weights* weights;             // nullptr: each token counts as one
+    ngx_uint_t inject;                  // usage_inject
+    ngx_flag_t websocket;               // WebSockets are let through
+    ngx_flag_t reads_body;              // off: what a request says is not looked at
+    ngx_uint_t quota_status;            // of the refusal where a quota is spent
     errors_as errors;
     bool warned_of_unread;        // by this process: that replies here are charged by an estimate
     bool tells_usage;             // llm_usage answers here

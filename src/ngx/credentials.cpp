@@ -5,10 +5,12 @@
 #include "headers_in.h"
 
 #include "core/base/chars.h"
+#include "keys/key_file.h"
 #include "keys/sha256.h"
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 
 namespace llm {
 
@@ -177,6 +179,46 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
     }
     ctx.step = request_step::keyless;
     return true;
+}
+
+namespace {
+
+// The key's digest by its name; nothing if the location gives none.
+bool look_at_identity(ngx_http_request_t* r, std::optional<digest>& found)
+{
+    ngx_http_complex_value_t* identity = location_conf_of(r)->identity;
+    ngx_str_t name = ngx_null_string;
+    if (!identity) {
+        return true;
+    }
+    if (ngx_http_complex_value(r, identity, &name) != NGX_OK) {
+        return false;
+    }
+    return name.len == 0 || name_digest(view(name), found.emplace());
+}
+
+} // namespace
+
+bool take_identity(ngx_http_request_t* r, request_ctx& ctx)
+{
+    std::optional<digest> found;
+    if (!look_at_identity(r, found)) {
+        return false;
+    }
+    ctx.by_name = found.has_value();
+    if (!found) {
+        ctx.step = request_step::keyless;
+    } else {
+        ctx.credential = *found;
+        ctx.step = std::max(ctx.step, request_step::keyed);
+    }
+    return true;
+}
+
+bool is_same_here(ngx_http_request_t* r, const request_ctx& ctx)
+{
+    std::optional<digest> found;
+    return look_at_identity(r, found) && found == ctx.credential;
 }
 
 // $http_authorization, $http_x_api_key, $http_api_key and $http_x_goog_api_key, which `data` is the name of

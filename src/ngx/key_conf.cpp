@@ -71,12 +71,40 @@ zone_conf* find_zone(main_conf& mcf, const ngx_str_t& name)
     return nullptr;
 }
 
-// Two ways to name one zone must not make one file two.
-bool zone_has(const zone_conf& zone, const key_source& source)
+// The one that stands for this file in the zone: two ways to name one zone must not make one file two.
+key_source* same_in_zone(const zone_conf& zone, const key_source& source)
 {
     auto sources = sources_of(zone);
-    return std::any_of(sources.begin(), sources.end(),
-                       [&](const key_source* s) { return s->id == source.id; });
+    auto same =
+        std::find_if(sources.begin(), sources.end(), [&](const key_source* s) { return s->id == source.id; });
+    return same == sources.end() ? nullptr : *same;
+}
+
+// Once all directives were read: it is known which files are used by name.
+ngx_int_t finish_sources(ngx_conf_t* cf, const zone_conf& zone)
+{
+    for (key_source* source : sources_of(zone)) {
+        if (const auto error = finish_keys(*source->parsed, source->by_name)) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%V:%uD:%uD: %s in %V:%ui", &source->path, error->line,
+                          error->column, error->text.c_str(), &source->conf_file, source->conf_line);
+            return NGX_ERROR;
+        }
+    }
+    return NGX_OK;
+}
+
+bool compile_value(ngx_conf_t* cf, ngx_str_t& text, ngx_http_complex_value_t*& to)
+{
+    auto* value = make<ngx_http_complex_value_t>(cf->pool);
+    ngx_http_compile_complex_value_t compile{};
+    compile.cf = cf;
+    compile.value = &text;
+    compile.complex_value = value;
+    if (!value || ngx_http_compile_complex_value(&compile) != NGX_OK) {
+        return false;
+    }
+    to = value;
+    return true;
 }
 
 // state=FILE and keep=TIME.
@@ -195,13 +223,26 @@ char* set_api_keys(ngx_conf_t* cf, ngx_command_t*, void* conf)
     }
 
     ngx_str_t zone = ngx_null_string;
-    if (cf->args->nelts > 2) {
-        zone = option(value[2], "zone=");
-        if (!zone.data || zone.len == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"llm_api_keys\": expected zone=name", &value[2]);
+    ngx_str_t identity = ngx_null_string;
+    for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
+        ngx_str_t in_zone = option(value[i], "zone=");
+        ngx_str_t who = option(value[i], "identity=");
+        if ((in_zone.data && zone.data) || (who.data && identity.data)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate \"%V\" in \"llm_api_keys\"", &value[i]);
             return conf_error();
         }
+        zone = in_zone.data ? in_zone : zone;
+        identity = who.data ? who : identity;
+        if (in_zone.len == 0 && who.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"llm_api_keys\": expected zone=name or "
+                               "identity=$variable",
+                               &value[i]);
+            return conf_error();
+        }
+    }
+    if (identity.data && !compile_value(cf, identity, lcf.identity)) {
+        return conf_error();
     }
     ngx_str_t path = value[1];
     if (ngx_conf_full_name(cf->cycle, &path, 1) != NGX_OK) {
@@ -210,6 +251,7 @@ char* set_api_keys(ngx_conf_t* cf, ngx_command_t*, void* conf)
 
     lcf.keys = find_source(mcf, path, zone);
     if (lcf.keys) {
+        lcf.keys->by_name = lcf.keys->by_name || lcf.identity;
         return NGX_CONF_OK;
     }
     auto* source = make<key_source>(cf->pool);
@@ -219,6 +261,7 @@ char* set_api_keys(ngx_conf_t* cf, ngx_command_t*, void* conf)
     source->path = path;
     source->id = name_hash(view(path));
     source->zone_name = zone;
+    source->by_name = lcf.identity != nullptr;
     source->conf_file = cf->conf_file->file.name;
     source->conf_line = cf->conf_file->line;
     lcf.keys = source;
@@ -267,7 +310,14 @@ ngx_int_t resolve_zones(ngx_conf_t* cf)
         if (!source.zone) {
             return NGX_ERROR;
         }
-        if (!zone_has(*source.zone, source) && !push(source.zone->sources, &source)) {
+        if (key_source* same = same_in_zone(*source.zone, source)) {
+            same->by_name = same->by_name || source.by_name;
+        } else if (!push(source.zone->sources, &source)) {
+            return NGX_ERROR;
+        }
+    }
+    for (const zone_conf* zone : zones_of(mcf)) {
+        if (finish_sources(cf, *zone) != NGX_OK) {
             return NGX_ERROR;
         }
     }

@@ -96,11 +96,21 @@ void plan_marks(const shared_state& state, const key_table& next, const tell_fol
         uint64_t serial;
         bool gone;
     };
+    // Keys whose applications name their users: of those, all users stay that were named.
+    std::unordered_set<std::string_view> naming;
+    for (const key_table::file_info& f : next.files()) {
+        for (uint32_t i = 0; i < f.n_keys; i++) {
+            if (f.keys[i].policy->user_from.size != 0) {
+                naming.insert(f.keys[i].name.view());
+            }
+        }
+    }
     std::unordered_map<std::string, seen> in_book;
     for (uint32_t i = book::none + 1; i < clients.high_water(); i++) {
         if (clients.is_made(i)) {
             const book_client& c = clients.at(i);
-            in_book[names_of(c.key(), c.user())] = {i, c.serial, true};
+            const bool stays = (c.named || c.user() == book::other_name) && naming.contains(c.key());
+            in_book[names_of(c.key(), c.user())] = {i, c.serial, !stays};
         }
     }
     if (in_book.empty()) {

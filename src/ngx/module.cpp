@@ -33,6 +33,12 @@ ngx_int_t postconfiguration(ngx_conf_t* cf)
         return NGX_ERROR;
     }
     *handler = access_handler;
+    auto* precontent =
+        static_cast<ngx_http_handler_pt*>(ngx_array_push(&core->phases[NGX_HTTP_PRECONTENT_PHASE].handlers));
+    if (!precontent) {
+        return NGX_ERROR;
+    }
+    *precontent = precontent_handler;
     auto* rewrite =
         static_cast<ngx_http_handler_pt*>(ngx_array_push(&core->phases[NGX_HTTP_REWRITE_PHASE].handlers));
     if (!rewrite) {

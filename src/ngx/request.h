@@ -109,6 +109,8 @@ struct request_ctx {
         ngx_str_t key = ngx_null_string;
         ngx_str_t user = ngx_null_string;
         ngx_str_t plan = ngx_null_string;
+        ngx_str_t user_from = ngx_null_string; // the header that names the user
+        bool named_user = false;               // `user` is what that said
     } names;
 
     union {
@@ -116,8 +118,10 @@ struct request_ctx {
         limit_refusal cut_by;                       // reply_cut.cpp: where a cut is due or done
     };
 
-    // The digest of its key, which itself is not kept: credentials.cpp.
+    // The digest of its key, which itself is not kept: credentials.cpp. Of one that came with no key, of the
+    // name that `identity` gave it.
     digest credential{};
+    bool by_name = false;
 
     // What it asks: request_body.cpp.
     struct {

@@ -16,15 +16,20 @@ bool is_in_access_phase(ngx_http_request_t* r)
 }
 
 // Whether the main request was let in where the same keys are in force: by its key, or, with "satisfy any",
-// by another access module. While it still is in its access phase, only its key counts.
-bool is_let_in(ngx_http_request_t* main, const key_source* keys)
+// by another access module. While it still is in its access phase, only its key counts; and where `identity`
+// gives it one, it is let in behind that phase.
+bool is_let_in(ngx_http_request_t* r, const key_source* keys)
 {
+    ngx_http_request_t* main = r->main;
     if (location_conf_of(main)->keys != keys) {
         return false;
     }
     const request_ctx* ctx = find_request(main);
-    return !is_in_access_phase(main)
-           || (ctx && ctx->decided.admitted_by == keys && ctx->refused == refusal::none);
+    if (!location_conf_of(main)->identity && !is_in_access_phase(main)) {
+        return true;
+    }
+    return ctx && ctx->decided.admitted_by == keys && ctx->refused == refusal::none
+           && (!ctx->by_name || is_same_here(r, *ctx));
 }
 
 } // namespace
@@ -35,7 +40,7 @@ ngx_int_t subrequest_handler(ngx_http_request_t* r)
         return NGX_DECLINED;
     }
     const key_source* keys = location_conf_of(r)->keys;
-    if (!keys || is_let_in(r->main, keys)) {
+    if (!keys || is_let_in(r, keys)) {
         return NGX_DECLINED;
     }
     request_ctx* ctx = find_or_make_request(r->main);
@@ -48,7 +53,7 @@ ngx_int_t subrequest_handler(ngx_http_request_t* r)
         }
         r->headers_in.authorization = r->main->headers_in.authorization;
     }
-    if (ctx->step == request_step::keyless) {
+    if (ctx->step == request_step::keyless || (ctx->by_name && !is_same_here(r, *ctx))) {
         return refuse_subrequest(r, *ctx, refusal::no_key);
     }
     const std::optional<admission_result> result = look_at_key(r, *ctx, *keys);

@@ -17,6 +17,7 @@ struct key_source {
     ngx_str_t zone_name; // empty: the only zone there is
     struct zone_conf* zone;
     key_file* parsed; // until it is in the zone; owned by the cycle's pool
+    bool by_name;     // some directive has `identity=`: its keys are found by their names too
     // Where the directive stands, for messages.
     ngx_str_t conf_file;
     ngx_uint_t conf_line;

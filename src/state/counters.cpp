@@ -14,8 +14,10 @@ static_assert(subject_state::version == 1);
 
 namespace {
 
-constexpr std::string_view names[] = {"",     "key",         "user",         "model",          "address",
-                                      "zone", "failed_auth", "other_models", "other_addresses"};
+constexpr std::string_view names[] = {
+    "",           "key",         "user",         "model",           "address",
+    "zone",       "failed_auth", "other_models", "other_addresses", "named_user",
+    "other_users"};
 
 // A name that an upstream has answered for is kept for so long, for what was learned of it.
 constexpr int64_t minutes_of_proved = 24 * 60;

@@ -265,7 +265,7 @@ std::vector<subject_state> charges_of(std::string_view holds, const token_counts
         holds.remove_prefix(2);
         take(s.name_bytes, s.name_len);
         take(s.owner_bytes, s.owner_len);
-        if (s.kind == subject_kind::none || s.kind > subject_kind::other_addresses) {
+        if (s.kind == subject_kind::none || s.kind > last_kind) {
             continue;
         }
         s.unix_ms = at_ms;

@@ -218,7 +218,7 @@ TEST(key_file, errors_name_the_place)
         bad("{\"keys\":[{\"user\":\"u\",\"key\":\"k1\"},{\"user\":\"bob\",\n\"key\":\"k2\", \"enable\": "
             "false}]}"),
         "2:13: key \"bob\": unknown field \"enable\", expected name, user, sha256, key, plan, expires, "
-        "networks, models, request, limits, quota, enabled or admin");
+        "networks, models, request, limits, quota, enabled, admin or user_from");
     EXPECT_EQ(bad_plan("{\"burst\":1,\"request\":\n{\"cap\":{\"a\":1,\"b\":\"2\"}}}"),
               "3:19: \"request.cap.b\" of plan \"p\": expected a number, got \"2\"");
     EXPECT_EQ(bad_plan("{\"limits\":{}}"),
@@ -321,9 +321,42 @@ TEST(key_file, expired_in_1970_is_not_never)
     EXPECT_LT(file.keys[0].expires, 0);
 }
 
+TEST(key_file, keys_without_a_secret_are_found_by_their_names)
+{
+    key_file file =
+        good(with_keys(R"({"name":"a"},{"user":"b"},{"name":"c","key":"sk-cccccccccccccccccccc"})"));
+    EXPECT_TRUE(file.keys[0].digests.empty());
+    EXPECT_EQ(file.notes.without_secret, 2u);
+    key_file by_key = file;
+    const auto error = finish_keys(by_key, false);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->line, 1u);
+    EXPECT_EQ(error->column, 10u);
+    EXPECT_FALSE(finish_keys(file, true));
+    ASSERT_EQ(file.keys[0].digests.size(), 1u);
+    ASSERT_EQ(file.keys[2].digests.size(), 2u);
+    digest named{}, secret{};
+    for (const auto& [name, key] : {std::pair("a", 0), std::pair("b", 1), std::pair("c", 2)}) {
+        ASSERT_TRUE(name_digest(name, named));
+        EXPECT_EQ(file.keys[static_cast<size_t>(key)].digests.back(), named);
+        // It is not what a client has who sends the name as its key.
+        ASSERT_TRUE(sha256(name, secret));
+        EXPECT_NE(named, secret);
+    }
+}
+
+TEST(key_file, names_that_no_key_can_have_find_none)
+{
+    digest longest{}, longer{}, none{};
+    ASSERT_TRUE(name_digest(std::string(max_name, 'x'), longest));
+    ASSERT_TRUE(name_digest(std::string(max_name + 1, 'x'), longer));
+    ASSERT_TRUE(name_digest("", none));
+    EXPECT_NE(longest, longer);
+    EXPECT_EQ(longer, none);
+}
+
 TEST(key_file, digests)
 {
-    EXPECT_EQ(bad(with_keys(R"({"name":"a"})")), "1:10: key \"a\": has neither \"sha256\" nor \"key\"");
     EXPECT_EQ(
         bad(with_keys(R"({"name":"a","sha256":[]})")),
         "1:31: \"sha256\" of key \"a\": expected 64 hex digits or an array of such, got an empty array");

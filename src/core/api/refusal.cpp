@@ -38,6 +38,8 @@ constexpr refusal_answer answers[] = {
     {400, "bad_request", "invalid_request_error", "", "The request body cannot be accepted: %.", false, 0},
     {400, "bad_request", "invalid_request_error", "",
      "The request's path has control characters, or can be read in more than one way.", false, 0},
+    {400, "bad_request", "invalid_request_error", "", "The header that names the user cannot be accepted: %.",
+     false, 0},
     {415, "bad_request", "invalid_request_error", "",
      "Compressed request bodies are not accepted: send the body without Content-Encoding.", false, 0},
     {426, "websocket", "invalid_request_error", "",

@@ -24,6 +24,7 @@ enum class refusal : uint8_t {
     other_model,          // the same, and others are named beside the model, or may be read
     bad_request,          // the body may be read in more than one way
     bad_path,             // the path has control characters
+    bad_user,             // the header that names the user (user_from) does not do so
     unsupported_encoding, // the body is compressed
     websocket,            // a WebSocket, in which nothing could be counted
     requests,             // a rate of requests

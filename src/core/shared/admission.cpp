@@ -103,6 +103,9 @@ bool admission::make_missing(decision& d)
             }
             if (making) {
                 auto kind = static_cast<subject_kind>(place + static_cast<size_t>(subject_kind::key));
+                if (kind == subject_kind::user && !d.request.user.empty()) {
+                    kind = subject_kind::named_user;
+                }
                 const moment now = d.request.now();
                 if (chosen_with_key(kind)) {
                     const uint32_t key = d.parties[place_of(subject_kind::key)].number;
@@ -181,10 +184,17 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         d.add(subjects_, kind, name, number);
     };
     d.add(subjects_, subject_kind::key, key.name.view(), key_subject);
-    if (key.user.size != 0) {
+    if (!request.user.empty()) {
+        uint32_t user_subject = subjects_.find_user(request.user);
+        if (user_subject == no_index) {
+            user_subject = subjects_.sharing(key_subject, subject_kind::named_user, request.now());
+            d.shares = d.shares || user_subject != no_index;
+        }
+        d.add(subjects_, subject_kind::user, request.user, user_subject);
+    } else if (key.user.size != 0) {
         uint32_t user_subject = key.user_subject;
         if (user_subject == no_index) {
-            user_subject = subjects_.find(subject_kind::user, key.user.view());
+            user_subject = subjects_.find_user(key.user.view());
         }
         d.add(subjects_, subject_kind::user, key.user.view(), user_subject);
     }
@@ -224,8 +234,12 @@ admission_result admission::admit(const admission_request& request, shared_key& 
         return {verdict::zone_full};
     }
     key.key_subject = d.parties[place_of(subject_kind::key)].number;
-    if (d.has(place_of(subject_kind::user))) {
-        key.user_subject = d.parties[place_of(subject_kind::user)].number;
+    // The record of one that an application names may be used again for others.
+    if (const uint32_t user =
+            d.has(place_of(subject_kind::user)) ? d.parties[place_of(subject_kind::user)].number : no_index;
+        user != no_index && request.user.empty()
+        && subjects_.at(user).kind.load(std::memory_order_relaxed) == subject_kind::user) {
+        key.user_subject = user;
     }
 
     lease& l = *d.l;

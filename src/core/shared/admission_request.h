@@ -33,6 +33,11 @@ struct admission_request {
     bool unclear_model = false;        // servers may read another model in it than is told here
     std::string_view more_models = {}; // which the server may turn to as well; each with a NUL behind it
 
+    // Of a key with `user_from`: the header of that name was looked for, and this is what it says; empty: the
+    // user is the key's own.
+    std::string_view user_from = {};
+    std::string_view user = {};
+
     // What admission::prepare() adds.
     bool prepared = false;
     uint8_t scopes = 0;      // of `rules`: bits

@@ -24,6 +24,11 @@ bool is_client(const book_client& c, const book_names& names)
     return same(c.key(), names.key) && same(c.user(), names.user);
 }
 
+void name_rest(book_names& names, uint32_t key_hash, const subject_table& subjects)
+{
+    names.rest_hash = book::hash_of_client(key_hash, subjects.hash_of(subject_kind::user, book::other_name));
+}
+
 } // namespace
 
 void book::begin(int64_t now_ms)
@@ -32,6 +37,7 @@ void book::begin(int64_t now_ms)
     mark_ = 1;
     folds_ = 0;
     gone_ = 0;
+    named_ = 0;
     series_hand_ = client_hand_ = 0;
     for (std::string_view name : {other_name, std::string_view()}) {
         clients_.make(0, now_ms, [&](book_client& c) {
@@ -52,8 +58,17 @@ book_names book::names_of(const lease& l, const subject_table& subjects) const
     uint32_t user_hash = 0;
     if (l.user() != no_index) {
         const subject& user = subjects.at(l.user());
+        const subject_kind kind = user.kind.load(std::memory_order_relaxed);
+        names.named_user = kind != subject_kind::user;
         names.user = user.name();
         user_hash = user.hash;
+        if (names.named_user) {
+            name_rest(names, key.hash, subjects);
+            const bool shares = is_shared_kind(kind);
+            names.user = shares ? other_name : names.user;
+            user_hash = shares ? subjects.hash_of(subject_kind::user, other_name)
+                               : subject_table::hash_as(subject_kind::user, user);
+        }
     }
     names.client_hash = hash_of_client(key.hash, user_hash);
     names.model_hash = static_cast<uint32_t>(subjects.keyed_hash(names.model));
@@ -80,11 +95,16 @@ book_names book::names_of(const lease& l, const subject_table& subjects) const
 }
 
 book_names book::names_of(std::string_view key, std::string_view user, std::string_view model,
-                          const subject_table& subjects) const
+                          const subject_table& subjects, bool named_user) const
 {
-    book_names names{.key = key, .user = user, .model = utf8_cut(model, lease::max_model)};
-    names.client_hash = hash_of_client(subjects.hash_of(subject_kind::key, key),
-                                       user.empty() ? 0 : subjects.hash_of(subject_kind::user, user));
+    book_names names{
+        .key = key, .user = user, .model = utf8_cut(model, lease::max_model), .named_user = named_user};
+    const uint32_t key_hash = subjects.hash_of(subject_kind::key, key);
+    if (named_user) {
+        name_rest(names, key_hash, subjects);
+    }
+    names.client_hash =
+        hash_of_client(key_hash, user.empty() ? 0 : subjects.hash_of(subject_kind::user, user));
     names.model_hash = static_cast<uint32_t>(subjects.keyed_hash(names.model));
     return names;
 }
@@ -135,6 +155,31 @@ uint32_t book::client_for(const book_names& names, const moment& now, undo_journ
     if (client != no_index) {
         return client;
     }
+    if (!names.named_user || names.user == other_name) {
+        return make_client(names, now, journal);
+    }
+    book_names others = names;
+    others.user = other_name;
+    others.client_hash = names.rest_hash;
+    uint32_t rest = find_client(others);
+    rest = rest != no_index ? rest : make_client(others, now, journal);
+    if (rest == other || clients_.at(rest).rest >= max_users_of_one() || named_ >= max_named_users()) {
+        return rest;
+    }
+    const uint32_t made = make_client(names, now, journal);
+    if (made == other) {
+        return rest;
+    }
+    clients_.at(made).rest = rest;
+    // Last, so that a process killed on the way leaves one that is counted nowhere.
+    clients_.at(made).named = true;
+    clients_.at(rest).rest++;
+    named_++;
+    return made;
+}
+
+uint32_t book::make_client(const book_names& names, const moment& now, undo_journal& journal)
+{
     if (!clients_.has_free()) {
         fold_one(now, journal);
     }
@@ -162,11 +207,13 @@ uint32_t book::model_for(const book_names& names, bool answered, uint32_t client
     if (model != no_index) {
         return model;
     }
-    if (!answered || !models_.has_free() || clients_.at(client).models >= max_models_of_one()) {
+    // All users that a key's application names count as one.
+    const uint32_t by = clients_.at(client).named ? clients_.at(client).rest : client;
+    if (!answered || !models_.has_free() || clients_.at(by).models >= max_models_of_one()) {
         return other;
     }
-    clients_.at(client).models++;
-    return make_model(names, client, now);
+    clients_.at(by).models++;
+    return make_model(names, by, now);
 }
 
 void book::touch(uint32_t series)
@@ -190,12 +237,13 @@ uint32_t book::make_series(uint32_t client, uint32_t model, const moment& now)
 // for any, what is counted for all others.
 uint32_t book::series_for(uint32_t client, uint32_t model, const moment& now, undo_journal& journal)
 {
+    const uint32_t most = clients_.at(client).named ? few_series : max_series_of_one();
     for (const uint32_t of : {model, other}) {
         const uint32_t series = find_series(client, of);
         if (series != no_index) {
             return series;
         }
-        if (of != other && clients_.at(client).series >= max_series_of_one()) {
+        if (of != other && clients_.at(client).series >= most) {
             continue;
         }
         if (!series_.has_free()) {
@@ -347,7 +395,7 @@ void book::fold_one(const moment& now, undo_journal& journal)
     for (uint32_t looks = 0; looks < max_looks; looks++) {
         client_hand_ = client_hand_ + 1 < clients_.high_water() ? client_hand_ + 1 : 0;
         const book_client& c = clients_.at(client_hand_);
-        if (clients_.is_made(client_hand_) && c.gone && c.series == 0) {
+        if (clients_.is_made(client_hand_) && c.gone && c.series == 0 && (c.named || c.rest == 0)) {
             fold_client(client_hand_, journal);
             break;
         }
@@ -382,6 +430,10 @@ void book::fold_client(uint32_t index, undo_journal& journal)
         to.refusals[i] += from.refusals[i];
     }
     gone_--;
+    if (from.named) {
+        named_--;
+        clients_.at(from.rest).rest--;
+    }
     clients_.remove(index);
     journal.commit();
 }
@@ -396,7 +448,15 @@ void book::rebuild()
         book_client& c = clients_.at(i);
         c.series = 0;
         c.models = 0;
+        c.rest = c.named ? c.rest : 0;
         gone_ += clients_.is_made(i) && c.gone;
+    }
+    named_ = 0;
+    for (uint32_t i = 0; i < clients_.high_water(); i++) {
+        if (clients_.is_made(i) && clients_.at(i).named) {
+            named_++;
+            clients_.at(clients_.at(i).rest).rest++;
+        }
     }
     for (uint32_t i = 0; i < series_.high_water(); i++) {
         if (series_.is_made(i)) {

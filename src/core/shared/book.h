@@ -4,8 +4,10 @@
 // Nothing is dropped. A series is of a client (a key with its user) and a model. What finds no room for a
 // series of its own is counted under `other`, whose records are there from the beginning, and so is a model
 // that no upstream has ever answered for: so the sums are right whatever clients name. No client may have
-// more than a part of the series, nor be the first to name more than a part of the models. Series of keys
-// that are in no file any more are folded into `other` when room is needed, a few with each request.
+// more than a part of the series, nor be the first to name more than a part of the models. A key whose
+// application names its users (`user_from`) has a client for each of so many, and one, `other`, for all
+// others of them. Series of keys that are in no file any more are folded into `other` when room is needed, a
+// few with each request.
 //
 // Lies in the shared zone; every function needs its lock, unless it says otherwise.
 #pragma once
@@ -29,6 +31,8 @@ struct book_names {
     std::string_view key;
     std::string_view user;
     std::string_view model;
+    bool named_user = false;  // by the key's application, see user_from
+    uint32_t rest_hash = 0;   // of such a key's client for all other users
     uint32_t client_hash = 0; // see book::hash_of_client()
     uint32_t model_hash = 0;
     uint32_t guess = no_index; // the series that it likely is
@@ -45,6 +49,7 @@ public:
     static constexpr uint32_t max_looks = 8;
     static constexpr uint32_t few_models = 8;
     static constexpr uint32_t few_series = 8;
+    static constexpr uint32_t few_users = 8;
 
     // Once everything has its memory, and is empty.
     void begin(int64_t now_ms);
@@ -59,7 +64,7 @@ public:
     book_names names_of(const lease& l, const subject_table& subjects) const;
     // Of a request without a lease; `key` is empty where it is not known.
     book_names names_of(std::string_view key, std::string_view user, std::string_view model,
-                        const subject_table& subjects) const;
+                        const subject_table& subjects, bool named_user = false) const;
 
     // --- counting
 
@@ -92,6 +97,9 @@ public:
     const book_head& head() const { return *head_; }
     uint32_t max_models_of_one() const { return std::max(models_.capacity() / 16, few_models); }
     uint32_t max_series_of_one() const { return std::max(series_.capacity() / 16, few_series); }
+    // Users that one key may name, and all together.
+    uint32_t max_users_of_one() const { return std::max(clients_.capacity() / 8, few_users); }
+    uint32_t max_named_users() const { return clients_.capacity() / 2; }
     // The record of a client or a model, or no_index; and of what this client has used of this model.
     uint32_t find_client(const book_names& names) const;
     uint32_t find_model(const book_names& names) const;
@@ -112,6 +120,7 @@ private:
 
     bool is_series_of(uint32_t series, const book_names& names) const;
     uint32_t client_for(const book_names& names, const moment& now, undo_journal& journal);
+    uint32_t make_client(const book_names& names, const moment& now, undo_journal& journal);
     uint32_t model_for(const book_names& names, bool answered, uint32_t client, const moment& now);
     uint32_t series_for(uint32_t client, uint32_t model, const moment& now, undo_journal& journal);
     uint32_t make_model(const book_names& names, uint32_t by, const moment& now);
@@ -130,6 +139,7 @@ private:
     change_marks marks_; // of series
     uint64_t folds_;
     uint32_t gone_;        // clients: derived
+    uint32_t named_;       // likewise
     uint32_t series_hand_; // what is looked at next for one that is gone
     uint32_t client_hand_;
 };

@@ -24,10 +24,14 @@ struct alignas(16) book_client : book_record {
     bool gone; // it is in no key file any more
     uint8_t key_len;
     uint8_t user_len;
+    bool named;      // its user is one that the key's application named, see user_from
     uint32_t series; // that it has: derived
     uint32_t models; // that it was the first to get an answer from: derived
     char key_bytes[max_name];
     char user_bytes[max_name];
+    // Of a named one, the client of the same key for all others; of that, how many named ones it has:
+    // derived.
+    uint32_t rest;
     std::array<uint64_t, refusal_reasons> refusals;
 
     std::string_view key() const { return {key_bytes, key_len}; }

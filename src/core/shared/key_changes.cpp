@@ -18,6 +18,7 @@ bool same_text(const shared_text& a, const shared_text& b)
 bool same_policy(const shared_policy& a, const shared_policy& b)
 {
     return a.limit == b.limit && same_text(a.plan, b.plan) && same_text(a.request, b.request)
+           && same_text(a.user_from, b.user_from)
            && std::equal(a.models, a.models + a.n_models, b.models, b.models + b.n_models, same_text)
            && std::equal(a.networks, a.networks + a.n_networks, b.networks, b.networks + b.n_networks);
 }

@@ -31,14 +31,15 @@ struct key_policy {
     std::vector<network> networks;   // empty = every address
     std::string plan = {};           // the name of the plan that it is, or is made from; empty = none
     std::string request = {};        // as request_policy takes it; the key's rules before the plan's
+    std::string user_from = {};      // the header that names the user of each request; empty = none
 };
 
 struct key_record {
-    std::string name; // unique in its file; counters belong to it
-    std::string user; // empty = none
-    std::vector<digest> digests;
-    int64_t expires = 0; // seconds since 1970, 0 = never
-    uint32_t policy = 0; // index into key_file::policies
+    std::string name;            // unique in its file; counters belong to it
+    std::string user;            // empty = none
+    std::vector<digest> digests; // of its secrets; and of its name, see finish_keys() in key_file.h
+    int64_t expires = 0;         // seconds since 1970, 0 = never
+    uint32_t policy = 0;         // index into key_file::policies
     bool enabled = true;
     bool admin = false; // may use llm_admin
 };
@@ -49,6 +50,9 @@ struct key_file_notes {
     uint32_t short_keys = 0; // of those: they can be guessed
     uint32_t line = 0;       // of the first such key
     uint32_t column = 0;
+    uint32_t without_secret = 0; // keys that can be found by their names only
+    uint32_t line_without = 0;   // of the first of those
+    uint32_t column_without = 0;
     bool others_may_read = false; // whoever has a login
 };
 

@@ -12,7 +12,8 @@ key_policy policy_of(const shared_policy& from)
                   .models = {},
                   .networks = {from.networks, from.networks + from.n_networks},
                   .plan = std::string(from.plan.view()),
-                  .request = std::string(from.request.view())};
+                  .request = std::string(from.request.view()),
+                  .user_from = std::string(from.user_from.view())};
     for (const shared_text& model : std::span(from.models, from.n_models)) {
         to.models.emplace_back(model.view());
     }

@@ -70,6 +70,7 @@ void lay_policies(layout& to, const key_file& from, shared_policy* policies)
         }
         shared_text plan = to.text(p.plan);
         shared_text request = to.text(p.request);
+        shared_text user_from = to.text(p.user_from);
         auto* networks = to.place<network>(p.networks.size());
         if (policies) {
             std::copy(p.networks.begin(), p.networks.end(), networks);
@@ -80,7 +81,8 @@ void lay_policies(layout& to, const key_file& from, shared_policy* policies)
                            static_cast<uint32_t>(p.networks.size()),
                            p.limit.any(),
                            plan,
-                           request};
+                           request,
+                           user_from};
         }
     }
 }

@@ -26,6 +26,7 @@ enum class verdict : uint8_t {
     blocked,      // by an operator, whatever the file says
     disabled,
     expired,
+    asks_user, // all is well, but who asks stands in a header that was not looked at, see user_from
     network,   // the client's address is not among the key's
     model,     // the model is not among the key's
     zone_full, // no room for a lease or a counter
@@ -49,6 +50,7 @@ struct shared_policy {
     bool limited = false;     // limit.any()
     shared_text plan = {};    // its name
     shared_text request = {}; // rules for its requests, see key_policy
+    shared_text user_from = {};
 
     // True if the policy lets a request use this model.
     bool allows_model(std::string_view model) const;

@@ -68,7 +68,7 @@ void settlement::settle(lease& l, const token_counts& used, const moment& now, c
     }
     book_.count(place, end, used, tokens, now, journal_);
     if (answered) {
-        for (subject_kind kind : {subject_kind::model, subject_kind::address}) {
+        for (subject_kind kind : {subject_kind::user, subject_kind::model, subject_kind::address}) {
             if (uint32_t name = l.holds[place_of(kind)].who; name != no_index) {
                 subjects_.prove(name);
             }

@@ -214,6 +214,9 @@ admission_result shared_state::check_and_admit(admission_request& request, const
     if (checked.said != verdict::ok) {
         return checked;
     }
+    if (key->policy->user_from.size != 0 && key->policy->user_from.view() != request.user_from) [[unlikely]] {
+        return {verdict::asks_user};
+    }
     deciding().prefetch(*key);
     if (size && request.asks_model && (!request.rules.empty() || key->policy->limited)) {
         request.estimate =

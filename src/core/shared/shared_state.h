@@ -206,6 +206,8 @@ public:
     admission_result check_key(const admission_request& request, shared_key*& key, const caller& from = {});
     // Finds the key and takes a lease for its request: all or nothing. Unknown keys and strangers as above.
     // The request's estimate is made here, of `size`, where there are limits; without a size it is as given.
+    // Says `asks_user`, and takes nothing, if `request.user_from` is not what the key has: the caller looks
+    // for the user in that header, and asks again.
     admission_result check_and_admit(admission_request& request, const request_size* size, shared_key*& key,
                                      const caller& from = {});
     // See extension.h. A key that is gone meanwhile does not end its streams.
@@ -229,9 +231,10 @@ public:
     // For a pass over what changes from now on. Needs the lock.
     uint64_t next_mark_of_book() { return book_.next_mark(); }
     // Names for the book of a request without a lease. Needs no lock.
-    book_names names_of(std::string_view key, std::string_view user, std::string_view model) const
+    book_names names_of(std::string_view key, std::string_view user, std::string_view model,
+                        bool named_user = false) const
     {
-        return book_.names_of(key, user, model, subjects_);
+        return book_.names_of(key, user, model, subjects_, named_user);
     }
     // A request has ended that was refused, and never let in. Needs the lock.
     void count_refused(const book_names& names, refusal why, const moment& now);

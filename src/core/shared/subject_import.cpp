@@ -8,7 +8,7 @@ namespace {
 
 bool can_be(const subject_state& s)
 {
-    return s.kind > subject_kind::none && s.kind <= subject_kind::other_addresses && s.name_len <= max_name
+    return s.kind > subject_kind::none && s.kind <= last_kind && s.name_len <= max_name
            && s.owner_len <= max_name;
 }
 

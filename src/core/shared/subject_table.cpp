@@ -25,7 +25,7 @@ void subject_table::format(void* memory, uint32_t capacity, const hash_key& key)
     high_water_ = 0;
     needed_ = 0;
     mark_ = 1;
-    for (subject_kind kind : {subject_kind::model, subject_kind::address}) {
+    for (subject_kind kind : {subject_kind::model, subject_kind::address, subject_kind::named_user}) {
         records_[shared_by_all(kind)].kind.store(shared_kind(kind), std::memory_order_relaxed);
     }
     rebuild();
@@ -106,10 +106,12 @@ uint32_t subject_table::find_or_make_again(subject_kind kind, std::string_view n
                                            const moment& now)
 {
     if (is_shared_kind(kind) && name.empty()) {
-        return shared_by_all(kind == subject_kind::other_models ? subject_kind::model
-                                                                : subject_kind::address);
+        return shared_by_all(kind == subject_kind::other_models      ? subject_kind::model
+                             : kind == subject_kind::other_addresses ? subject_kind::address
+                                                                     : subject_kind::named_user);
     }
-    const uint32_t index = find(kind, name);
+    const bool is_user = kind == subject_kind::user || kind == subject_kind::named_user;
+    const uint32_t index = is_user ? find_user(name) : find(kind, name);
     if (index != no_index || name.size() > max_name) {
         return index;
     }

@@ -76,6 +76,13 @@ public:
     // Names of models and addresses that a key has a record for each of.
     uint32_t max_names() const { return std::max(name_room() / 16, few_names); }
     uint32_t find(subject_kind kind, std::string_view name) const;
+    // A user's, whether a key file names it or an application does: there is one at most.
+    uint32_t find_user(std::string_view name) const
+    {
+        const uint64_t hash = keyed_hash(name);
+        const uint32_t index = find(subject_kind::user, name, hash);
+        return index != no_index ? index : find(subject_kind::named_user, name, hash);
+    }
     // The zone's, or no_index.
     uint32_t zone() const { return zone_; }
     // The same as above, with the name's keyed_hash().
@@ -165,6 +172,12 @@ public:
 
     // As it is in a record of this kind and name.
     uint32_t hash_of(subject_kind kind, std::string_view name) const { return mixed(kind, keyed_hash(name)); }
+    // That of a record as if it were of another kind.
+    static uint32_t hash_as(subject_kind kind, const subject& s)
+    {
+        return s.hash - static_cast<uint8_t>(s.kind.load(std::memory_order_relaxed))
+               + static_cast<uint8_t>(kind);
+    }
     uint64_t keyed_hash(std::string_view name) const { return siphash13(key_, name); }
     uint32_t used() const { return used_; }
     // Of these, for single models and addresses, and for wrong keys; and as many as these may be.
@@ -192,9 +205,9 @@ private:
     // The one that all share who have no other.
     uint32_t shared_by_all(subject_kind kind) const
     {
-        return capacity_ + (kind == subject_kind::model ? 0 : 1);
+        return capacity_ + (kind == subject_kind::model ? 0 : kind == subject_kind::address ? 1 : 2);
     }
-    static constexpr uint32_t shared_by_all_records = 2;
+    static constexpr uint32_t shared_by_all_records = 3;
 
     uint32_t take_free();
     uint32_t make(uint32_t index, subject_kind kind, std::string_view name, uint32_t owner);

@@ -89,7 +89,10 @@ bool read_files(zone_conf& zone, const std::vector<bool>& reads, std::vector<key
     for (uint32_t i = 0; i < sources.size(); i++) {
         const key_table::file_info& in_force = *zone.state->keys()->file(sources[i]->id);
         if (reads[i]) {
-            const auto error = load_key_file(path_of(*sources[i]), files[i]);
+            auto error = load_key_file(path_of(*sources[i]), files[i]);
+            if (!error) {
+                error = finish_keys(files[i], sources[i]->by_name);
+            }
             if (!error) {
                 for (const file_error& warning : warnings_of(files[i])) {
                     out.put({.what = loader_event::kind::warning,

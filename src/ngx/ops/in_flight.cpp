@@ -28,8 +28,11 @@ size_t copy_leases(const zone_conf& zone, uint32_t& at, uint32_t end, std::span<
     for (uint32_t looked = 0; looked < looks && n < most && at < end; looked++, at++) {
         const lease& l = leases.at(at);
         if (lease::is_counted(l.is)) {
-            const uint32_t model = counted.find_model(session->names_of(l));
-            to[n++] = {l.key(), l.user(), model != no_index ? model : book::other, 1};
+            const book_names names = session->names_of(l);
+            const uint32_t model = counted.find_model(names);
+            const bool shares = names.named_user && names.user == book::other_name;
+            to[n++] = {l.key(), shares ? flight_group::other_users : l.user(),
+                       model != no_index ? model : book::other, 1};
         }
     }
     return n;

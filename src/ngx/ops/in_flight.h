@@ -12,8 +12,10 @@
 namespace llm {
 
 struct flight_group {
-    uint32_t key;   // subjects
-    uint32_t user;  // or no_index
+    static constexpr uint32_t other_users = no_index - 1;
+
+    uint32_t key;  // subjects
+    uint32_t user; // or no_index, or other_users: those that an application names and that have no own record
     uint32_t model; // of the book
     uint32_t requests;
 };

@@ -257,7 +257,10 @@ bool metrics_page::put_in_flight()
             const flight_group& g = slice[i];
             flight_copy& c = flight_names_[i];
             c.key_len = state.subjects().at(g.key).name().copy(c.key, max_name);
-            c.user_len = g.user == no_index ? 0 : state.subjects().at(g.user).name().copy(c.user, max_name);
+            c.user_len = g.user == no_index ? 0
+                         : g.user == flight_group::other_users
+                             ? book::other_name.copy(c.user, max_name)
+                             : state.subjects().at(g.user).name().copy(c.user, max_name);
             c.model_len = state.counted().models().at(g.model).name().copy(c.model, lease::max_model);
         }
     });

@@ -61,7 +61,7 @@ size_t copy_subjects(const zone_conf& zone, subject_kind kind, uint32_t& at, uin
     size_t n = 0;
     for (uint32_t looked = 0; looked < 8 * part && n < part && at < end; looked++, at++) {
         const subject& s = subjects.at(at);
-        if (s.kind == kind) {
+        if (s.kind == kind || (kind == subject_kind::user && s.kind == subject_kind::named_user)) {
             to[n].name_len = s.name().copy(to[n].name, sizeof to[n].name);
             to[n].in_flight = s.in_flight;
             to[n].names = kind == subject_kind::key ? s.names() : 0;

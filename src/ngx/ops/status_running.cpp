@@ -33,7 +33,7 @@ void copy(const lease& l, const zone_session& state, lease_copy& c)
         return subject == no_index ? 0 : state->subjects().at(subject).name().copy(to, max_name);
     };
     c.key_len = name(l.key(), c.key);
-    c.user_len = name(l.user(), c.user);
+    c.user_len = state->names_of(l).user.copy(c.user, max_name);
     c.model_len = l.model().copy(c.model, sizeof c.model);
     c.serial = l.serial;
     c.stream = l.stream;

@@ -64,8 +64,10 @@ key_usage look(ngx_http_request_t* r, const request_ctx& ctx, const key_source& 
     usage.expires = key->expires;
     usage.n_own = limit_states(*key->policy, find(*source.zone->state, subject_kind::key, key->name.view()),
                                rules, now, usage.own);
-    usage.n_users = limit_states_of_user(find(*source.zone->state, subject_kind::user, key->user.view()),
-                                         rules, now, usage.users);
+    const subject_table& subjects = session->subjects();
+    const uint32_t user = key->user.size != 0 ? subjects.find_user(key->user.view()) : no_index;
+    usage.n_users =
+        limit_states_of_user(user != no_index ? &subjects.at(user) : nullptr, rules, now, usage.users);
     return usage;
 }
 
