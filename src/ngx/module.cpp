@@ -49,6 +49,7 @@ ngx_int_t postconfiguration(ngx_conf_t* cf)
     if (main->sources.nelts != 0 && install_credential_reader(cf) != NGX_OK) {
         return NGX_ERROR;
     }
+    main->hashes_prompts = names_prompt_hash(cf);
     install_request_body_filter();
     install_reply_filters();
     return NGX_OK;

@@ -7,6 +7,7 @@
 #include "core/api/refusal.h"
 #include "core/reply/usage.h"
 #include "core/request/form_facts.h"
+#include "core/request/prompt_hash.h"
 #include "core/request/request_facts.h"
 #include "core/shared/estimate.h"
 #include "core/shared/request_end.h"
@@ -136,6 +137,7 @@ struct request_ctx {
         bool unread = false;        // the body is left to nginx: nothing is known of it
         bool unclear_model = false; // servers may read another model than this one
         body_fault fault = body_fault::none;
+        prompt_hash* prompt = nullptr; // in the pool, where it is wanted
 
         bool names_model() const { return model.data != nullptr; }
     } asked;

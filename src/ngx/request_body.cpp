@@ -99,10 +99,18 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     }
 }
 
+void hash_prompt(request_ctx& ctx, std::string_view piece)
+{
+    if (ctx.asked.prompt) {
+        ctx.asked.prompt->feed(piece);
+    }
+}
+
 void feed(request_ctx& ctx, std::string_view piece)
 {
     if (!ctx.asked.reads_form) {
         ctx.facts.feed(piece);
+        hash_prompt(ctx, piece);
         return;
     }
     const size_t taken = ctx.form.feed(piece);
@@ -120,6 +128,7 @@ void feed(request_ctx& ctx, std::string_view piece)
         before -= size;
     }
     ctx.facts.feed(piece.substr(taken));
+    hash_prompt(ctx, piece.substr(taken));
 }
 
 std::string_view bytes_of(const ngx_buf_t* b)
@@ -203,6 +212,10 @@ bool is_form(std::string_view type)
 // What reads the body: by its type, though a form's first bytes have a say too.
 void begin_reading(ngx_http_request_t* r, request_ctx& ctx)
 {
+    if (ctx.home->hashes_prompts) {
+        void* memory = ngx_palloc(r->pool, sizeof(prompt_hash));
+        ctx.asked.prompt = memory ? new (memory) prompt_hash{} : nullptr;
+    }
     const ngx_table_elt_t* type = r->headers_in.content_type;
     if (!type || !is_form(view(type->value))) {
         if (ctx.asked.reads_form) {
@@ -327,6 +340,7 @@ bool scan_body_ahead(ngx_http_request_t* r, request_ctx& ctx)
         feed(ctx, body);
     } else {
         ctx.facts.feed_whole(body);
+        hash_prompt(ctx, body);
     }
     conclude(r, ctx);
     return true;

@@ -6,7 +6,10 @@
 #include "reply_cut.h"
 #include "request.h"
 
+#include "core/base/chars.h"
 #include "core/base/number_text.h"
+
+#include <algorithm>
 
 namespace llm {
 
@@ -66,6 +69,7 @@ enum which : uintptr_t {
     user,
     plan,
     model,
+    prompt_hash_value,
     stream,
     prompt_tokens,
     completion_tokens,
@@ -92,6 +96,7 @@ const entry entries[] = {
     {ngx_string("llm_user"), user},
     {ngx_string("llm_plan"), plan},
     {ngx_string("llm_model"), model},
+    {ngx_string("llm_prompt_hash"), prompt_hash_value},
     {ngx_string("llm_stream"), stream},
     {ngx_string("llm_prompt_tokens"), prompt_tokens},
     {ngx_string("llm_completion_tokens"), completion_tokens},
@@ -128,6 +133,24 @@ ngx_int_t say_refusal(ngx_http_request_t* r, value* v, const request_ctx& ctx)
 {
     const refusal why = stands_refused(r->main, ctx) ? ctx.refused : ctx.end.by;
     return why != refusal::none ? say(v, answer_of(why).reason) : say_nothing(v);
+}
+
+ngx_int_t say_hash(ngx_http_request_t* r, value* v, const request_ctx& ctx)
+{
+    const prompt_hash* prompt = ctx.asked.prompt;
+    if (!prompt || !prompt->any() || !ctx.knows_body() || ctx.asked.fault != body_fault::none) {
+        return say_nothing(v);
+    }
+    constexpr size_t digits = 16;
+    auto* text = static_cast<char*>(ngx_pnalloc(r->pool, digits));
+    if (!text) {
+        return NGX_ERROR;
+    }
+    const uint64_t hash = prompt->value(view(ctx.asked.model));
+    for (size_t i = 0; i < digits; i++) {
+        text[i] = hex_digits[hash >> (60 - 4 * i) & 15];
+    }
+    return say(v, {text, digits});
 }
 
 // Of a stream whose tokens the upstream has counted, from its first content on.
@@ -193,6 +216,8 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
         return say_known(v, ctx->names.plan);
     case model:
         return say_known(v, ctx->asked.model);
+    case prompt_hash_value:
+        return say_hash(r, v, *ctx);
     case stream:
         return ctx->knows_body() ? say(v, ctx->asked.stream ? "1" : "0") : say_nothing(v);
     case prompt_tokens:
@@ -268,6 +293,15 @@ ngx_int_t add_variables(ngx_conf_t* cf)
         var->data = reinterpret_cast<uintptr_t>(&h.header);
     }
     return NGX_OK;
+}
+
+bool names_prompt_hash(ngx_conf_t* cf)
+{
+    const auto& core = *static_cast<ngx_http_core_main_conf_t*>(
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
+    const std::span named(static_cast<const ngx_http_variable_t*>(core.variables.elts), core.variables.nelts);
+    return std::any_of(named.begin(), named.end(),
+                       [](const ngx_http_variable_t& v) { return view(v.name) == "llm_prompt_hash"; });
 }
 
 } // namespace llm
