@@ -126,6 +126,21 @@ case 'list and show have no secret' => sub {
     is(ctl(qw(key show nobody --file), $file)->{rc}, 1, 'no such key');
 };
 
+case 'keys without a secret, and users of an application' => sub {
+    my $named = "$dir/named.json";
+    spew($named, '{"keys":[{"name":"guest"},{"name":"app","key":"sk-0123456789abcdef","user_from":"X-User"}]}', 0640);
+    my $r = ctl('check', $named);
+    is($r->{rc}, 0, 'check takes them') or diag($r->{err});
+    like(ctl(qw(key list --file), $named)->{out}, qr/^guest .*\bnone\b/m, 'the list');
+    my ($guest, $app) = @{ ctl(qw(key list --json --file), $named)->{json} };
+    is("$guest->{secrets} $app->{user_from}", '0 X-User', 'in JSON');
+    like(ctl(qw(key show app --file), $named)->{out}, qr/^user from +X-User$/m, 'one of them');
+    is(ctl(qw(key rotate guest --drop-old --file), $named)->{rc}, 1, 'there is none to drop');
+    my $new = ctl(qw(key rotate guest --json --file), $named)->{json}{key};
+    push @secrets, $new;
+    like(slurp($named), qr/"name":"guest", ?"sha256":"@{[ sha256_hex($new) ]}"/, 'rotate gives it a secret');
+};
+
 case 'changes' => sub {
     is(ctl(qw(key set bob user=x quota= concurrency=7 models= --file), $file)->{rc}, 0, 'set');
     is(key_of('bob')->{user}, 'x', 'one field');

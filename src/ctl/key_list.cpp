@@ -85,6 +85,9 @@ void write_json(const key_record& record, const key_policy& policy, bool is_plai
     }
     json.field("secrets", uint64_t{record.digests.size()});
     json.flag("plain_key", is_plain);
+    if (!policy.user_from.empty()) {
+        json.field("user_from", std::string_view(policy.user_from));
+    }
     json.name("limits");
     json.begin_object();
     for (const auto& [name, text] : limit_texts(policy.limit)) {
@@ -204,6 +207,7 @@ int run_key_show(const arguments& given, output& out)
         {"admin", record.admin ? "yes" : ""},
         {"expires", record.expires != 0 ? time_text(record.expires) : ""},
         {"secrets", std::to_string(record.digests.size()) + (is_plain ? ", one of them as plain text" : "")},
+        {"user from", policy.user_from},
         {"limits", limits_line(policy)},
         {"models", joined(policy.models)},
         {"networks", joined(networks)},
