@@ -101,6 +101,19 @@ $t->write_conf(<<'EOF');
         location = /from-alice { llm_api_keys %%DIR%%/keys.json identity=alice; try_files /nothing /name/x?who=$arg_who; }
         location = /handed-on { llm_api_keys %%DIR%%/keys.json identity=alice; proxy_pass http://model; }
         location /page { llm_api_keys %%DIR%%/keys.json identity=$arg_who; error_page 401 = @guests; llm_errors nginx; proxy_pass http://model; }
+        location /fall {
+            llm_api_keys %%DIR%%/keys.json identity=picky;
+            llm_errors nginx;
+            recursive_error_pages on;
+            error_page 404 = @nobody;
+            proxy_pass http://model;
+        }
+        location @nobody {
+            llm_api_keys %%DIR%%/keys.json identity=$arg_who;
+            recursive_error_pages on;
+            error_page 401 = @guests;
+            proxy_pass http://model;
+        }
         location @guests { llm_api_keys %%DIR%%/keys.json identity=guest; proxy_pass http://model; }
         location /page.html { llm_api_keys %%DIR%%/keys.json identity=alice; ssi on; }
         location /inner/keyed { llm_api_keys %%DIR%%/keys.json; proxy_pass http://model; }
@@ -267,6 +280,9 @@ refused('nor is who has another name there', 'no_key', '/from-alice?who=bob');
 let_in('who has the same name there is', 'alice', '/from-alice?who=alice');
 let_in('an error page for guests', 'guest', '/page');
 let_in('which those with a name do not see', 'alice', '/page?who=alice');
+for my $size (10, 100_000) {
+    let_in("one name after another, with a body of $size", 'guest', '/fall', body => chat_request(messages => [ { role => 'user', content => 'x' x $size } ]));
+}
 case 'what a page includes needs a key of its own' => sub {
     my $before = $upstream->count;
     like($t->fetch(GET => '/page.html')->{body}, qr/page/, 'the page');

@@ -557,9 +557,16 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
     if (ctx.step == request_step::arrived && !take_credential(r, ctx)) {
         return refuse(r, ctx, refusal::internal);
     }
-    // Each location says who that is by itself.
-    if ((ctx.by_name || ctx.step == request_step::keyless) && !take_identity(r, ctx)) {
-        return refuse(r, ctx, refusal::internal);
+    // Each location says who that is by itself. The next one reads the body anew, if this one lets nobody in.
+    if (ctx.by_name || ctx.step == request_step::keyless) {
+        const bool knew_body = ctx.knows_body();
+        if (!take_identity(r, ctx)) {
+            return refuse(r, ctx, refusal::internal);
+        }
+        if (knew_body && ctx.step == request_step::keyless) {
+            forget_body(r, ctx);
+            ctx.step = request_step::keyless;
+        }
     }
     if (ctx.step == request_step::keyless) {
         return refuse(r, ctx, refusal::no_key);
