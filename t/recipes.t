@@ -1,0 +1,380 @@
+# Why: people copy the files of conf-examples as they are. Each of them has to start on a Debian that has nothing but its own nginx.conf, and
+# to do what it is there for. (Those that need TLS, and what client libraries see: t/clients/recipes.test.mjs.)
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use FindBin;
+
+use LLM::Test;
+
+my $examples = abs_path("$FindBin::Bin/../conf-examples");
+
+# Debian's nginx.conf, with other paths.
+my $debian = <<'EOF';
+%%USER%%
+worker_processes 1;
+daemon off;
+pid %%DIR%%/nginx.pid;
+error_log %%DIR%%/error.log notice;
+include %%DIR%%/modules-enabled/*.conf;
+events {
+    worker_connections 768;
+}
+http {
+    client_body_temp_path %%DIR%%/temp/body;
+    proxy_temp_path %%DIR%%/temp/proxy;
+    fastcgi_temp_path %%DIR%%/temp/fastcgi;
+    uwsgi_temp_path %%DIR%%/temp/uwsgi;
+    scgi_temp_path %%DIR%%/temp/scgi;
+    sendfile on;
+    tcp_nopush on;
+    types_hash_max_size 2048;
+    default_type application/octet-stream;
+    ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;
+    ssl_prefer_server_ciphers on;
+    access_log %%DIR%%/access.log;
+    gzip on;
+    include %%DIR%%/conf.d/*.conf;
+    include %%DIR%%/sites-enabled/*;
+}
+EOF
+
+# What the tests look at to see that nothing is left in flight.
+my $watch = 'server { listen 127.0.0.1:%%PORT_9%%; location = /status { llm_api_keys off; llm_status; } }';
+
+sub text_of {
+    my ($path) = @_;
+
+    open my $file, '<:raw', $path or die "$path: $!\n";
+    local $/;
+    return scalar <$file>;
+}
+
+# A text with others in place of some of it, all of which have to be there.
+sub changed {
+    my ($text, @changes) = @_;
+
+    while (my ($from, $to) = splice @changes, 0, 2) {
+        $text =~ s/\Q$from\E/$to/g or die "nothing is called $from\n";
+    }
+    return $text;
+}
+
+# Paths of the system as those of the test.
+sub moved {
+    my ($text) = @_;
+
+    $text =~ s{/(?:etc|var/log)/nginx/}{%%DIR%%/}g;
+    $text =~ s{/var/lib/nginx/llm/}{%%DIR%%/state/}g;
+    return $text;
+}
+
+my $module = $ENV{LLM_MODULE} ? abs_path($ENV{LLM_MODULE}) : abs_path("$FindBin::Bin/..") . '/build/ngx_http_llm_module.so';
+
+# The recipe in a Debian. Options: keys; changes => [from => to, ...] beyond the first port; files => { name => text }.
+sub recipe {
+    my ($name, %o) = @_;
+
+    my $t = LLM::Test->new(status => [ 9, '/status' ], alerts => [ qr/setrlimit\(RLIMIT_NOFILE/ ]);    # where this is not root
+    mkdir $t->dir . "/$_" for qw(conf.d modules-enabled sites-enabled llm state);
+    chmod 0777, $t->dir . '/state';
+    my %files = (
+        'llm/keys.json'     => key_file($o{keys} // [ { name => 'alice', user => 'alice', secret => 'sk-alice' } ]),
+        'llm_proxy.conf'    => text_of("$examples/llm_proxy.conf"),
+        'modules-enabled/50-mod-http-llm.conf' => changed(text_of("$examples/debian/50-mod-http-llm.conf"),
+            'modules/ngx_http_llm_module.so' => $module),
+        'conf.d/llm.conf'   => changed(moved(text_of("$examples/recipes/$name.conf")), 'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;',
+            $o{changes} ? @{ $o{changes} } : ('server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;')),
+        'conf.d/watch.conf' => $watch,
+        %{ $o{files} // {} },
+    );
+    $t->write_file($_, $t->expand($files{$_})) for keys %files;
+    $t->write_conf(changed($debian, '%%USER%%' => $> == 0 ? 'user nobody nogroup;' : ''));
+    return $t;
+}
+
+my $json = JSON::PP->new->utf8;
+
+# The lines of the gateway's log, once there are so many.
+sub lines_of {
+    my ($t, $count, $log) = @_;
+
+    return @{ wait_until("$count lines in the log", sub {
+        my @lines = split /^/, $t->read_file($log // 'llm.log');
+        @lines >= $count && $lines[-1] =~ /\n\z/ ? [ map { $json->decode($_) } @lines ] : undef;
+    }) };
+}
+
+sub hosts_of { return grep { /\AHost:/i } split /\n/, $_[0]{head} }
+
+my $chat = '/v1/chat/completions';
+
+case 'retry' => sub {
+    my $t = recipe('retry', changes => [
+        'server 127.0.0.1:8000 max_fails=3' => 'server 127.0.0.1:%%PORT_1%% max_fails=0',
+        'server 127.0.0.1:8001 max_fails=3' => 'server 127.0.0.1:%%PORT_2%% max_fails=0',
+    ]);
+    my @servers = ($t->upstream(1), $t->upstream(2));
+    $t->start;
+
+    # Whichever server has been asked.
+    my $asked = sub {
+        my $server = wait_until('a request', sub { (grep { $_->pending } @servers)[0] });
+        return $server->take;
+    };
+    my $ask = sub {
+        my $client = $t->client;
+        $client->request(POST => $chat, headers => [ $t->bearer('sk-alice'), 'Content-Type' => 'application/json' ],
+            body => chat_request(stream => JSON::PP::true));
+        return $client;
+    };
+    my %fails = (
+        'breaks off'   => sub { $_[0]->close },
+        '502'          => sub { $_[0]->reply('bad', status => 502) },
+        'is loading'   => sub { $_[0]->reply('{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}', status => 503) },
+        'has no room'  => sub { $_[0]->reply('{"error":"Model is overloaded","error_type":"overloaded"}', status => 429) },
+    );
+    my $n = 0;
+    for my $how (sort keys %fails) {
+        my $client = $ask->();
+        my $first  = $asked->();
+        $fails{$how}->($first);
+        my $second = $asked->();
+        is($second->request->{body}, $first->request->{body}, "$how: the other server gets the same");
+        $second->head(type => 'text/event-stream');
+        $second->piece(plain_stream(7, 10));
+        $second->finish;
+        my $r = $client->response;
+        is($r->{status}, 200, "$how: the client notices nothing");
+        like($r->{body}, qr/\[DONE\]/, 'the whole stream');
+        $client->close;
+        my $line = (lines_of($t, ++$n))[-1];
+        is("$line->{outcome} $line->{prompt_tokens} $line->{completion_tokens}", 'ok 7 10', 'counted once');
+    }
+
+    my $client = $ask->();
+    my $first  = $asked->();
+    $first->head(type => 'text/event-stream');
+    $first->piece(chunk('hi'));
+    $client->wait_body(1);
+    $first->close;
+    my $r = $client->response;
+    unlike($r->{body}, qr/DONE/, 'an answer that has begun is not begun anew');
+    $client->close;
+    isnt((lines_of($t, ++$n))[-1]{outcome}, 'ok', 'and its end is not taken for a good one');
+    ok(!(grep { $_->pending } @servers), 'nobody else was asked');
+    is($t->totals('alice')->{requests}, $n, 'each request is one');
+    $t->check_and_stop;
+};
+
+case 'upstream-key' => sub {
+    my $t = recipe('upstream-key', files => { 'llm/upstream_key.conf' => qq(proxy_set_header Authorization "Bearer upstream-secret";\n) });
+    my $model = $t->daemon(1);
+    $t->start;
+    is($t->fetch(POST => $chat, key => 'sk-alice', body => chat_request())->{status}, 200, 'a key of the gateway');
+    my $seen = $model->last_request;
+    is($seen->{headers}{authorization}, 'Bearer upstream-secret', 'the upstream gets its own');
+    unlike($seen->{head}, qr/sk-alice/, 'and no other');
+    is(scalar(my @all = $seen->{head} =~ /^authorization:/gmi), 1, 'once');
+    is_deeply([ hosts_of($seen) ], ['Host: model_servers'], 'and one Host');
+    is($t->fetch(POST => $chat, key => 'upstream-secret', body => chat_request())->{status}, 401, 'which is none of the gateway');
+    is($model->count, 1, 'and does not get there');
+    $t->check_and_stop;
+};
+
+case 'browser' => sub {
+    my $t = recipe('browser');
+    my $model = $t->daemon(1);
+    $t->start;
+    my $origin = 'https://chat.example.com';
+    my @preflight = ('Access-Control-Request-Method' => 'POST', 'Access-Control-Request-Headers' => 'authorization,content-type,x-stainless-os');
+
+    my $r = $t->fetch(OPTIONS => $chat, headers => [ Origin => $origin, @preflight ]);
+    is($r->{status}, 204, 'a preflight needs no key');
+    is($r->{headers}{'access-control-allow-origin'}, $origin, 'its page may ask');
+    is($r->{headers}{'access-control-allow-headers'}, 'authorization,content-type,x-stainless-os', 'with its headers');
+    like($r->{headers}{'access-control-allow-methods'}, qr/POST/, 'by POST');
+    is($model->count, 0, 'the model server is not asked');
+
+    $r = $t->fetch(OPTIONS => $chat, headers => [ Origin => 'https://evil.example.net', @preflight ]);
+    is($r->{headers}{'access-control-allow-origin'}, undef, 'another page may not');
+
+    $r = $t->fetch(POST => $chat, key => 'sk-alice', headers => [ Origin => $origin ], body => chat_request(),
+        reply => { body => chat_reply(7, 10), headers => [ 'Access-Control-Allow-Origin' => '*' ] });
+    is($r->{status}, 200, 'a request with a key');
+    is($r->{headers}{'access-control-allow-origin'}, $origin, 'the page may read it, and is told so once');
+    like($r->{headers}{'access-control-expose-headers'}, qr/x-ratelimit-remaining-requests/, 'with the limits');
+
+    $r = $t->fetch(POST => $chat, key => 'sk-wrong', headers => [ Origin => $origin ], body => chat_request());
+    is($r->{status}, 401, 'a wrong key');
+    is($r->{headers}{'access-control-allow-origin'}, $origin, 'the page may read the refusal');
+
+    $r = $t->fetch(POST => $chat, key => 'sk-alice', headers => [ Origin => 'https://evil.example.net' ], body => chat_request());
+    is($r->{headers}{'access-control-allow-origin'}, undef, 'no other page reads anything');
+    is($r->{headers}{'access-control-expose-headers'}, undef, 'nor its header');
+    $t->check_and_stop;
+};
+
+case 'ollama' => sub {
+    my $t = recipe('ollama', changes => [ 'server 127.0.0.1:11434;' => 'server 127.0.0.1:%%PORT_1%%;' ]);
+    my $model = $t->daemon(1);
+    $t->start;
+    my $line = '{"model":"m","message":{"role":"assistant","content":"hi"},"done":true,"prompt_eval_count":7,"eval_count":10}' . "\n";
+    my $r = $t->fetch(POST => '/api/chat', key => 'sk-alice', body => chat_request(),
+        reply => { type => 'application/x-ndjson', body => $line, framing => 'chunked' });
+    is($r->{status}, 200, '/api/chat');
+    is_deeply([ hosts_of($model->last_request) ], ['Host: localhost'], 'one Host, which Ollama takes');
+    is((lines_of($t, 1))[0]{completion_tokens}, 10, 'is counted');
+    for my $closed (qw(pull push create copy delete blobs/sha256:0)) {
+        for my $method ('POST', 'DELETE') {
+            my $n = $model->count;
+            my $r = $t->fetch($method => "/api/$closed", key => 'sk-alice', body => '{"name":"m"}');
+            is($r->{status}, 404, "$method /api/$closed is closed");
+            is(ref \$json->decode($r->{body})->{error}, 'SCALAR', 'as Ollama says it');
+            is($model->count, $n, 'and does not get there');
+        }
+    }
+    is($t->fetch(POST => '/api/chat/../pull', key => 'sk-alice', body => '{}')->{status}, 404, 'however it is spelled');
+    is($t->fetch(GET => '/api/tags')->{status}, 401, 'nothing without a key');
+    $t->check_and_stop;
+};
+
+case 'anthropic' => sub {
+    my $t = recipe('anthropic');
+    my $model = $t->daemon(1);
+    $t->start;
+    my $r = $t->fetch(POST => '/v1/messages/count_tokens', headers => [ 'x-api-key' => 'sk-alice', 'Content-Type' => 'application/json' ],
+        body => chat_request(), reply => { body => '{"input_tokens":7}' });
+    is($r->{body}, '{"input_tokens":7}', 'tokens are counted by the server');
+    ok(!(lines_of($t, 1))[0]{completion_tokens}, 'which is no completion');
+    $r = $t->fetch(GET => '/v1/messages', key => 'sk-wrong');
+    is($json->decode($r->{body})->{error}{type}, 'authentication_error', 'refusals are Anthropic\'s');
+    is($json->decode($t->fetch(GET => '/v1/models', key => 'sk-wrong')->{body})->{type}, 'error', 'of the list of models too');
+    $t->check_and_stop;
+};
+
+case 'websocket' => sub {
+    my $t = recipe('websocket', keys => [ { name => 'alice', secret => 'sk-alice' } ]);
+    my $model = $t->upstream(1);
+    $t->start;
+    my @upgrade = (Upgrade => 'websocket', Connection => 'Upgrade', 'Sec-WebSocket-Version' => 13, 'Sec-WebSocket-Key' => 'dGhlIHNhbXBsZSBub25jZQ==');
+    my $open = sub {
+        my $client = $t->client;
+        $client->write($client->format_request(GET => '/v1/realtime?model=m', headers => [ @upgrade, $t->bearer('sk-alice') ]));
+        return $client;
+    };
+    is($t->fetch(GET => '/v1/realtime?model=m', headers => \@upgrade)->{status}, 401, 'nothing without a key');
+    is($t->fetch(GET => '/v1/chat/completions', key => 'sk-alice', headers => \@upgrade)->{status}, 426, 'nor on another path');
+
+    my @open = map {
+        my $client = $open->();
+        my $server = $model->take;
+        is($server->request->{headers}{upgrade}, 'websocket', 'the model server is asked');
+        is($server->request->{headers}{connection}, 'upgrade', 'in its words');
+        $server->write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfrom the server");
+        wait_until('the switch', sub { $client->read_some; $client->{in} =~ /^HTTP\/1.1 101 .*\r\n\r\nfrom the server/s });
+        $client->write('from the client');
+        wait_until('what the client says', sub { $server->read_some; $server->{in} eq 'from the client' });
+        [ $client, $server ];
+    } 1, 2;
+    my $r = $t->fetch(GET => '/v1/realtime?model=m', key => 'sk-alice', headers => \@upgrade);
+    is($r->{status}, 429, 'each holds its place');
+    for (@open) {
+        my ($client, $server) = @$_;
+        $client->close;
+        $server->wait_close;
+    }
+    $t->wait_idle;
+    $t->check_and_stop;
+};
+
+case 'beside-other-sites' => sub {
+    my $t = recipe('beside-other-sites',
+        changes => [ 'server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;', '/var/www/html' => '%%DIR%%/html' ],
+        files   => {
+            'html/index.html'     => "the site\n",
+            'html/about.html'     => "about\n",
+            'sites-enabled/other' => 'server { listen 127.0.0.1:%%PORT_2%%; root %%DIR%%/html; }',
+        });
+    my $model = $t->daemon(1);
+    $t->start;
+    is($t->fetch(GET => '/')->{body}, "the site\n", 'the site needs no key');
+    is($t->fetch(GET => '/about.html')->{body}, "about\n", 'nor does a page of it');
+    is($t->fetch(GET => '/nothing')->{status}, 404, 'its errors are its own');
+    is($t->fetch(GET => '/index.html', port => 2)->{body}, "the site\n", 'nor does another site');
+    for my $uri ('/ai/v1/chat/completions', '/ai/v1/usage') {
+        my $r = $t->fetch(GET => $uri);
+        is($r->{status}, 401, "$uri needs one");
+    }
+    my $r = $t->fetch(POST => '/ai/v1/chat/completions', key => 'sk-alice', body => chat_request());
+    is($r->{status}, 200, 'and is let in with one');
+    is($model->last_request->{uri}, '/v1/chat/completions', 'under the name that the server knows');
+    is($json->decode($t->fetch(GET => '/ai/nothing', key => 'sk-alice')->{body})->{error}{type}, 'invalid_request_error', 'its errors too');
+    my ($line) = grep { $_->{status} == 200 } lines_of($t, 3);
+    is("$line->{uri} $line->{key}", '/ai/v1/chat/completions alice', 'its log is its own');
+    $t->check_and_stop;
+};
+
+case 'from-limit-req' => sub {
+    my @keys = qw(sk-alice-0123456789abcdef sk-bob-0123456789abcdef);
+    my $t = recipe('from-limit-req', keys => [ map { { name => substr($_, 3, 3), secret => $_ } } @keys ], changes => [
+        'server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;', 'listen 8081;' => 'listen 127.0.0.1:%%PORT_2%%;', 'rate=60r/m' => 'rate=1r/m',
+        'requests=60r/m burst=20' => 'requests=1r/m burst=0',
+    ]);
+    my $model = $t->daemon(1);
+    $t->start;
+    for my $key (@keys) {
+        is($t->fetch(POST => $chat, key => $key, body => chat_request(), port => $_)->{status}, 200, "$key on port $_") for 0, 2;
+    }
+    is($t->fetch(POST => $chat, key => 'sk-wrong', body => chat_request(), port => $_)->{status}, 401, "a wrong key on port $_") for 0, 2;
+    is($t->fetch(POST => $chat, key => $keys[0], body => chat_request(), port => 2)->{status}, 200, 'the new limits refuse nothing');
+    $t->wait_error_log('request would be refused, dry run: requests');
+    my @old = map { $t->fetch(POST => $chat, key => $keys[0], body => chat_request())->{status} } 1 .. 25;
+    ok((grep { $_ == 503 } @old), 'the old ones do as ever');
+    $t->check_and_stop;
+};
+
+case 'coding-agents' => sub {
+    my $t = recipe('coding-agents');
+    my $model = $t->daemon(1);
+    $t->start;
+    for my $path ($chat, '/v1/responses', '/v1/messages', '/v1/messages/count_tokens') {
+        is($t->fetch(POST => $path, key => 'sk-alice', body => chat_request(max_tokens => 32_000))->{status}, 200, $path);
+        is($model->last_request->{uri}, $path, 'goes on');
+    }
+    is($t->fetch(POST => '/v1/files', key => 'sk-alice', body => '{}')->{status}, 404, 'other paths do not');
+    # As many at once as an agent and what it starts, each with the room for an answer that it asks for.
+    my @at_once = map { my $c = $t->client; $c->request(POST => $chat, headers => [ $t->bearer('sk-alice'), 'Content-Type' => 'application/json',
+        'X-Reply' => json({ body => chat_reply(7, 10), hold => 'agents' }) ], body => chat_request(max_tokens => 32_000)); $c } 1 .. 8;
+    wait_until('eight in flight', sub { $t->zone->{leases}{running} == 8 });
+    is($t->fetch(POST => $chat, key => 'sk-alice', body => chat_request())->{status}, 429, 'a ninth is not');
+    $model->go('agents');
+    is($_->response->{status}, 200, 'let in') for @at_once;
+    $_->close for @at_once;
+    $t->check_and_stop;
+};
+
+# A file that logrotate moves, and nginx that opens a new one.
+case 'logs' => sub {
+    for my $file (glob("$examples/*.conf"), glob "$examples/recipes/*.conf") {
+        for (text_of($file) =~ /^[^#\n]*(?:access|error)_log +([^ ;]+)/gm) {
+            like($_, qr{\A(?:off|/var/log/nginx/[^/]+\.log)\z}, "Debian's logrotate takes care of $_");
+        }
+    }
+    my $t = recipe('anthropic');
+    $t->daemon(1);
+    $t->start;
+    my $ask = sub { $t->fetch(POST => '/v1/messages', key => 'sk-alice', body => chat_request()) };
+    $ask->();
+    lines_of($t, 1);
+    rename $t->dir . '/llm.log', $t->dir . '/llm.log.1' or die;
+    kill USR1 => $t->master;
+    wait_until('a new file', sub { -e $t->dir . '/llm.log' });
+    $ask->();
+    is(scalar(my @new = lines_of($t, 1)), 1, 'the next request is in the new file');
+    $t->check_and_stop;
+};
+
+LLM::Test->finish;
