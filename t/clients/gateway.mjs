@@ -150,8 +150,8 @@ class Gateway {
     #access;
     #port;
 
-    async start(moreKeys) {
-        this.upstream = await startUpstream();
+    async start(moreKeys, configure, upstream) {
+        this.upstream = await upstream();
         this.#port = await freePort();
         this.root = `http://127.0.0.1:${this.#port}`;
         this.url = `${this.root}/v1`;
@@ -159,7 +159,7 @@ class Gateway {
         const dir = await mkdtemp(join(tmpdir(), 'nginx-llm-clients-'));
         this.#dir = dir;
         await writeFile(join(dir, 'keys.json'), JSON.stringify({ keys: [...keys, ...moreKeys] }), { mode: 0o600 });
-        await writeFile(join(dir, 'nginx.conf'), configuration(dir, this.#port, this.upstream.port));
+        await writeFile(join(dir, 'nginx.conf'), configure(dir, this.#port, this.upstream.port));
         await writeFile(join(dir, 'error.log'), '');
         await writeFile(join(dir, 'access.log'), '');
         this.#errors = new GrowingFile(join(dir, 'error.log'));
@@ -188,8 +188,38 @@ class Gateway {
         }, AbortSignal.timeout(30000));
     }
 
-    async status() {
-        return (await fetch(`http://127.0.0.1:${this.#port}/status`)).json();
+    // All log lines, once this is true of them.
+    loggedAll(good) {
+        return this.#access.until((lines) => {
+            const all = lines.map((line) => JSON.parse(line));
+            return good(all) ? all : undefined;
+        }, AbortSignal.timeout(30000));
+    }
+
+    async status(path = '/status') {
+        return (await fetch(`${this.root}${path}`)).json();
+    }
+
+    // Resolves once nothing is in flight any more, by the llm_status at this path.
+    async idle(path) {
+        for (;;) {
+            const { zones: [{ running }] } = await this.status(path);
+            if (running.length === 0) {
+                return;
+            }
+            await new Promise((resolve) => { setTimeout(resolve, 20); });
+        }
+    }
+
+    // Resolves once a request of this key is in flight that has had content, and `more` is true.
+    async untilRunning(path, key, more) {
+        for (;;) {
+            const { zones: [{ running }] } = await this.status(path);
+            if (running.some((one) => one.key === key && one.completion_tokens > 0) && more()) {
+                return;
+            }
+            await new Promise((resolve) => { setTimeout(resolve, 20); });
+        }
     }
 
     async stop() {
@@ -207,11 +237,11 @@ class Gateway {
     }
 }
 
-// With these keys beside the usual ones.
-export async function startGateway(moreKeys = []) {
+// With these keys beside the usual ones. `configure` makes the text of nginx.conf, `upstream` starts what is behind it.
+export async function startGateway(moreKeys = [], { configure = configuration, upstream = startUpstream } = {}) {
     const gateway = new Gateway();
     try {
-        await gateway.start(moreKeys);
+        await gateway.start(moreKeys, configure, upstream);
     } catch (error) {
         await gateway.stop().catch(() => {});
         throw error;
