@@ -4,7 +4,7 @@ llm_packages="
     build-essential cmake ninja-build pkg-config clang libclang-rt-dev
     nginx nginx-dev libjansson-dev libssl-dev libsqlite3-dev sqlite3 libcurl4-openssl-dev
     libgtest-dev libbenchmark-dev
-    perl python3 curl nghttp2-client ca-certificates procps mandoc
+    perl python3 curl nghttp2-client ca-certificates openssl procps mandoc
     nodejs npm prometheus
 "
 # Those that only one stage needs.

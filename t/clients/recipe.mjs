@@ -6,9 +6,10 @@ import { fileURLToPath } from 'node:url';
 
 const examples = fileURLToPath(new URL('../../conf-examples/', import.meta.url));
 
-// What startGateway() needs as `configure`. `changes` are texts of the file and what to write instead, or a function of the upstream's
-// port and the directory that gives them: each has to be there. `files` are those that the recipe includes, by their name in /etc/nginx.
-export function recipe(name, { changes = {}, files = {} } = {}) {
+// What startGateway() needs as `configure`. `listen` is the line with the gateway's port. `changes` are texts of the file and what to write
+// instead, or a function of the upstream's port that gives them: each has to be there. `files` are those that the recipe includes, by their
+// names in /etc/nginx.
+export function recipe(name, { listen = 'listen 8080;', changes = {}, files = {} } = {}) {
     return (dir, port, upstreamPort) => {
         copyFileSync(join(examples, 'llm_proxy.conf'), join(dir, 'llm_proxy.conf'));
         for (const folder of ['llm', 'state']) {
@@ -18,11 +19,12 @@ export function recipe(name, { changes = {}, files = {} } = {}) {
             writeFileSync(join(dir, file), text);
         }
         const all = {
-            'listen 8080;': `listen 127.0.0.1:${port};`,
+            [listen]: listen.replace(/\d+/, `127.0.0.1:${port}`),
             '/etc/nginx/llm/keys.json': `${dir}/keys.json`,
             '/var/lib/nginx/llm/': `${dir}/state/`,
             '/var/log/nginx/llm.log': `${dir}/access.log`,
-            ...(typeof changes === 'function' ? changes(upstreamPort, dir) : { 'server 127.0.0.1:8000;': `server 127.0.0.1:${upstreamPort};`, ...changes }),
+            ...(typeof changes === 'function' ? changes(upstreamPort)
+                : { 'server 127.0.0.1:8000;': `server 127.0.0.1:${upstreamPort};`, ...changes }),
         };
         let text = readFileSync(join(examples, 'recipes', `${name}.conf`), 'utf8');
         for (const [from, to] of Object.entries(all)) {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs client libraries (openai, @anthropic-ai/sdk, @google/genai, ollama, @langchain/openai, ai with @ai-sdk/openai) against the
-# gateway. Needs nginx, node >= 18 and npm.
+# gateway. Needs nginx, node >= 18, npm and openssl.
 #
 #   LLM_MODULE   the module, by default build/ngx_http_llm_module.so
 #   LLM_NGINX    the nginx binary, by default nginx of the PATH

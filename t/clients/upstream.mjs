@@ -2,6 +2,7 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { completions, embeddings } from './upstream/chat.mjs';
@@ -49,9 +50,16 @@ async function runOn(path, res) {
 function answer(req, res, body) {
     // Azure's client has the model in the path, and Gemini's has.
     const gemini = geminiTarget(req.url);
-    const path = gemini?.path ?? req.url.replace(/\?.*/, '').replace(/^\/v1\/deployments\/[^/]+/, '/v1');
+    const path = gemini?.path ?? req.url.replace(/\?.*/, '').replace(/^\/(v1|openai)\/deployments\/[^/]+/, '/v1')
+        .replace(/^\/openai\/v1\//, '/v1/');
     if (path === '/v1/models') {
         return sendJson(res, { object: 'list', data: [{ id: 'm1', object: 'model', created: 1790000000, owned_by: 'test' }] });
+    }
+    if (path === '/v1/messages/count_tokens') {
+        return sendJson(res, { input_tokens: 7 });
+    }
+    if (path === '/api/tags') {
+        return sendJson(res, { models: [{ name: 'm1', model: 'm1', size: 1 }] });
     }
     if (!handlers[path]) {
         res.statusCode = 501;
@@ -68,16 +76,17 @@ function answer(req, res, body) {
     return handlers[path](plan, res);
 }
 
-// Starts it. `seen` holds every request that arrived.
-export async function startUpstream() {
+// Starts it, with a certificate where there is one ({ key, cert }). `seen` holds every request that arrived.
+export async function startUpstream(certificate) {
     const seen = [];
-    const server = createServer(async (req, res) => {
+    const create = certificate ? (handler) => createSecureServer(certificate, handler) : createServer;
+    const server = create(async (req, res) => {
         const chunks = [];
         for await (const chunk of req) {
             chunks.push(chunk);
         }
         const body = Buffer.concat(chunks).toString();
-        seen.push({ url: req.url, headers: req.headers, body, closed: once(res, 'close') });
+        seen.push({ url: req.url, headers: req.headers, rawHeaders: req.rawHeaders, body, closed: once(res, 'close') });
         await answer(req, res, body);
     });
     server.listen(0, '127.0.0.1');
