@@ -117,15 +117,15 @@ describe('coding agents', { concurrency: 1 }, () => {
 
             test('an abort', async (t) => {
                 const before = gateway.upstream.seen.length;
+                const hanging = () => gateway.upstream.seen.slice(before).filter(({ body }) => body.includes('[hang]'));
                 const seen = await session(name, 'abort', 'Please [hang] and do not stop.', async (agent) => {
-                    await gateway.untilRunning('/llm/status', `${short(name)}-abort`, () => gateway.upstream.seen.slice(before).some(({ body }) => body.includes('[hang]')));
+                    await gateway.untilRunning('/llm/status', `${short(name)}-abort`, () => hanging().length > 0);
                     agent.interrupt();
                     return agent.done;
                 });
                 say(t, seen);
                 // The model server sees it end, the gateway counts what was written, and nothing is left in flight.
-                const hung = gateway.upstream.seen.slice(before).filter(({ body }) => body.includes('[hang]'));
-                await Promise.all(hung.map(({ closed }) => closed));
+                await Promise.all(hanging().map(({ closed }) => closed));
                 assert.ok(seen.lines.some((line) => line.outcome === 'client_abort' && Number(line.completion_tokens) > 0), fail(seen));
             });
         });

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 
 const usage = { prompt: 1200, completion: 34 };
+const chatUsage = { prompt_tokens: usage.prompt, completion_tokens: usage.completion, total_tokens: usage.prompt + usage.completion };
 
 // What stands in a message of whatever API, as one text.
 function textOf(value) {
@@ -54,32 +55,37 @@ function inputOf(tool, command) {
 // Each writes the events of its API; `on` goes on with text until the client has left.
 const apis = {
     '/v1/chat/completions': async (plan, body, send, on) => {
-        const chunk = (choices, more) => send({ id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1790000000, model: body.model, choices, ...more });
+        const chunk = (choices, more) => send({
+            id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1790000000, model: body.model, choices, ...more });
         const delta = (said, finish_reason = null) => chunk([{ index: 0, delta: said, finish_reason }]);
         delta({ role: 'assistant', content: '' });
         if (plan.hang) {
             return on(() => delta({ content: 'on and on ' }));
         }
         if (plan.call) {
-            delta({ tool_calls: [{ index: 0, id: 'call_1', type: 'function', function: { name: plan.call.name, arguments: JSON.stringify(plan.call.input) } }] });
+            const called = { name: plan.call.name, arguments: JSON.stringify(plan.call.input) };
+            delta({ tool_calls: [{ index: 0, id: 'call_1', type: 'function', function: called }] });
         } else {
             delta({ content: plan.text });
         }
         delta({}, plan.call ? 'tool_calls' : 'stop');
         if (body.stream_options?.include_usage) {
-            chunk([], { usage: { prompt_tokens: usage.prompt, completion_tokens: usage.completion, total_tokens: usage.prompt + usage.completion } });
+            chunk([], { usage: chatUsage });
         }
         send('[DONE]');
     },
     '/v1/responses': async (plan, body, send, on) => {
         let sequence_number = 0;
         const event = (type, more) => send({ type, sequence_number: sequence_number++, ...more }, type);
-        const response = (status, output, tokens) => ({ id: 'resp_1', object: 'response', created_at: 1790000000, status, model: body.model, output, usage: tokens });
+        const response = (status, output, tokens) => ({
+            id: 'resp_1', object: 'response', created_at: 1790000000, status, model: body.model, output, usage: tokens });
         event('response.created', { response: response('in_progress', [], null) });
         const item = plan.call
-            ? { type: 'function_call', id: 'fc_1', call_id: 'call_1', name: plan.call.name, arguments: JSON.stringify(plan.call.input), status: 'completed' }
-            : { type: 'message', id: 'msg_1', role: 'assistant', status: 'completed', content: [{ type: 'output_text', text: plan.text ?? '', annotations: [] }] };
-        event('response.output_item.added', { output_index: 0, item: { ...item, status: 'in_progress', ...(plan.call ? { arguments: '' } : { content: [] }) } });
+            ? { type: 'function_call', id: 'fc_1', call_id: 'call_1', name: plan.call.name, arguments: JSON.stringify(plan.call.input) }
+            : { type: 'message', id: 'msg_1', role: 'assistant', content: [{ type: 'output_text', text: plan.text ?? '', annotations: [] }] };
+        const begun = { ...item, status: 'in_progress', ...(plan.call ? { arguments: '' } : { content: [] }) };
+        event('response.output_item.added', { output_index: 0, item: begun });
+        item.status = 'completed';
         const words = (delta) => event('response.output_text.delta', { item_id: 'msg_1', output_index: 0, content_index: 0, delta });
         if (plan.hang) {
             return on(() => words('on and on '));
@@ -95,7 +101,8 @@ const apis = {
     },
     '/v1/messages': async (plan, body, send, on) => {
         const event = (type, more) => send({ type, ...more }, type);
-        event('message_start', { message: { id: 'msg_1', type: 'message', role: 'assistant', model: body.model, content: [], stop_reason: null, stop_sequence: null,
+        event('message_start', { message: {
+            id: 'msg_1', type: 'message', role: 'assistant', model: body.model, content: [], stop_reason: null, stop_sequence: null,
             usage: { input_tokens: usage.prompt, output_tokens: 1 } } });
         const block = plan.call ? { type: 'tool_use', id: 'toolu_1', name: plan.call.name, input: {} } : { type: 'text', text: '' };
         event('content_block_start', { index: 0, content_block: block });
@@ -103,21 +110,24 @@ const apis = {
         if (plan.hang) {
             return on(() => delta({ type: 'text_delta', text: 'on and on ' }));
         }
-        delta(plan.call ? { type: 'input_json_delta', partial_json: JSON.stringify(plan.call.input) } : { type: 'text_delta', text: plan.text });
+        delta(plan.call ? { type: 'input_json_delta', partial_json: JSON.stringify(plan.call.input) }
+            : { type: 'text_delta', text: plan.text });
         event('content_block_stop', { index: 0 });
-        event('message_delta', { delta: { stop_reason: plan.call ? 'tool_use' : 'end_turn', stop_sequence: null }, usage: { output_tokens: usage.completion } });
+        event('message_delta', {
+            delta: { stop_reason: plan.call ? 'tool_use' : 'end_turn', stop_sequence: null }, usage: { output_tokens: usage.completion } });
         event('message_stop', {});
     },
 };
 
 function notStreamed(path, plan, body) {
     if (path === '/v1/messages') {
-        return { id: 'msg_1', type: 'message', role: 'assistant', model: body.model, content: [{ type: 'text', text: plan.text ?? 'Hello.' }],
+        return {
+            id: 'msg_1', type: 'message', role: 'assistant', model: body.model, content: [{ type: 'text', text: plan.text ?? 'Hello.' }],
             stop_reason: 'end_turn', stop_sequence: null, usage: { input_tokens: usage.prompt, output_tokens: usage.completion } };
     }
     return { id: 'chatcmpl-1', object: 'chat.completion', created: 1790000000, model: body.model,
         choices: [{ index: 0, message: { role: 'assistant', content: plan.text ?? 'Hello.' }, finish_reason: 'stop' }],
-        usage: { prompt_tokens: usage.prompt, completion_tokens: usage.completion, total_tokens: usage.prompt + usage.completion } };
+        usage: chatUsage };
 }
 
 async function answer(req, res, text) {
@@ -138,7 +148,8 @@ async function answer(req, res, text) {
         return json(200, notStreamed(path, plan, body));
     }
     res.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
-    const send = (data, name) => res.write(`${name ? `event: ${name}\n` : ''}data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`);
+    const send = (data, name) => res.write(
+        `${name ? `event: ${name}\n` : ''}data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`);
     const on = async (more) => {
         const beat = setInterval(more, 100);
         await once(res, 'close');
