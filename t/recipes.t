@@ -356,6 +356,33 @@ case 'coding-agents' => sub {
     $t->check_and_stop;
 };
 
+# As a user who is nobody, in a folder where nothing but what the container has may be written.
+case 'container' => sub {
+    my $t = LLM::Test->new(status => [ 9, '/status' ], $> == 0 ? (uid => 65_534) : ());
+    mkdir $t->dir . "/$_" for qw(llm state tmp);
+    chmod 0777, $t->dir, map { $t->dir . "/$_" } qw(state tmp);
+    for (qw(error.log stderr.log)) {
+        $t->write_file($_, '');
+        chmod 0666, $t->dir . "/$_";
+    }
+    $t->write_file('llm/keys.json', key_file([ { name => 'alice', secret => 'sk-alice' } ]));
+    $t->write_file('llm_proxy.conf', text_of("$examples/llm_proxy.conf"));
+    $t->write_conf(changed(moved(text_of("$examples/container/nginx.conf")), 'modules/ngx_http_llm_module.so' => $module,
+        'pid /tmp/nginx.pid;' => 'pid %%DIR%%/nginx.pid; daemon off;', 'worker_processes auto;' => 'worker_processes 1;',
+        ' /tmp/' => ' %%DIR%%/tmp/', '/dev/stderr' => '%%DIR%%/error.log', '/dev/stdout' => '%%DIR%%/tmp/llm.log', 'http {' => "http { $watch",
+        'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;', 'server vllm:8000;' => 'server 127.0.0.1:%%PORT_1%%;'));
+    my $model = $t->daemon(1);
+    $t->start;
+    my ($worker) = @{ $t->worker_pids->{active} };
+    is((stat "/proc/$worker")[4], $> == 0 ? 65_534 : $>, 'nobody is root');
+    is($t->fetch(GET => '/health')->{status}, 200, 'it is healthy');
+    # Larger than what is held in memory, so that it goes through a file.
+    is($t->fetch(POST => $chat, key => 'sk-alice', body => chat_request_of(200_000))->{status}, 200, 'a large request');
+    is((lines_of($t, 1, 'tmp/llm.log'))[0]{key}, 'alice', 'is in the log');
+    wait_until('the state', sub { -s $t->dir . '/state/state.db' });
+    $t->check_and_stop;
+};
+
 # A file that logrotate moves, and nginx that opens a new one.
 case 'logs' => sub {
     for my $file (glob("$examples/*.conf"), glob "$examples/recipes/*.conf") {
@@ -376,5 +403,54 @@ case 'logs' => sub {
     is(scalar(my @new = lines_of($t, 1)), 1, 'the next request is in the new file');
     $t->check_and_stop;
 };
+
+# A whole nginx.conf, by its text. `http` is what the test needs in it beside.
+sub whole {
+    my ($text, @changes) = @_;
+
+    my $t = LLM::Test->new(status => [ 9, '/status' ], alerts => [ qr/setrlimit\(RLIMIT_NOFILE/ ]);
+    mkdir $t->dir . "/$_" for qw(llm state);
+    chmod 0777, $t->dir . '/state';
+    $t->write_file('llm/keys.json', key_file([ map { { name => "k$_", secret => "sk-$_" } } 0 .. 40 ]));
+    $t->write_file('llm_proxy.conf', text_of("$examples/llm_proxy.conf"));
+    my $paths = join ' ', map { "${_}_temp_path %%DIR%%/temp/$_;" } qw(client_body proxy fastcgi uwsgi scgi);
+    $t->write_conf(changed(moved($text), 'modules/ngx_http_llm_module.so' => $module, 'user www-data;' => $> == 0 ? 'user nobody nogroup;' : '',
+        'pid /run/nginx.pid;' => 'pid %%DIR%%/nginx.pid; daemon off;', 'worker_processes auto;' => 'worker_processes 1;',
+        'http {' => "http { $paths $watch", 'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;',
+        'server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;', @changes));
+    return $t;
+}
+
+my ($in_readme) = text_of("$examples/../README.md") =~ /^```nginx\n(load_module.*?)^```$/ms;
+for (['README.md', $in_readme], ['nginx.conf', text_of("$examples/nginx.conf")]) {
+    my ($name, $text) = @$_;
+    case "$name as /etc/nginx/nginx.conf" => sub {
+        my $t = whole($text);
+        my $model = $t->daemon(1);
+        $t->start;
+        is($t->fetch(POST => $chat, body => chat_request())->{status}, 401, 'nothing without a key');
+        my $r = $t->fetch(POST => $chat, key => 'sk-0', body => chat_request(stream => JSON::PP::true));
+        like($r->{body}, qr/\[DONE\]/, 'a stream with one');
+        is($t->fetch(POST => '/v1//chat/./completions?x=1', key => 'sk-0', body => chat_request())->{status}, 200, 'another spelling');
+        is($model->last_request->{uri}, "$chat?x=1", 'is the path that was matched');
+        like($t->fetch(GET => '/v1/nothing', key => 'sk-0')->{body}, qr/invalid_request_error/, 'other paths are closed');
+
+        # As many as it says it takes.
+        my ($all) = $text =~ /per=zone concurrency=(\d+)/;
+        my $each = 8;
+        my @clients = map { my $n = $_; map {
+            my $c = $t->client;
+            $c->request(POST => $chat, headers => [ $t->bearer("sk-$n"), 'Content-Type' => 'application/json',
+                'X-Reply' => json({ body => chat_reply(7, 10), hold => 'all' }) ], body => chat_request());
+            $c } 1 .. $each } 1 .. $all / $each;
+        wait_until('all of them in flight', sub { $t->zone->{leases}{running} == $all });
+        is($t->fetch(POST => $chat, key => 'sk-0', body => chat_request())->{status}, 429, 'one more');
+        wait_until('all of them at the model server', sub { $model->count == $all + 2 });
+        $model->go('all');
+        is(scalar(grep { $_->response->{status} == 200 } @clients), $all, 'it holds what it lets in');
+        $_->close for @clients;
+        $t->check_and_stop;
+    };
+}
 
 LLM::Test->finish;

@@ -72,7 +72,7 @@ sub nginx_has {
 # Options: conf => text of nginx.conf with %%HTTP_BEGIN%% (all up to the inside of http, which the test closes),
 # %%DIR%%, %%PORT_0%%...; files => { name => text };
 # workers => number; status => [ports's number, uri] of an llm_status location; alerts => patterns of alerts that may occur;
-# module => 0 for a run without the module; adopted => 1 for one whose parent is gone, as a daemon's is: nginx changes its binary only
+# uid => the user who starts it, if not the one of the test; module => 0 for a run without the module; adopted => 1 for one whose parent is gone, as a daemon's is: nginx changes its binary only
 # then (it is this process's child all the same).
 sub new {
     my ($class, %o) = @_;
@@ -248,6 +248,10 @@ sub _run {
     open STDERR, '>>', "$self->{dir}/stderr.log";
     open STDOUT, '>&', \*STDERR;
     %ENV = $self->_environment;
+    if (my $uid = $self->{uid}) {
+        ($(, $)) = ($uid, "$uid $uid");
+        ($<, $>) = ($uid, $uid);
+    }
     exec $nginx, '-p', "$self->{dir}/", '-c', "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log"
         or POSIX::_exit(127);
 }
