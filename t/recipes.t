@@ -367,10 +367,11 @@ case 'container' => sub {
     }
     $t->write_file('llm/keys.json', key_file([ { name => 'alice', secret => 'sk-alice' } ]));
     $t->write_file('llm_proxy.conf', text_of("$examples/llm_proxy.conf"));
-    $t->write_conf(changed(moved(text_of("$examples/container/nginx.conf")), 'modules/ngx_http_llm_module.so' => $module,
+    $t->write_conf(changed(moved(text_of("$examples/container/nginx.conf")),
         'pid /tmp/nginx.pid;' => 'pid %%DIR%%/nginx.pid; daemon off;', 'worker_processes auto;' => 'worker_processes 1;',
         ' /tmp/' => ' %%DIR%%/tmp/', '/dev/stderr' => '%%DIR%%/error.log', '/dev/stdout' => '%%DIR%%/tmp/llm.log', 'http {' => "http { $watch",
-        'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;', 'server vllm:8000;' => 'server 127.0.0.1:%%PORT_1%%;'));
+        'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;', 'server vllm:8000;' => 'server 127.0.0.1:%%PORT_1%%;',
+        'modules/ngx_http_llm_module.so' => $module));
     my $model = $t->daemon(1);
     $t->start;
     my ($worker) = @{ $t->worker_pids->{active} };
@@ -381,6 +382,15 @@ case 'container' => sub {
     is((lines_of($t, 1, 'tmp/llm.log'))[0]{key}, 'alice', 'is in the log');
     wait_until('the state', sub { -s $t->dir . '/state/state.db' });
     $t->check_and_stop;
+};
+
+case 'each recipe' => sub {
+    my $page  = text_of("$examples/../docs/recipes.md");
+    my $tests = join "\n", map { text_of("$FindBin::Bin/$_") } qw(recipes.t clients/recipes.test.mjs);
+    for my $name (map { m{([^/]+)\.conf\z} } glob "$examples/recipes/*.conf") {
+        like($page, qr{\(\.\./conf-examples/recipes/\Q$name\E\.conf\)}, "$name is explained");
+        like($tests, qr/recipe\('\Q$name\E'|name: '\Q$name\E'/, 'and tested');
+    }
 };
 
 # A file that logrotate moves, and nginx that opens a new one.
