@@ -356,6 +356,32 @@ case 'coding-agents' => sub {
     $t->check_and_stop;
 };
 
+case 'open-webui' => sub {
+    my $t = recipe('open-webui', keys => [
+        { name => 'open-webui', secret => 'sk-webui', user_from => 'X-OpenWebUI-User-Email', networks => ['127.0.0.1'] },
+        { name => 'carol', user => 'carol', secret => 'sk-carol' },
+    ]);
+    my $model = $t->daemon(1);
+    $t->start;
+    my $as = sub { return ('X-OpenWebUI-User-Email' => "$_[0]\@example.com") };
+    my @held = map {
+        my $c = $t->client;
+        $c->request(POST => $chat, headers => [ $t->bearer('sk-webui'), $as->('alice'), 'Content-Type' => 'application/json',
+            'X-Reply' => json({ body => chat_reply(7, 10), hold => 'people' }) ], body => chat_request());
+        $c;
+    } 1 .. 3;
+    wait_until('three in flight', sub { $t->zone->{leases}{running} == 3 });
+    is($t->fetch(POST => $chat, key => 'sk-webui', headers => [ $as->('alice') ], body => chat_request())->{status}, 429, 'one person has enough');
+    is($t->fetch(POST => $chat, key => 'sk-webui', headers => [ $as->('bob') ], body => chat_request())->{status}, 200, 'another does not notice');
+    is($t->fetch(POST => $chat, key => 'sk-carol', headers => [ $as->('alice') ], body => chat_request())->{status}, 200, 'who has a key of their own');
+    $model->go('people');
+    $_->response, $_->close for @held;
+    my %users;
+    $users{ $_->{user} }++ for lines_of($t, 6);
+    is_deeply(\%users, { 'alice@example.com' => 4, 'bob@example.com' => 1, carol => 1 }, 'is nobody else');
+    $t->check_and_stop;
+};
+
 # As a user who is nobody, in a folder where nothing but what the container has may be written.
 case 'container' => sub {
     my $t = LLM::Test->new(status => [ 9, '/status' ], $> == 0 ? (uid => 65_534) : ());
