@@ -337,7 +337,7 @@ case 'from-limit-req' => sub {
 };
 
 case 'coding-agents' => sub {
-    my $t = recipe('coding-agents');
+    my $t = recipe('coding-agents', keys => [ { name => 'alice', secret => 'sk-alice' }, { name => 'spent', secret => 'sk-spent', quota => 1 } ]);
     my $model = $t->daemon(1);
     $t->start;
     for my $path ($chat, '/v1/responses', '/v1/messages', '/v1/messages/count_tokens') {
@@ -345,6 +345,12 @@ case 'coding-agents' => sub {
         is($model->last_request->{uri}, $path, 'goes on');
     }
     is($t->fetch(POST => '/v1/files', key => 'sk-alice', body => '{}')->{status}, 404, 'other paths do not');
+    is($t->fetch(POST => $chat, key => 'sk-spent', body => chat_request())->{status}, 200, 'a quota');
+    for ([ $chat, 402 ], [ '/v1/responses', 429 ], [ '/v1/messages', 429 ]) {
+        my ($path, $status) = @$_;
+        my $r = $t->fetch(POST => $path, key => 'sk-spent', body => chat_request());
+        is("$r->{status} $r->{headers}{'x-should-retry'}", "$status false", "once it is spent: $path");
+    }
     # As many at once as an agent and what it starts, each with the room for an answer that it asks for.
     my @at_once = map { my $c = $t->client; $c->request(POST => $chat, headers => [ $t->bearer('sk-alice'), 'Content-Type' => 'application/json',
         'X-Reply' => json({ body => chat_reply(7, 10), hold => 'agents' }) ], body => chat_request(max_tokens => 32_000)); $c } 1 .. 8;

@@ -8,10 +8,11 @@ import { join } from 'node:path';
 const bin = process.env.LLM_AGENTS;
 export const model = 'qwen3-coder';
 
-// `command` runs it with a prompt, `settings` are files of its home, `env` its variables: what docs/recipes.md tells people to write.
+// `spent` is the status at which it gives up when its quota is, `command` runs it with a prompt, `settings` are files of its home, `env` its variables: what docs/recipes.md tells people to write.
 export const agents = {
     'Claude Code': {
         path: '/v1/messages',
+        spent: '429',
         command: (prompt) => ['claude', '-p', prompt, '--allowedTools', 'Bash'],
         settings: () => ({}),
         env: ({ root, key }) => ({
@@ -21,6 +22,7 @@ export const agents = {
     },
     Codex: {
         path: '/v1/responses',
+        spent: '429',
         command: (prompt) => ['codex', 'exec', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', prompt],
         settings: ({ root }) => ({ '.codex/config.toml': `
 model = "${model}"
@@ -36,6 +38,7 @@ wire_api = "responses"
     },
     opencode: {
         path: '/v1/chat/completions',
+        spent: '402',
         command: (prompt) => ['opencode', 'run', '--auto', prompt],
         settings: ({ root }) => ({ '.config/opencode/opencode.json': JSON.stringify({
             $schema: 'https://opencode.ai/config.json',
