@@ -105,7 +105,7 @@ case 'the path names it' => sub {
     refused('two names', POST => '/model/cheap/model/expensive/invoke', body => without_model());
     passes('two names, any key', 'cheap/model/expensive', POST => '/model/cheap/model/expensive/invoke', body => without_model(), key => 'sk-alice');
     for my $path ('/model/cheap%2f..%2fexpensive/invoke', '/v1/files/..%2fchat/completions', '/v1/models/x#/../chat/completions',
-        '/model/x/../expensive/invoke') {
+        '/model/x/../expensive/invoke', '/v1beta/models/expensive%2f:generateContent?model=cheap-1') {
         my $r = ask(POST => $path, body => chat(model => 'cheap-1'), key => 'sk-wild');
         is("$r->{status} $r->{asked}", '400 0', "$path: can be read in more than one way");
     }

@@ -213,16 +213,23 @@ bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
     if (raw == view(r->uri)) {
         return false;
     }
-    auto* decoded = static_cast<u_char*>(ngx_pnalloc(r->pool, raw.size()));
-    if (!decoded) {
+    auto* room = static_cast<u_char*>(ngx_pnalloc(r->pool, raw.size()));
+    if (!room) {
         return true;
     }
-    ngx_str_t from = to_ngx(raw);
-    u_char* end = decoded;
-    ngx_unescape_uri(&end, &from.data, from.len, 0);
-    const std::string_view path(reinterpret_cast<char*>(decoded), static_cast<size_t>(end - decoded));
-    const api_call call = call_of_path(path);
-    return call.model != ctx.call.model || call.needs_model != ctx.call.needs_model;
+    const auto decode = [room](std::string_view text) -> std::string_view {
+        ngx_str_t from = to_ngx(text);
+        u_char* end = room;
+        ngx_unescape_uri(&end, &from.data, from.len, 0);
+        return {reinterpret_cast<char*>(room), static_cast<size_t>(end - room)};
+    };
+    const api_call call = call_of_path(decode(raw));
+    if (call.model != ctx.call.model || call.needs_model != ctx.call.needs_model) {
+        return true;
+    }
+    // To a server that looks for the name first and decodes it then.
+    const std::string_view escaped = call_of_path(raw).model;
+    return !escaped.empty() && decode(escaped) != ctx.call.model;
 }
 
 // What is wrong with the head of a request whose key is good. Servers differ in what a control character in a
