@@ -15,6 +15,7 @@ my $t = LLM::Test->new(
             { name => 'single', secret => 'sk-single', limits => { concurrency => 1 } },
             { name => 'wild', secret => 'sk-wild', models => ['*'] },
             { name => 'hourly', secret => 'sk-hourly', limits => { requests => '10r/h', burst => 0 } },
+            { name => 'formed', secret => 'sk-formed', models => ['cheap*'], limits => { tokens => '100k/d', token_burst => 100_000 } },
             { name => 'counted', secret => 'sk-counted', limits => { tokens => '1000/h', token_burst => 20 } },
         ]),
     },
@@ -216,6 +217,19 @@ case 'forms' => sub {
     my $r = ask(form(field(model => 'expensive') . "--b--\r\n", key => 'sk-none'));
     is("$r->{status} $r->{log}{model}", '401 ', 'a wrong key is told nothing');
     passes('an empty coding is none', 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1'), headers => [ 'Content-Encoding' => '' ]);
+};
+
+case "a form's prompt and files are reckoned with" => sub {
+    # What is left while the request runs tells what was reserved for it; the completion is the same for all.
+    my $left = sub {
+        my $r = ask(form(join('', @_) . field(model => "cheap-new") . "--b--\r\n", uri => "/v1/images/edits", key => "sk-formed",
+            headers => [ 'X-Reply' => '{"body":"{\\"data\\":[]}"}' ]));
+        is($r->{status}, 200, 'let in');
+        return $r->{headers}{'x-ratelimit-remaining-tokens'};
+    };
+    my $plain = $left->(field(size => '1024x1024'));
+    is($plain - $left->(field(prompt => 'x' x 4000)), 1000, 'a token for each four bytes of the prompt');
+    is($plain - $left->(file('x' x 4000), field(prompt => 'x' x 40)), 1010, 'a file for what an image in JSON is taken for, whatever its bytes');
 };
 
 case 'forms that come in pieces' => sub {

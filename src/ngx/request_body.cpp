@@ -58,6 +58,8 @@ void conclude_form(ngx_http_request_t* r, request_ctx& ctx)
         ctx.asked.fault = body_fault::not_a_form;
     } else if (ctx.asked.has_body) {
         ctx.asked.unclear_model = ctx.asked.unclear_model || form.unclear();
+        // Files are what a model reads only where there is one: others are uploaded.
+        ctx.asked.size = {form.prompt_bytes(), 0, 1, form.has_model() ? form.files() : 0};
         if (form.has_model()) {
             name_model_by_body(r, ctx, form.model());
         }

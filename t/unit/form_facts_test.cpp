@@ -1,7 +1,10 @@
 #include "core/request/form_facts.h"
 
+#include "core/base/chars.h"
+
 #include "pieces.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 using namespace llm;
@@ -14,6 +17,10 @@ struct seen {
     std::string model;
     bool unclear;
     uint64_t bytes;
+    byte_range model_at = {};
+    uint64_t disposition = 0;
+    uint64_t prompt = 0;
+    uint32_t files = 0;
 
     bool operator==(const seen&) const = default;
 };
@@ -30,7 +37,9 @@ seen read_pieces(std::string_view boundary, const std::vector<std::string_view>&
         EXPECT_EQ(taken, piece.size());
     }
     form.finish();
-    return {form.is(), form.has_model(), std::string(form.model()), form.unclear(), form.bytes()};
+    return {form.is(),    form.has_model(), std::string(form.model()), form.unclear(),
+            form.bytes(), form.model_at(),  form.model_disposition(),  form.prompt_bytes(),
+            form.files()};
 }
 
 seen read(std::string_view body, std::string_view boundary = "b")
@@ -70,6 +79,12 @@ void expect_model(std::string_view model, const std::string& body, std::string_v
     EXPECT_EQ(s.model, model) << body.substr(0, 300);
     EXPECT_FALSE(s.unclear) << body.substr(0, 300);
     EXPECT_EQ(s.bytes, body.size());
+    EXPECT_EQ(body.substr(s.model_at.begin, s.model_at.size()), model);
+    const std::string before = body.substr(0, s.disposition);
+    std::string line = before.substr(before.rfind('\n') + 1);
+    std::transform(line.begin(), line.end(), line.begin(), ascii_lower);
+    EXPECT_EQ(line, "content-disposition:");
+    EXPECT_EQ(body.substr(s.disposition, s.model_at.begin - s.disposition).find("--b"), std::string::npos);
 }
 
 void expect_unclear(const std::string& body)
@@ -102,6 +117,28 @@ TEST(form_facts, finds_the_model_wherever_it_is)
     expect_model("m", part("Content-Disposition: form-data; name=model", "m", "----a b") + "------a b--\r\n",
                  "----a b");
     expect_model("-", field("model", "-") + end);
+}
+
+TEST(form_facts, measures_what_the_model_is_given)
+{
+    const auto expect = [](uint64_t prompt, uint32_t files, const std::string& body) {
+        const seen s = read(body);
+        EXPECT_EQ(s.prompt, prompt) << body.substr(0, 300);
+        EXPECT_EQ(s.files, files) << body.substr(0, 300);
+    };
+    const std::string model = field("model", "m");
+    expect(0, 0, model + end);
+    expect(0, 0, model + field("prompt", "") + end);
+    expect(1, 0, model + field("prompt", "x") + end);
+    expect(16, 2, field("prompt", "a cat\r\nwith --b\n") + file("PNG\r\n") + file("") + model + end);
+    expect(9000, 1, model + file("RIFF") + field("prompt", repeated(3000, "ab\n")) + "--b--");
+    expect(3, 0, field("Prompt", "abc") + field("prompts", "x") + field("my prompt", "x") + model + end);
+    expect(5, 0, field("prompt", "ab") + field("prompt", "cde") + end);
+    // A file that is called so is none.
+    expect(0, 1, part("Content-Disposition: form-data; name=\"prompt\"; filename=x", "abc") + model + end);
+    // What did not come to its end may all the same be taken by a server.
+    expect(5, 0, model + "--b\r\nContent-Disposition: form-data; name=prompt\r\n\r\nab\r\n-");
+    expect(0, 1, model + "--b\r\nContent-Disposition: form-data; name=x; filename=y\r\n\r\nab");
 }
 
 TEST(form_facts, reads_headers_as_clients_write_them)

@@ -17,6 +17,19 @@ std::string model(std::string_view query)
 
 } // namespace
 
+TEST(query_model, says_where_it_is)
+{
+    char room[64];
+    const auto at = [&](std::string_view query) {
+        const query_model found = model_in_query(query, room, sizeof room);
+        return query.substr(found.begin, found.end - found.begin);
+    };
+    EXPECT_EQ(at("model=a%20b"), "a%20b");
+    EXPECT_EQ(at("x=y&mo%64el=cheap%2F1+x&z"), "cheap%2F1+x");
+    EXPECT_EQ(at("deployment=d&x=1"), "d");
+    EXPECT_EQ(at("x=1"), "");
+}
+
 TEST(query_model, is_decoded)
 {
     const std::pair<const char*, const char*> queries[] = {

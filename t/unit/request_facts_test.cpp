@@ -75,6 +75,29 @@ TEST(request_facts, reads_a_chat_request)
 }
 
 // A name that the path's API does not have bounds nothing: servers pass over it.
+TEST(request_facts, says_where_the_model_is)
+{
+    const auto value = [](std::string_view body) {
+        std::string first = "(none)";
+        every_way(body, [&](const auto& pieces) {
+            request_facts facts;
+            for (const std::string_view piece : pieces)
+                facts.feed(piece);
+            EXPECT_EQ(facts.finish(), body_fault::none) << body;
+            const byte_range at = facts.model_value();
+            first = body.substr(at.begin, at.size());
+            EXPECT_EQ(facts.empty(), body == "{ }");
+        });
+        return first;
+    };
+    EXPECT_EQ(value(R"({"model":"gpt-4o"})"), R"("gpt-4o")");
+    EXPECT_EQ(value(R"( {"a":{"model":"no"}, "mo\u0064el" : "q\u0077en" , "b":1})"), R"("q\u0077en")");
+    EXPECT_EQ(value(R"({"model":null})"), "null");
+    EXPECT_EQ(value(R"({"a":1})"), "");
+    EXPECT_EQ(value("{ }"), "");
+    EXPECT_EQ(value("{\"model\":\"" + std::string(200, 'x') + "\"}"), '"' + std::string(200, 'x') + '"');
+}
+
 TEST(request_facts, bounds_by_the_names_of_the_api)
 {
     constexpr std::string_view body =

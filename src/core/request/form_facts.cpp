@@ -116,6 +116,7 @@ size_t form_facts::feed(std::string_view piece)
         } else if (is_ == kind::object || is_ == kind::other) {
             break;
         }
+        next_ = bytes_ + at + 1;
         take(piece[at]);
         if (is_ == kind::object) {
             break;
@@ -135,6 +136,10 @@ void form_facts::finish()
     }
     // The name's part may go on in what did not come.
     unclear_ = unclear_ || !closed_;
+    if (!closed_) {
+        line_ = bytes_ + 2;
+        end_part();
+    }
 }
 
 void form_facts::take(char c)
@@ -268,7 +273,7 @@ void form_facts::after_delimiter(char c)
 void form_facts::begin_part()
 {
     step_ = step::header_name;
-    has_disposition_ = has_name_ = has_file_ = is_model_ = name_is_model_ = false;
+    has_disposition_ = has_name_ = has_file_ = is_model_ = name_is_model_ = is_prompt_ = false;
     name_.clear();
 }
 
@@ -277,6 +282,12 @@ void form_facts::end_part()
     // An empty name leaves it to the server, as none does.
     unclear_ = unclear_ || (is_model_ && model_size_ == 0);
     is_model_ = false;
+    if (has_file_) {
+        ++files_;
+    } else if (is_prompt_ && line_ > content_ + 2) {
+        prompt_bytes_ += line_ - content_ - 2; // less the line end before the delimiter
+    }
+    has_file_ = is_prompt_ = false;
 }
 
 void form_facts::header_name(char c)
@@ -312,6 +323,7 @@ void form_facts::begin_value()
     if (header_ == header::disposition) {
         unclear_ = unclear_ || has_disposition_;
         has_disposition_ = true;
+        disposition_ = next_;
         place_ = place::type;
     }
     name_.clear();
@@ -436,6 +448,7 @@ void form_facts::end_parameter()
         unclear_ = unclear_ || has_name_;
         has_name_ = true;
         name_is_model_ = value_.is("model");
+        is_prompt_ = value_.is("prompt");
         // Some servers match names without case.
         unclear_ = unclear_ || (name_is_model_ && value_.view() != "model");
     }
@@ -450,7 +463,10 @@ void form_facts::begin_content()
         unclear_ = unclear_ || has_file_ || has_model_;
         is_model_ = !has_model_;
         has_model_ = true;
+        model_disposition_ = disposition_;
+        model_begin_ = next_;
     }
+    content_ = line_ = next_;
     // An empty part ends with the line end of its header.
     first_line_ = true;
     bare_line_ = false;
@@ -463,6 +479,7 @@ void form_facts::content(char c)
     if (c == '\n') {
         first_line_ = false;
         bare_line_ = last_ != '\r';
+        line_ = next_;
         step_ = step::delimiter;
         matched_ = 0;
         return;

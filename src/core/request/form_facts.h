@@ -1,5 +1,8 @@
-// The model that a multipart/form-data body names, found as the body arrives, in any pieces.
+// The model that a multipart/form-data body names, and what it asks of it, found as the body arrives, in any
+// pieces.
 #pragma once
+
+#include "core/base/byte_range.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +13,9 @@ namespace llm {
 // The boundary that a Content-Type tells: a part of it, or empty where it tells none that can be relied on.
 std::string_view form_boundary(std::string_view content_type);
 
-// Reads the part that is named "model". Forms that servers may read in more than one way are `unclear`; that
-// is no fault as long as nothing hangs on the model.
+// Reads the part that is named "model", and measures those that the model gets: "prompt", and files. Forms
+// that servers may read in more than one way are `unclear`; that is no fault as long as nothing hangs on the
+// model.
 class form_facts {
 public:
     static constexpr size_t max_model = 256;
@@ -40,6 +44,13 @@ public:
     bool has_model() const { return has_model_; }
     std::string_view model() const { return {model_, model_size_}; }
     bool unclear() const { return unclear_; }
+    // Where that is, in a form that is not unclear; and where the value of its part's Content-Disposition
+    // begins, behind the colon.
+    byte_range model_at() const { return {model_begin_, model_begin_ + model_size_}; }
+    uint64_t model_disposition() const { return model_disposition_; }
+    // Bytes of the parts named "prompt" that are no files, and the number of files.
+    uint64_t prompt_bytes() const { return prompt_bytes_; }
+    uint32_t files() const { return files_; }
 
 private:
     enum class step : uint8_t {
@@ -89,6 +100,14 @@ private:
 
     std::string_view boundary_;
     uint64_t bytes_ = 0;
+    uint64_t next_ = 0;        // the offset behind the byte that is taken
+    uint64_t disposition_ = 0; // of this part's
+    uint64_t model_disposition_ = 0;
+    uint64_t model_begin_ = 0;
+    uint64_t prompt_bytes_ = 0;
+    uint64_t content_ = 0; // where this part's content begins
+    uint64_t line_ = 0;    // and its last line that may be a delimiter
+    uint32_t files_ = 0;
     uint16_t matched_ = 0; // bytes of "--" and the boundary
     uint16_t model_size_ = 0;
     kind is_ = kind::unknown;
@@ -108,6 +127,7 @@ private:
     bool has_file_ = false;
     bool is_model_ = false;
     bool name_is_model_ = false;
+    bool is_prompt_ = false;
     word name_;             // of a header, or of a parameter
     word value_;            // of a parameter, or of a header
     char model_[max_model]; // the first model_size_ bytes are set

@@ -55,6 +55,7 @@ likeness compare_to_names(std::string_view encoded)
 query_model model_in_query(std::string_view query, char* room, size_t room_size)
 {
     query_model found;
+    const char* const begin = query.data();
     while (!query.empty()) {
         const size_t end = query.find('&');
         const std::string_view pair = query.substr(0, end);
@@ -96,6 +97,8 @@ query_model model_in_query(std::string_view query, char* room, size_t room_size)
             continue;
         }
         found.name = {room, size};
+        found.begin = static_cast<size_t>(pair.data() - begin) + equals + 1;
+        found.end = static_cast<size_t>(pair.data() - begin) + pair.size();
     }
     return found;
 }

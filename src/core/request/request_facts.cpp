@@ -190,6 +190,7 @@ void request_facts::on_close(const json_event& event, const request_path& path)
 {
     if (path.is == request_part::root) {
         root_end_ = event.value_end - 1;
+        empty_ = event.index == 0;
     } else if (path.is == request_part::stream_options) {
         in_options_ = false;
         options_.empty = event.index == 0;
@@ -231,6 +232,9 @@ void request_facts::find_options_comma(const feeding& now)
 
 void request_facts::on_model(const json_event& event)
 {
+    if (event.is != json_event::what::text) {
+        model_value_ = {event.value_begin, event.value_end};
+    }
     if (event.type == json_type::null) {
         return;
     }

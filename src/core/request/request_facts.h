@@ -81,6 +81,10 @@ public:
     bool has_model() const { return has_model_; }
     // Unescaped; valid as long as this object.
     std::string_view model() const { return {names_, model_size_}; }
+    // Where the value of `model` is, be it null; empty if there is none.
+    byte_range model_value() const { return model_value_; }
+    // The root has no members.
+    bool empty() const { return empty_; }
     // The names in `models`, `fallbacks` and TGI's `adapter_id`, which servers may turn to, each with a NUL
     // behind it.
     std::string_view more_models() const { return {names_ + list_begin_, list_size_}; }
@@ -150,10 +154,12 @@ private:
     bool has_model_ = false;
     bool names_fields_ = false;
     bool unclear_list_ = false;
+    bool empty_ = false;
     bool in_options_ = false;  // between the braces of `stream_options`
     bool wants_comma_ = false; // `stream_options` stood first: the comma after it is its own
     request_flag stream_ = request_flag::absent;
     uint64_t root_end_ = 0;
+    byte_range model_value_ = {};
     stream_options_member options_;
     request_media media_;
     body_members members_;
