@@ -20,6 +20,8 @@
 #include "credentials.h"
 #include "error_page.h"
 #include "headers_in.h"
+#include "model_choice.h"
+#include "model_edit.h"
 #include "own_time.h"
 #include "owner.h"
 #include "policy.h"
@@ -273,7 +275,8 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
     if (result.said != verdict::ok) {
         return refuse_for(r, ctx, result.said, result.refused_by);
     }
-    return edit_request(r, ctx, policy) ? let_in(ctx, source) : refuse(r, ctx, refusal::internal);
+    return edit_request(r, ctx, policy) && send_model(r, ctx) ? let_in(ctx, source)
+                                                              : refuse(r, ctx, refusal::internal);
 }
 
 bool is_about_key(verdict said, const limit_refusal& by)
@@ -393,6 +396,9 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     if (std::string_view fault = usage_fault(r, ctx); !fault.empty()) {
         return refuse(r, ctx, refusal::bad_request, fault);
     }
+    if (refusal why = choose_model(r, ctx); why != refusal::none) {
+        return refuse(r, ctx, why, view(ctx.asked.model));
+    }
     policy_edit* policy = nullptr;
     if (location_conf_of(r)->request || source.zone->state->rules_requests()) {
         if (const ngx_int_t rc = plan_policy(r, ctx, source, policy); rc != NGX_OK) {
@@ -426,6 +432,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     }
     if (is_about_key(result.said, result.refused_by)) {
         forget_body(r, ctx);
+        forget_model(ctx);
     } else {
         source.zone->state->note_caller(from, request);
     }
@@ -449,6 +456,17 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
     return carry_out(r, ctx, source, request, result, policy);
 }
 
+// A location of its own table of models, to which an internal redirect leads, has its say whoever let the
+// request in: it may send it elsewhere by another name, such as to a hosted account. NGX_OK, or what refuse()
+// returned.
+ngx_int_t follow_table(ngx_http_request_t* r, request_ctx& ctx)
+{
+    if (refusal why = choose_model(r, ctx); why != refusal::none) {
+        return refuse(r, ctx, why, view(ctx.asked.model));
+    }
+    return send_model(r, ctx) ? NGX_OK : refuse(r, ctx, refusal::internal);
+}
+
 // A request that holds its lease came to another location by an internal redirect, or by post_action when the
 // lease was settled: it gets no second one.
 ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
@@ -459,7 +477,11 @@ ngx_int_t check_again(ngx_http_request_t* r, request_ctx& ctx, const key_source&
         zone_session session(*source.zone);
         said = session->check(request);
     }
-    return said == verdict::ok ? let_in(ctx, source) : refuse_for(r, ctx, said, {});
+    if (said != verdict::ok) {
+        return refuse_for(r, ctx, said, {});
+    }
+    const ngx_int_t rc = follow_table(r, ctx);
+    return rc == NGX_OK ? let_in(ctx, source) : rc;
 }
 
 } // namespace
@@ -472,25 +494,25 @@ refusal refusal_of(const admission_result& result)
 admission_request describe(ngx_http_request_t* r, const request_ctx& ctx, const key_source& source,
                            const moment& now)
 {
-    const location_conf& lcf = *location_conf_of(r);
-    usage_weights weights = lcf.weights ? *lcf.weights : usage_weights{};
     return {.file = source.id,
             .key = ctx.credential,
             .address = address_of(r),
             .asks_model = ctx.asked.has_body || ctx.asked.names_model(),
             .named_model = ctx.asked.names_model(),
-            .model = view(ctx.asked.model),
+            .model = ctx.counted_model(),
             .stream = ctx.asked.stream,
             .owner = source.zone->owner,
             .now_ms = now.unix_ms,
             .now_ns = now.ns,
-            .rules = rules_of(lcf),
+            .rules = rules_of(*location_conf_of(r)),
             .estimate = 0,
-            .weights = weights,
+            .weights = weights_of(r, ctx),
             // What the body says is known only once it is read.
             .needs_model = ctx.knows_body() && needs_model(r->main, ctx),
             .unclear_model = ctx.asked.unclear_model,
-            .more_models = view(ctx.asked.more_models)};
+            .more_models = view(ctx.asked.more_models),
+            .asked_model = view(ctx.asked.model),
+            .most_tokens = ctx.routed.row ? ctx.routed.row->max_tokens : 0};
 }
 
 std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& source)
@@ -550,13 +572,13 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
             return refuse(r, ctx, refusal::not_admin);
         }
         if (ctx.decided.admitted_by == &source) {
-            return NGX_OK;
+            return follow_table(r, ctx);
         }
         return check_again(r, ctx, source);
     }
-    const bool tells_usage = location_conf_of(r)->tells_usage;
-    // Its page needs no key: it asks for one.
-    if (tells_usage && prefers_html(r)) {
+    const location_conf& here = *location_conf_of(r);
+    // The page of llm_usage needs no key: it asks for one.
+    if (here.tells_usage && prefers_html(r)) {
         return NGX_OK;
     }
     ctx.decided.zone = source.zone;
@@ -578,7 +600,7 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
     if (ctx.step == request_step::keyless) {
         return refuse(r, ctx, refusal::no_key);
     }
-    if (tells_usage || operates) {
+    if (here.tells_usage || here.tells_models || operates) {
         return let_look(r, ctx, source);
     }
     refusal head = check_head(r, ctx);
@@ -593,7 +615,8 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
     }
 
     if (head == refusal::none && owner_number(*source.zone) != no_index && scan_body_ahead(r, ctx)) {
-        if (ctx.asked.fault == body_fault::none && usage_fault(r, ctx).empty()) {
+        if (ctx.asked.fault == body_fault::none && usage_fault(r, ctx).empty()
+            && choose_model(r, ctx) == refusal::none) {
             return decide(r, ctx, source);
         }
         forget_body(r, ctx);
@@ -669,7 +692,7 @@ ngx_int_t precontent_handler(ngx_http_request_t* r)
 void note_too_large(ngx_http_request_t* r)
 {
     const location_conf& conf = *location_conf_of(r);
-    if (r != r->main || !conf.keys || conf.tells_usage || find_request(r)) {
+    if (r != r->main || !conf.keys || conf.tells_usage || conf.tells_models || find_request(r)) {
         return;
     }
     if (request_ctx* ctx = find_or_make_request(r)) {

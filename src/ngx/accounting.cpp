@@ -40,7 +40,7 @@ bool was_told_to_hide(const request_ctx& ctx)
 // Not less than half of the default: a key's short replies are not to make its long ones cheap.
 uint64_t usual_completion(const request_ctx& ctx)
 {
-    const uint64_t own = learned_of(ctx).own_completion(view(ctx.names.key), view(ctx.asked.model));
+    const uint64_t own = learned_of(ctx).own_completion(view(ctx.names.key), ctx.counted_model());
     return std::max(own, token_estimator::default_completion / 2) * ctx.asked.size.choices;
 }
 
@@ -186,7 +186,7 @@ bool is_success(ngx_uint_t status)
 
 token_ratios ratios_of(const request_ctx& ctx)
 {
-    return learned_of(ctx).ratios(view(ctx.names.key), view(ctx.asked.model));
+    return learned_of(ctx).ratios(view(ctx.names.key), ctx.counted_model());
 }
 
 usage_so_far reckon(const request_ctx& ctx)
@@ -296,7 +296,7 @@ void learn_from(const request_ctx& ctx)
     }
     // Reasoning that was not shown makes the rest look as if it had more tokens than it has.
     const bool hides = ctx.account.used.reasoning != 0 && !ctx.usage.showed_reasoning();
-    learned_of(ctx).learn(view(ctx.names.key), view(ctx.asked.model), ctx.asked.size,
+    learned_of(ctx).learn(view(ctx.names.key), ctx.counted_model(), ctx.asked.size,
                           {.prompt_tokens = ctx.account.used.prompt,
                            .completion_tokens = ctx.account.used.completion,
                            .text_bytes = hides ? 0 : ctx.usage.shown_text().bytes});

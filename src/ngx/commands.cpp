@@ -5,10 +5,12 @@
 #include "error_page.h"
 #include "key_conf.h"
 #include "limit_conf.h"
+#include "model_conf.h"
 #include "policy_conf.h"
 
 #include "ngx/ops/admin.h"
 #include "ngx/ops/metrics.h"
+#include "ngx/ops/models.h"
 #include "ngx/ops/status.h"
 #include "ngx/ops/usage.h"
 
@@ -104,6 +106,13 @@ char* set_admin(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
     return NGX_CONF_OK;
 }
 
+char* set_models(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
+{
+    auto& lcf = *static_cast<location_conf*>(conf);
+    lcf.tells_models = true;
+    return set_content(cf, directive, lcf, models_handler);
+}
+
 } // namespace
 
 ngx_command_t commands[] = {
@@ -114,6 +123,8 @@ ngx_command_t commands[] = {
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_limit"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
      set_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+    {ngx_string("llm_model"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
+     set_model, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_usage_weights"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_usage_weights,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
@@ -134,6 +145,8 @@ ngx_command_t commands[] = {
     {ngx_string("llm_error"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_error_page, NGX_HTTP_LOC_CONF_OFFSET,
      0, nullptr},
     {ngx_string("llm_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_status, NGX_HTTP_LOC_CONF_OFFSET, 0,
+     nullptr},
+    {ngx_string("llm_models"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_models, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
     {ngx_string("llm_metrics"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_metrics, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},

@@ -1,6 +1,7 @@
 #include "conf.h"
 
 #include "conf_args.h"
+#include "model_conf.h"
 
 namespace llm {
 
@@ -81,7 +82,8 @@ void* create_main_conf(ngx_conf_t* cf)
     if (!conf || !cleanup || ngx_array_init(&conf->zones, cf->pool, 2, sizeof(zone_conf*)) != NGX_OK
         || ngx_array_init(&conf->sources, cf->pool, 4, sizeof(key_source*)) != NGX_OK
         || ngx_array_init(&conf->levels, cf->pool, 4, sizeof(limit_level)) != NGX_OK
-        || ngx_array_init(&conf->admins, cf->pool, 1, sizeof(zone_ref*)) != NGX_OK) {
+        || ngx_array_init(&conf->admins, cf->pool, 1, sizeof(zone_ref*)) != NGX_OK
+        || ngx_array_init(&conf->models, cf->pool, 4, sizeof(model_level*)) != NGX_OK) {
         return nullptr;
     }
     return conf;
@@ -119,7 +121,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
             "be taken that no module has checked");
         return conf_error();
     }
-    if (to.tells_usage && !to.keys) {
+    if ((to.tells_usage || to.tells_models) && !to.keys) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" needs \"llm_api_keys\": it tells the owner of a key about that key",
                            &to.content->name);
@@ -133,6 +135,19 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     }
     if (to.keys) {
         note_in_force(cf, to);
+    }
+    if (!to.models) {
+        to.models = from.models;
+    }
+    if (to.tells_models && !to.models) {
+        ngx_conf_log_error(
+            NGX_LOG_EMERG, cf, 0,
+            "\"%V\" needs \"llm_model\" here or in a level above: it lists the models of that table",
+            &to.content->name);
+        return conf_error();
+    }
+    if (to.models && to.keys) {
+        to.models->in_force = true;
     }
     if (!to.weights) {
         to.weights = from.weights;

@@ -26,6 +26,7 @@ struct main_conf {
     ngx_array_t zones;      // zone_conf*
     ngx_array_t sources;    // key_source*
     ngx_array_t levels;     // limit_level
+    ngx_array_t models;     // model_level*
     ngx_array_t admins;     // zone_ref*, of llm_admin
     ngx_event_t sweep;      // timer, see worker.cpp
     ngx_path_t keeper_path; // for which nginx runs the keeper, see keeper.cpp
@@ -60,6 +61,7 @@ struct location_conf {
     ngx_array_t* rules;                 // limit_rule, of llm_limit; nullptr: none
     policy_level* request;              // of llm_request; nullptr: no rules
     usage_weights* weights;             // nullptr: each token counts as one
+    struct model_level* models;         // of llm_model; nullptr: no table
     ngx_uint_t inject;                  // usage_inject
     ngx_flag_t websocket;               // WebSockets are let through
     ngx_flag_t reads_body;              // off: what a request says is not looked at
@@ -67,6 +69,7 @@ struct location_conf {
     errors_as errors;
     bool warned_of_unread;        // by this process: that replies here are charged by an estimate
     bool tells_usage;             // llm_usage answers here
+    bool tells_models;            // llm_models does
     const zone_ref* admin;        // llm_admin answers here, of this zone; nullptr: it does not
     const ngx_command_t* content; // the directive that answers here; nullptr: none of this module
     ngx_http_handler_pt handler;  // its handler

@@ -4,6 +4,7 @@
 #include "credentials.h"
 #include "key_conf.h"
 #include "limit_conf.h"
+#include "model_conf.h"
 #include "reply_filter.h"
 #include "request_body.h"
 #include "subrequest.h"
@@ -25,6 +26,9 @@ ngx_int_t postconfiguration(ngx_conf_t* cf)
         return NGX_ERROR;
     }
     warn_of_limits_without_keys(cf);
+    if (finish_model_tables(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
     auto* core =
         static_cast<ngx_http_core_main_conf_t*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module));
     auto* handler =

@@ -112,7 +112,7 @@ void count_unadmitted(const ngx_http_request_t* r, request_ctx& ctx)
     ctx.end.by = left ? refusal::none : why_refused(r, ctx);
     const zone_conf& zone = *ctx.decided.zone;
     const book_names names = zone.state->names_of(view(ctx.names.key), view(ctx.names.user),
-                                                  view(ctx.asked.model), ctx.names.named_user);
+                                                  ctx.counted_model(), ctx.names.named_user);
     zone_session session(zone);
     if (left) {
         session->count_undecided(names, {.is = outcome::client_abort, .let_in = false}, time_of_event());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "conf.h"
+#include "model_conf.h"
 #include "reply_edit.h"
 
 #include "core/api/refusal.h"
@@ -119,6 +120,21 @@ struct request_ctx {
         limit_refusal cut_by;                       // reply_cut.cpp: where a cut is due or done
     };
 
+    // By which row of the table of models it goes: model_choice.cpp. Where there is none, nothing is set.
+    struct {
+        const model_level* level = nullptr;
+        const model_row* row = nullptr;
+        ngx_str_t counted = ngx_null_string; // the name under which it is counted and limited
+        bool renames = false;                // the upstream knows the model by the row's `as`
+    } routed;
+    // What stands in the body, the path and the query in place of the client's name: model_edit.cpp.
+    struct {
+        ngx_str_t name = ngx_null_string; // without data: none
+        byte_range at = {};               // in the body
+        bool is_edited = false;
+    } sent;
+    uint64_t body_bytes = 0; // request_edit.cpp: of a body that it has edited
+
     // The digest of its key, which itself is not kept: credentials.cpp. Of one that came with no key, of the
     // name that `identity` gave it.
     digest credential{};
@@ -137,6 +153,15 @@ struct request_ctx {
         bool unread = false;        // the body is left to nginx: nothing is known of it
         bool unclear_model = false; // servers may read another model than this one
         body_fault fault = body_fault::none;
+        // Where the body names its model, or may be made to.
+        struct {
+            byte_range at = {};    // of the value; empty: where a member may be put
+            uint64_t header = 0;   // of a form: where its part's Content-Disposition begins, behind the colon
+            uint64_t body = 0;     // bytes of the body
+            bool is_known = false; // there is such a place
+            bool is_first = false; // a member put there would be the only one
+            bool is_long = false;  // it has "models/" before the name
+        } place;
         prompt_hash* prompt = nullptr; // in the pool, where it is wanted
 
         bool names_model() const { return model.data != nullptr; }
@@ -155,6 +180,11 @@ struct request_ctx {
     }
 
     bool holds_lease() const { return step == request_step::admitted; }
+    // Under which it is counted and limited.
+    std::string_view counted_model() const
+    {
+        return view(routed.counted.data ? routed.counted : asked.model);
+    }
     bool knows_body() const { return step >= request_step::body_read; }
 };
 

@@ -5,6 +5,7 @@
 #include "headers_in.h"
 #include "own_time.h"
 
+#include "core/api/model_table.h"
 #include "core/request/query_model.h"
 
 #include <algorithm>
@@ -29,23 +30,28 @@ uint32_t bound_of(const request_bound& bound)
     return token_estimator::max_completion;
 }
 
-// "models/NAME" is Gemini's long form of a name.
-std::string_view short_name(std::string_view model)
-{
-    constexpr std::string_view collection = "models/";
-    return model.starts_with(collection) ? model.substr(collection.size()) : model;
-}
-
 // What the body names. If the path names a model too, that one is the request's: it is what servers go by
 // that have it there. The body's goes before the query's.
 void name_model_by_body(ngx_http_request_t* r, request_ctx& ctx, std::string_view model)
 {
-    if (ctx.asked.names_model() && short_name(model) != short_name(view(ctx.asked.model))) {
+    if (ctx.asked.names_model() && short_model_name(model) != short_model_name(view(ctx.asked.model))) {
         ctx.asked.unclear_model = true;
     }
     if (ctx.call.model.empty()) {
         ctx.asked.model = copy_text(r->pool, model);
     }
+}
+
+// A body that names no model can be made to.
+void note_place(request_ctx& ctx)
+{
+    const request_facts& facts = ctx.facts;
+    const bool is_there = facts.model_value().size() != 0;
+    ctx.asked.place = {.at = is_there ? facts.model_value() : byte_range{facts.root_end(), facts.root_end()},
+                       .body = facts.bytes(),
+                       .is_known = true,
+                       .is_first = facts.empty(),
+                       .is_long = short_model_name(facts.model()) != facts.model()};
 }
 
 void conclude_form(ngx_http_request_t* r, request_ctx& ctx)
@@ -62,6 +68,11 @@ void conclude_form(ngx_http_request_t* r, request_ctx& ctx)
         ctx.asked.size = {form.prompt_bytes(), 0, 1, form.has_model() ? form.files() : 0};
         if (form.has_model()) {
             name_model_by_body(r, ctx, form.model());
+            ctx.asked.place = {.at = form.model_at(),
+                               .header = form.model_disposition(),
+                               .body = form.bytes(),
+                               .is_known = true,
+                               .is_long = short_model_name(form.model()) != form.model()};
         }
     }
     ctx.asked.reads_form = false;
@@ -94,6 +105,7 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     if (ctx.facts.has_model()) {
         name_model_by_body(r, ctx, ctx.facts.model());
     }
+    note_place(ctx);
     ctx.asked.unclear_model = ctx.asked.unclear_model || ctx.facts.unclear_models();
     if (const std::string_view more = ctx.facts.more_models(); !more.empty()) {
         ctx.asked.more_models = copy_text(r->pool, more);
@@ -314,7 +326,7 @@ void name_model_by_target(ngx_http_request_t* r, request_ctx& ctx)
     }
     if (ctx.asked.names_model()) {
         ctx.asked.unclear_model =
-            ctx.asked.unclear_model || short_name(found.name) != short_name(ctx.call.model);
+            ctx.asked.unclear_model || short_model_name(found.name) != short_model_name(ctx.call.model);
         return;
     }
     ctx.asked.model = copy_text(r->pool, found.name);

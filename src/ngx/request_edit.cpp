@@ -1,8 +1,8 @@
 // Edits of a request's body, laid over it where nginx keeps it: the whole of it in memory, or in a file.
 //
 // ngx_http_upstream_reinit() begins a retry with `pos = start` and `file_pos = 0` of the body's buffers. So
-// none may begin later than its memory, and the file must not be cut up: see
-// core/request/body_edit.h.
+// none may begin later than its memory, and nothing of the file may be left out: see
+// core/request/body_edit.h. What is put between two parts of it does not matter.
 
 #include "request_edit.h"
 
@@ -26,7 +26,7 @@ uint64_t bytes_of(const ngx_buf_t* b)
 }
 
 // False where another module has changed it, or keeps it where it must not be written.
-bool may_write(const request_ctx& ctx, const ngx_chain_t* body)
+bool may_write(uint64_t expected, const ngx_chain_t* body)
 {
     uint64_t bytes = 0;
     for (const ngx_chain_t* cl = body; cl; cl = cl->next) {
@@ -36,7 +36,14 @@ bool may_write(const request_ctx& ctx, const ngx_chain_t* body)
         }
         bytes += bytes_of(b);
     }
-    return bytes == ctx.facts.bytes();
+    return bytes == expected;
+}
+
+bool tell_of_other_module(ngx_http_request_t* r)
+{
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "llm: another module keeps the request's body where it cannot be edited");
+    return false;
 }
 
 bool write_at(ngx_buf_t* b, uint64_t at, std::string_view text)
@@ -179,15 +186,30 @@ void forget_variables(ngx_http_request_t* r)
     }
 }
 
+// What goes upstream takes the number, and variables and FastCGI the header. False if there is no memory.
+bool set_length(ngx_http_request_t* r, uint64_t bytes)
+{
+    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_OFF_T_LEN));
+    if (!text) {
+        return false;
+    }
+    r->headers_in.content_length_n = static_cast<off_t>(bytes);
+    if (ngx_table_elt_t* header = r->headers_in.content_length) {
+        header->value = {static_cast<size_t>(ngx_sprintf(text, "%O", r->headers_in.content_length_n) - text),
+                         text};
+    }
+    forget_variables(r);
+    return true;
+}
+
 bool apply(ngx_http_request_t* r, const body_edit& edit)
 {
-    auto* length = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_OFF_T_LEN));
     ngx_chain_t* cl = r->request_body->bufs;
     uint64_t at = 0; // of the link in which the kept part ends
     for (; cl && at + bytes_of(cl->buf) <= edit.keep(); cl = cl->next) {
         at += bytes_of(cl->buf);
     }
-    if (!length || !cl) {
+    if (!cl) {
         return false;
     }
 
@@ -209,14 +231,68 @@ bool apply(ngx_http_request_t* r, const body_edit& edit)
         from += bytes_of(in->buf);
     }
     end_with_tail(cl, edit.keep() - at, edit, memory);
+    return set_length(r, edit.size());
+}
 
-    // What goes upstream takes the number, and variables and FastCGI the header.
-    r->headers_in.content_length_n = static_cast<off_t>(edit.size());
-    if (ngx_table_elt_t* header = r->headers_in.content_length) {
-        header->value = {
-            static_cast<size_t>(ngx_sprintf(length, "%O", r->headers_in.content_length_n) - length), length};
+// A buffer of its own for the text, which lies as long as the request does.
+ngx_chain_t* link_of(ngx_http_request_t* r, std::string_view text)
+{
+    ngx_chain_t* cl = ngx_alloc_chain_link(r->pool);
+    auto* b = static_cast<ngx_buf_t*>(ngx_calloc_buf(r->pool));
+    if (!cl || !b) {
+        return nullptr;
     }
-    forget_variables(r);
+    b->start = b->pos = reinterpret_cast<u_char*>(const_cast<char*>(text.data()));
+    b->end = b->last = b->pos + text.size();
+    b->temporary = 1;
+    *cl = {b, nullptr};
+    return cl;
+}
+
+// Cuts a link in two. Both parts of a file are sent again as they are: the later one begins where the one
+// before it ends.
+bool split(ngx_http_request_t* r, ngx_chain_t* cl, uint64_t at)
+{
+    ngx_chain_t* rest = ngx_alloc_chain_link(r->pool);
+    auto* b = rest ? static_cast<ngx_buf_t*>(ngx_calloc_buf(r->pool)) : nullptr;
+    if (!b) {
+        return false;
+    }
+    *b = *cl->buf;
+    *rest = {b, cl->next};
+    if (ngx_buf_in_memory(b)) {
+        b->start = b->pos = b->pos + at;
+        cl->buf->last = b->pos;
+    } else {
+        b->file_pos += static_cast<off_t>(at);
+        cl->buf->file_last = b->file_pos;
+    }
+    cl->buf->last_buf = 0;
+    cl->next = rest;
+    return true;
+}
+
+// Puts text, which may be empty, behind the first `at` bytes of the body.
+bool insert(ngx_http_request_t* r, uint64_t at, std::string_view text)
+{
+    if (text.empty()) {
+        return true;
+    }
+    ngx_chain_t* cl = r->request_body->bufs;
+    uint64_t before = 0;
+    for (; cl && before + bytes_of(cl->buf) < at; cl = cl->next) {
+        before += bytes_of(cl->buf);
+    }
+    ngx_chain_t* added = link_of(r, text);
+    if (!cl || !added || (before + bytes_of(cl->buf) != at && !split(r, cl, at - before))) {
+        return false;
+    }
+    added->next = cl->next;
+    cl->next = added;
+    if (!added->next) {
+        added->buf->last_buf = cl->buf->last_buf;
+        cl->buf->last_buf = 0;
+    }
     return true;
 }
 
@@ -280,13 +356,60 @@ bool edit_request(ngx_http_request_t* r, request_ctx& ctx, policy_edit* policy)
     if (!take_body(r)) {
         return false;
     }
-    if (!may_write(ctx, r->request_body->bufs)) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "llm: another module keeps the request's body where it cannot be edited");
-        return false;
+    if (!may_write(ctx.facts.bytes(), r->request_body->bufs)) {
+        return tell_of_other_module(r);
     }
     ctx.strip = asked.to_strip;
+    ctx.body_bytes = edit.size();
     return apply(r, edit);
+}
+
+bool write_body(ngx_http_request_t* r, request_ctx& ctx, byte_range at, std::string_view text)
+{
+    const uint64_t now = ctx.body_bytes != 0 ? ctx.body_bytes : ctx.asked.place.body;
+    if (!take_body(r)) {
+        return false;
+    }
+    if (!may_write(now, r->request_body->bufs) || at.end > now) {
+        return tell_of_other_module(r);
+    }
+    uint64_t from = 0;
+    for (ngx_chain_t* cl = r->request_body->bufs; cl && from < at.end; cl = cl->next) {
+        const uint64_t begin = std::max(at.begin, from);
+        const uint64_t end = std::min(at.end, from + bytes_of(cl->buf));
+        if (begin < end && !write_at(cl->buf, begin - from, text.substr(begin - at.begin, end - begin))) {
+            return false;
+        }
+        from += bytes_of(cl->buf);
+    }
+    ctx.body_bytes = now + text.size() - at.size();
+    return insert(r, at.end, text.substr(at.size())) && set_length(r, ctx.body_bytes);
+}
+
+bool read_kept_body(ngx_http_request_t* r, byte_range at, char* to)
+{
+    if (!take_body(r)) {
+        return false;
+    }
+    uint64_t from = 0;
+    for (ngx_chain_t* cl = r->request_body->bufs; cl && from < at.end; cl = cl->next) {
+        ngx_buf_t* b = cl->buf;
+        const uint64_t begin = std::max(at.begin, from);
+        const uint64_t end = std::min(at.end, from + bytes_of(b));
+        if (begin < end && ngx_buf_in_memory(b)) {
+            to = std::copy_n(reinterpret_cast<char*>(b->pos) + (begin - from), end - begin, to);
+        } else if (begin < end) {
+            const auto size = static_cast<size_t>(end - begin);
+            if (ngx_read_file(b->file, reinterpret_cast<u_char*>(to), size,
+                              b->file_pos + static_cast<off_t>(begin - from))
+                != static_cast<ssize_t>(size)) {
+                return false;
+            }
+            to += size;
+        }
+        from += bytes_of(b);
+    }
+    return from >= at.end;
 }
 
 } // namespace llm

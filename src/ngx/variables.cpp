@@ -3,6 +3,7 @@
 #include "variables.h"
 
 #include "credentials.h"
+#include "model_edit.h"
 #include "reply_cut.h"
 #include "request.h"
 
@@ -82,7 +83,9 @@ enum which : uintptr_t {
     ended,
     refused,
     time_to_first_token,
-    tokens_per_second
+    tokens_per_second,
+    upstream_name,
+    upstream_group
 };
 
 struct entry {
@@ -110,6 +113,8 @@ const entry entries[] = {
     {ngx_string("llm_refusal"), refused},
     {ngx_string("llm_time_to_first_token"), time_to_first_token},
     {ngx_string("llm_tokens_per_second"), tokens_per_second},
+    {ngx_string("llm_upstream_model"), upstream_name},
+    {ngx_string("llm_upstream"), upstream_group},
 };
 
 ngx_int_t say_tokens(ngx_http_request_t* r, value* v, const request_ctx& ctx, uint64_t tokens)
@@ -173,6 +178,20 @@ ngx_int_t say_speed(ngx_http_request_t* r, value* v, const request_ctx& ctx)
     *end++ = '.';
     *end++ = static_cast<char>('0' + tenths % 10);
     return say(v, {text, static_cast<size_t>(end - text)});
+}
+
+// By the row of the table of models. It may hang on what is known by now only, such as the key.
+ngx_int_t say_upstream(ngx_http_request_t* r, value* v, const request_ctx& ctx)
+{
+    const ngx_http_complex_value_t* to = ctx.routed.row ? ctx.routed.level->to_of(*ctx.routed.row) : nullptr;
+    ngx_str_t text;
+    if (!to) {
+        return say_nothing(v);
+    }
+    if (ngx_http_complex_value(r, const_cast<ngx_http_complex_value_t*>(to), &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+    return say(v, view(text));
 }
 
 // nginx runs rewrites, limit_req and limit_conn before the access phase, and keeps what a `set` has seen
@@ -252,6 +271,10 @@ ngx_int_t get(ngx_http_request_t* r, value* v, uintptr_t data)
                                                 : say_nothing(v);
     case tokens_per_second:
         return say_speed(r, v, *ctx);
+    case upstream_name:
+        return ctx->knows_body() ? say_known(v, upstream_model(*ctx)) : say_nothing(v);
+    case upstream_group:
+        return say_upstream(r, v, *ctx);
     }
     return say_nothing(v);
 }

@@ -3,6 +3,7 @@
 #include "worker.h"
 
 #include "conf.h"
+#include "model_conf.h"
 #include "own_timer.h"
 #include "owner.h"
 #include "running.h"
@@ -54,6 +55,7 @@ ngx_int_t init_module(ngx_cycle_t* cycle)
     }
     for (zone_conf* zone : zones_of(*mcf)) {
         zone_publish(*zone);
+        name_table_models(*mcf, *zone);
     }
     const bool is_start = ngx_process == NGX_PROCESS_SINGLE && ngx_is_init_cycle(cycle->old_cycle);
     if (!keeper_at_commit(cycle, *mcf) && is_start) {

@@ -20,7 +20,7 @@ struct admission_request {
     std::span<const uint8_t> address; // 4 or 16 bytes, or none
     bool asks_model;                  // it has a body, and so is for a model, named or not
     bool named_model;
-    std::string_view model;
+    std::string_view model; // under which it is counted and limited
     bool stream;
     uint32_t owner;
     int64_t now_ms;      // wall clock, since 1970
@@ -33,6 +33,9 @@ struct admission_request {
     bool unclear_model = false;        // servers may read another model in it than is told here
     std::string_view more_models = {}; // which the server may turn to as well; each with a NUL behind it
 
+    // By which a key's list lets it pass, if that is another name than `model`.
+    std::string_view asked_model = {};
+    uint32_t most_tokens = 0; // that the model generates for one choice; 0: not known
     // Of a key with `user_from`: the header of that name was looked for, and this is what it says; empty: the
     // user is the key's own.
     std::string_view user_from = {};

@@ -129,7 +129,8 @@ bool allows_models(const shared_policy& policy, const admission_request& request
     if (request.unclear_model) {
         return false;
     }
-    return (request.named_model ? policy.allows_model(request.model) : !request.needs_model)
+    const std::string_view model = request.asked_model.data() ? request.asked_model : request.model;
+    return (request.named_model ? policy.allows_model(model) : !request.needs_model)
            && policy.allows_all(request.more_models);
 }
 
@@ -219,8 +220,11 @@ admission_result shared_state::check_and_admit(admission_request& request, const
     }
     deciding().prefetch(*key);
     if (size && request.asks_model && (!request.rules.empty() || key->policy->limited)) {
-        request.estimate =
-            weighted(learned_.estimate(key->name.view(), request.model, *size), request.weights);
+        token_estimate tokens = learned_.estimate(key->name.view(), request.model, *size);
+        if (request.most_tokens != 0) {
+            tokens.completion = std::min(tokens.completion, uint64_t{request.most_tokens} * size->choices);
+        }
+        request.estimate = weighted(tokens, request.weights);
     }
     admission_result result = admit(request, *key);
     result.dry_run_refusals |= checked.dry_run_refusals;

@@ -176,7 +176,7 @@ sub expand {
         [ upstreams => 'upstream_status' ],
         $self->{module} ? (map { [ $_ => "llm_$_" ] } qw(key user model stream prompt_tokens completion_tokens total_tokens
             cached_tokens cache_write_tokens reasoning_tokens cost usage_source outcome refusal time_to_first_token
-            tokens_per_second)) : (),
+            tokens_per_second upstream_model upstream)) : (),
     );
     my $load = $self->{module} ? "load_module $module;" : '';
     # Only root may say as whom workers run.
