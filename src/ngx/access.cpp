@@ -427,6 +427,7 @@ ngx_int_t decide(ngx_http_request_t* r, request_ctx& ctx, const key_source& sour
         result = session->check_and_admit(request, size, key, from);
         if (key) {
             names.copy(*key);
+            ctx.decided.picks_models = key->policy->n_models != 0;
             note_expiry(*source.zone, key->expires);
         }
     }

@@ -7,6 +7,7 @@
 #include "accounting.h"
 #include "headers_in.h"
 #include "limit_headers.h"
+#include "model_list.h"
 #include "own_time.h"
 #include "reply_cut.h"
 #include "reply_walk.h"
@@ -42,10 +43,9 @@ bool is_no_coding(std::string_view coding)
     return false;
 }
 
+// Bytes will be taken out of it: the client is told no length and waits for the end.
 void prepare_edit(ngx_http_request_t* r, request_ctx& ctx)
 {
-    ctx.reply.edit.edits = true;
-    // The client is told no length and waits for the end.
     ctx.reply.to_come = -1;
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
@@ -133,8 +133,26 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
         ctx.usage.hold_events();
     }
     if (strip != strip_what::nothing || may_be_cut) {
+        ctx.reply.edit.edits = true;
         prepare_edit(r, ctx);
     }
+}
+
+// An upstream's list of models, as far as a key may see it. NGX_OK, or what the request is to end with.
+ngx_int_t begin_list(ngx_http_request_t* r, request_ctx& ctx)
+{
+    ctx.reply.list = nullptr;
+    if (!ctx.decided.picks_models || !r->upstream || !is_success(r->headers_out.status) || !shows_models(r)) {
+        return NGX_OK;
+    }
+    if (ctx.reply.compressed) {
+        return NGX_HTTP_BAD_GATEWAY;
+    }
+    ctx.reply.list = make_model_list(r, ctx);
+    ctx.reply.reading = false;
+    r->filter_need_in_memory = 1;
+    prepare_edit(r, ctx);
+    return ctx.reply.list ? NGX_OK : NGX_ERROR;
 }
 
 void note_first_content(ngx_http_request_t* r, request_ctx& ctx)
@@ -254,6 +272,9 @@ ngx_int_t header_filter(ngx_http_request_t* r)
     }
     own_time time(*ctx);
     start_reading(r, *ctx);
+    if (ngx_int_t rc = begin_list(r, *ctx); rc != NGX_OK) {
+        return rc;
+    }
     if (!add_limit_headers(r, ctx->decided.report)) {
         return NGX_ERROR;
     }
@@ -288,7 +309,15 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     bool ends = has_last_byte(*ctx, in);
     ngx_chain_t* out = in;
     std::optional<reply_edit> edit;
-    if (ctx->reply.edit.edits) {
+    std::optional<model_list_edit> list;
+    if (ctx->reply.list) {
+        ends = has_end(in);
+        list.emplace(r, *ctx->reply.list);
+        if (!list->run(in, out)) {
+            list->passed_on();
+            return NGX_ERROR;
+        }
+    } else if (ctx->reply.edit.edits) {
         edit.emplace(r, ctx->usage, ctx->reply.edit);
         if (!edit->run(in, given_up_now, out)) {
             edit->passed_on();
@@ -314,6 +343,9 @@ ngx_int_t body_filter(ngx_http_request_t* r, ngx_chain_t* in)
     }
     if (edit) {
         edit->passed_on();
+    }
+    if (list) {
+        list->passed_on();
     }
     // Behind its own end a reply is whole: clients throw it away for an error that follows.
     if (rc != NGX_ERROR && ctx->cut.due && !ctx->cut.done && ctx->reply.reading && can_be_cut(r)

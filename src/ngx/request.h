@@ -39,10 +39,11 @@ struct request_ctx {
         ngx_msec_int_t first_content_ms = -1; // since the request began
         token_ratios ratios;                  // of a stream that is read
         bool reading = false;
-        bool complete = false;   // all of the reply passed
-        bool given_up = false;   // it will not come
-        bool drains = false;     // the client has left, and the upstream is read to its end
-        bool compressed = false; // nothing of it can be read
+        bool complete = false;             // all of the reply passed
+        bool given_up = false;             // it will not come
+        bool drains = false;               // the client has left, and the upstream is read to its end
+        bool compressed = false;           // nothing of it can be read
+        struct model_list* list = nullptr; // of which models are taken out that its key may not use
     } reply;
 
     request_step step = request_step::arrived; // by whoever takes it
@@ -105,6 +106,7 @@ struct request_ctx {
         zone_conf* zone = nullptr;               // of the lease; before that, where it asked for a key last
         limit_report report;                     // how the key's limits stood then
         bool is_admin = false;                   // the key is good for llm_admin
+        bool picks_models = false;               // it may use certain models only
     } decided;
     // The names of its key, out of the zone: access.cpp.
     struct {

@@ -1,4 +1,5 @@
 #include "core/api/api.h"
+#include "core/api/path_model.h"
 
 #include <gtest/gtest.h>
 
@@ -82,4 +83,14 @@ TEST(path_model, needs)
     for (const auto& [path, need] : paths) {
         EXPECT_EQ(call_of_path(path).needs_model, need) << path;
     }
+}
+
+TEST(path_model, lists)
+{
+    for (const char* path : {"/v1/models", "/models", "/v1beta/models", "/openai/v1/models/", "/v1/models;x",
+                             "/api/tags", "/llm/api/ps"})
+        EXPECT_TRUE(lists_models(path)) << path;
+    for (const char* path : {"/", "/v1/models/m", "/v1/models/m:generateContent", "/tags", "/v1/ps",
+                             "/v1/my-models", "/api/version"})
+        EXPECT_FALSE(lists_models(path)) << path;
 }

@@ -120,6 +120,15 @@ path_model model_in_path(std::string_view path)
     return without_version(model_between(path, "/v2/models/", kserve_operations, false));
 }
 
+bool lists_models(std::string_view path)
+{
+    while (path.ends_with('/')) {
+        path.remove_suffix(1);
+    }
+    const std::string_view name = last_segment(path);
+    return name == "models" || path.ends_with("/api/tags") || path.ends_with("/api/ps");
+}
+
 model_need need_of_path(std::string_view path, std::string_view name)
 {
     // What is stored under a name of its own, or is about the server.

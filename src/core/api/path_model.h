@@ -21,6 +21,9 @@ path_model model_in_path(std::string_view path);
 // last segment.
 model_need need_of_path(std::string_view path, std::string_view name);
 
+// Whether what is read at this path is a list of models, in any API that has one.
+bool lists_models(std::string_view path);
+
 // Whether `path` has the whole segments of `part`, which begins with a slash.
 bool has_segments(std::string_view path, std::string_view part);
 
