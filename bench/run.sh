@@ -14,7 +14,7 @@ upstream_port=${BENCH_PORT:-18700}
 next_port=$upstream_port
 results=$here/results
 open_files=16384
-llm=llm llm_limits=llm-limits llm_rules=llm-rules llm_final=llm-final llm_continuous=llm-continuous
+llm=llm llm_limits=llm-limits llm_rules=llm-rules llm_alias=llm-alias llm_final=llm-final llm_continuous=llm-continuous
 
 declare -A port_of worker_of master_of
 pids=()
@@ -80,7 +80,7 @@ done
 [ ${#wanted[@]} -gt 0 ] || wanted=("${everything[@]}")
 
 if [ "$module" = none ]; then
-    llm='' llm_limits='' llm_rules='' llm_final='' llm_continuous=''
+    llm='' llm_limits='' llm_rules='' llm_alias='' llm_final='' llm_continuous=''
 elif [ ! -f "$module" ]; then
     die "no module at $module: build it (cmake --build build) or set LLM_MODULE"
 else

@@ -70,6 +70,7 @@ write_http_part() {
             case $1 in
                 llm) echo 'llm_usage_inject off;' ;;
                 llm-rules) echo 'llm_usage_inject off; llm_request cap max_tokens 128;' ;;
+                llm-alias) echo 'llm_usage_inject off; llm_request cap max_tokens 128; llm_model other to=models; llm_model bench-model to=models as=model-of-the-server;' ;;
                 llm-final) echo 'llm_usage_inject final;' ;;
                 llm-continuous) echo 'llm_usage_inject continuous;' ;;
                 llm-limits) write_all_limits ;;

@@ -269,10 +269,10 @@ abs() { echo "${1#-}"; }
 # Not a measurement but a help: where the instructions of the worker go. No targets.
 scenario_profile() {
     local name path what requests out
-    for name in $(with_before plain map map-limits $llm $llm_rules $llm_limits $llm_final $llm_continuous); do
+    for name in $(with_before plain map map-limits $llm $llm_rules $llm_alias $llm_limits $llm_final $llm_continuous); do
         for what in ${BENCH_PROFILE:-json line line-null line-close}; do
             case $what-${name%-before} in
-                line*-map | line*-map-limits | line*-llm-limits | line*-llm-rules | json-llm-final | json-llm-continuous) continue ;;
+                line*-map | line*-map-limits | line*-llm-limits | line*-llm-rules | line*-llm-alias | json-llm-final | json-llm-continuous) continue ;;
                 line-null-llm-final) ;;
                 line-null-*) continue ;;
             esac
