@@ -71,12 +71,8 @@ std::string_view counted_name(const model_row& row, std::string_view asked)
 
 } // namespace
 
-refusal choose_model(ngx_http_request_t* r, request_ctx& ctx)
+refusal detail::choose_model(ngx_http_request_t* r, request_ctx& ctx, const model_level* level)
 {
-    const model_level* level = location_conf_of(r)->models;
-    if (level == ctx.routed.level) {
-        return refusal::none;
-    }
     const ngx_str_t counted = ctx.holds_lease() ? ctx.routed.counted : ngx_str_t{0, nullptr};
     ctx.routed = {};
     ctx.routed.counted = counted;
@@ -116,18 +112,6 @@ refusal choose_model(ngx_http_request_t* r, request_ctx& ctx)
         ctx.routed.counted = to_ngx(counted_name(*row, asked));
     }
     return refusal::none;
-}
-
-void forget_model(request_ctx& ctx)
-{
-    ctx.routed = {};
-}
-
-usage_weights weights_of(ngx_http_request_t* r, const request_ctx& ctx)
-{
-    const usage_weights* here = location_conf_of(r)->weights;
-    const usage_weights weights = here ? *here : usage_weights{};
-    return ctx.routed.row ? ctx.routed.row->weights(weights) : weights;
 }
 
 } // namespace llm

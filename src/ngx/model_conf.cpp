@@ -5,6 +5,7 @@
 #include "conf_args.h"
 
 #include "core/base/chars.h"
+#include "core/base/json_text.h"
 #include "core/base/utf8_check.h"
 #include "core/shared/estimate.h"
 
@@ -57,6 +58,20 @@ bool read_weight(std::string_view text, uint32_t& to)
     return thousandths != NGX_ERROR && thousandths <= 1000000;
 }
 
+bool read_as(ngx_conf_t* cf, std::string_view text, model_row& row)
+{
+    auto* json = static_cast<char*>(ngx_pnalloc(cf->pool, text.size() * 6 + 2));
+    if (!json || text.empty() || !fault_of_name(text).empty()) {
+        return false;
+    }
+    json[0] = '"';
+    const size_t size = write_json_text(text, json + 1);
+    json[size + 1] = '"';
+    row.as = text;
+    row.as_json = {json, size + 2};
+    return true;
+}
+
 bool compile(ngx_conf_t* cf, std::string_view text, ngx_http_complex_value_t*& to)
 {
     to = make<ngx_http_complex_value_t>(cf->pool);
@@ -76,8 +91,7 @@ bool read_parameter(ngx_conf_t* cf, std::string_view name, std::string_view valu
         return !value.empty() && compile(cf, value, to);
     }
     if (name == "as") {
-        row.as = value;
-        return !value.empty() && fault_of_name(value).empty();
+        return read_as(cf, value, row);
     }
     if (name == "max_tokens") {
         ngx_str_t number = to_ngx(value);

@@ -48,6 +48,12 @@ bool write_json(ngx_http_request_t* r, request_ctx& ctx, byte_range& at, const n
 {
     constexpr std::string_view member = ",\"model\":";
     const bool is_new = at.size() == 0;
+    if (!is_new && ctx.routed.renames && !ctx.asked.place.is_long) {
+        const std::string_view text = ctx.routed.row->as_json;
+        const bool written = write_body(r, ctx, at, text);
+        at.end = std::max(at.end, at.begin + text.size());
+        return written;
+    }
     pool_text text(r->pool, member.size() + collection.size() + name.len * 6 + 2 + at.size());
     if (!text) {
         return false;
@@ -168,11 +174,8 @@ ngx_str_t clients_name(const request_ctx& ctx)
 
 } // namespace
 
-bool send_model(ngx_http_request_t* r, request_ctx& ctx)
+bool detail::send_model(ngx_http_request_t* r, request_ctx& ctx)
 {
-    if (!ctx.routed.renames && !ctx.sent.is_edited) {
-        return true;
-    }
     const ngx_str_t name = ctx.routed.renames ? to_ngx(ctx.routed.row->as) : clients_name(ctx);
     if (!ctx.sent.is_edited) {
         ctx.sent.at = ctx.asked.place.at;

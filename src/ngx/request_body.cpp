@@ -105,7 +105,9 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     if (ctx.facts.has_model()) {
         name_model_by_body(r, ctx, ctx.facts.model());
     }
-    note_place(ctx);
+    if (main_conf_of(r)->models.nelts != 0) {
+        note_place(ctx);
+    }
     ctx.asked.unclear_model = ctx.asked.unclear_model || ctx.facts.unclear_models();
     if (const std::string_view more = ctx.facts.more_models(); !more.empty()) {
         ctx.asked.more_models = copy_text(r->pool, more);

@@ -6,6 +6,7 @@
 
 #include "request_edit.h"
 
+#include "core/base/number_text.h"
 #include "core/request/usage_inject.h"
 
 #include <algorithm>
@@ -57,25 +58,30 @@ bool write_at(ngx_buf_t* b, uint64_t at, std::string_view text)
            == static_cast<ssize_t>(text.size());
 }
 
-// What is written over bytes of this buffer: texts, and white space behind them. `at` is the offset of its
-// first byte in the body.
-bool write_in_place(ngx_buf_t* b, uint64_t at, const body_edit& edit)
+// What an edit writes over bytes of this buffer: its text, and white space behind it. `at` is the offset of
+// its first byte in the body.
+bool write_over(ngx_buf_t* b, uint64_t at, const byte_edit& e)
 {
-    for (const byte_edit& e : edit.in_place()) {
-        uint64_t begin = std::max(e.from.begin, at);
-        const uint64_t end = std::min(e.from.end, at + bytes_of(b));
-        while (begin < end) {
-            const uint64_t done = std::min<uint64_t>(begin - e.from.begin, e.text.size());
-            const std::string_view text =
-                done < e.text.size() ? e.text.substr(done) : std::string_view(spaces.data(), spaces.size());
-            const uint64_t n = std::min<uint64_t>(end - begin, text.size());
-            if (!write_at(b, begin - at, text.substr(0, n))) {
-                return false;
-            }
-            begin += n;
+    uint64_t begin = std::max(e.from.begin, at);
+    const uint64_t end = std::min(e.from.end, at + bytes_of(b));
+    while (begin < end) {
+        const uint64_t done = std::min<uint64_t>(begin - e.from.begin, e.text.size());
+        const std::string_view text =
+            done < e.text.size() ? e.text.substr(done) : std::string_view(spaces.data(), spaces.size());
+        const uint64_t n = std::min<uint64_t>(end - begin, text.size());
+        if (!write_at(b, begin - at, text.substr(0, n))) {
+            return false;
         }
+        begin += n;
     }
     return true;
+}
+
+bool write_in_place(ngx_buf_t* b, uint64_t at, const body_edit& edit)
+{
+    const auto in_place = edit.in_place();
+    return std::all_of(in_place.begin(), in_place.end(),
+                       [&](const byte_edit& e) { return write_over(b, at, e); });
 }
 
 // Calls `to` with the text of all pieces of the tail, in order; those of the body are read where it lies.
@@ -189,14 +195,14 @@ void forget_variables(ngx_http_request_t* r)
 // What goes upstream takes the number, and variables and FastCGI the header. False if there is no memory.
 bool set_length(ngx_http_request_t* r, uint64_t bytes)
 {
-    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, NGX_OFF_T_LEN));
+    auto* text = static_cast<u_char*>(ngx_pnalloc(r->pool, max_number));
     if (!text) {
         return false;
     }
     r->headers_in.content_length_n = static_cast<off_t>(bytes);
     if (ngx_table_elt_t* header = r->headers_in.content_length) {
-        header->value = {static_cast<size_t>(ngx_sprintf(text, "%O", r->headers_in.content_length_n) - text),
-                         text};
+        char* begin = reinterpret_cast<char*>(text);
+        header->value = {static_cast<size_t>(put_number(begin, bytes) - begin), text};
     }
     forget_variables(r);
     return true;
@@ -296,6 +302,24 @@ bool insert(ngx_http_request_t* r, uint64_t at, std::string_view text)
     return true;
 }
 
+// What is not longer than this is copied for an edit, which takes nginx less than to send it in three parts.
+constexpr uint64_t longest_copy = 16384;
+
+// A body that is all in this buffer, with text in place of some of its bytes.
+bool copy_with(ngx_http_request_t* r, ngx_buf_t* b, byte_range at, std::string_view text)
+{
+    auto* to = static_cast<u_char*>(ngx_pnalloc(r->pool, bytes_of(b) - at.size() + text.size()));
+    if (!to) {
+        return false;
+    }
+    u_char* end = ngx_cpymem(to, b->pos, at.begin);
+    end = ngx_cpymem(end, text.data(), text.size());
+    end = ngx_cpymem(end, b->pos + at.end, bytes_of(b) - at.end);
+    b->start = b->pos = to;
+    b->end = b->last = end;
+    return true;
+}
+
 void nothing_to_do(ngx_http_request_t*) {}
 
 // A body that lies whole behind the header, and was looked at there, is made nginx's.
@@ -373,17 +397,24 @@ bool write_body(ngx_http_request_t* r, request_ctx& ctx, byte_range at, std::str
     if (!may_write(now, r->request_body->bufs) || at.end > now) {
         return tell_of_other_module(r);
     }
+    const std::string_view over = text.substr(0, at.size());
+    const std::string_view more = text.substr(over.size());
+    ngx_chain_t* body = r->request_body->bufs;
+    if (!more.empty() && !body->next && ngx_buf_in_memory(body->buf) && now + more.size() <= longest_copy) {
+        return copy_with(r, body->buf, at, text) && set_length(r, ctx.body_bytes = now + more.size());
+    }
     uint64_t from = 0;
-    for (ngx_chain_t* cl = r->request_body->bufs; cl && from < at.end; cl = cl->next) {
-        const uint64_t begin = std::max(at.begin, from);
-        const uint64_t end = std::min(at.end, from + bytes_of(cl->buf));
-        if (begin < end && !write_at(cl->buf, begin - from, text.substr(begin - at.begin, end - begin))) {
+    for (ngx_chain_t* cl = body; cl && from < at.end; cl = cl->next) {
+        if (!write_over(cl->buf, from, {at, over})) {
             return false;
         }
         from += bytes_of(cl->buf);
     }
-    ctx.body_bytes = now + text.size() - at.size();
-    return insert(r, at.end, text.substr(at.size())) && set_length(r, ctx.body_bytes);
+    if (more.empty()) {
+        return true;
+    }
+    ctx.body_bytes = now + more.size();
+    return insert(r, at.end, more) && set_length(r, ctx.body_bytes);
 }
 
 bool read_kept_body(ngx_http_request_t* r, byte_range at, char* to)

@@ -14,9 +14,10 @@ std::string_view usage_fault(ngx_http_request_t* r, const request_ctx& ctx);
 // in. False if there is no memory, or the body cannot be written where it lies.
 bool edit_request(ngx_http_request_t* r, request_ctx& ctx, policy_edit* policy);
 
-// Writes text over bytes of the body, which may be fewer: the rest of it is put behind them. All other bytes
-// stay, and so do the offsets of those before the end of the range. The text has to live as long as the
-// request. False if there is no memory, or the body cannot be written where it lies.
+// Writes text over bytes of the body, which may be fewer: the rest of it is put behind them. Where they are
+// more, white space follows it. All other bytes stay, and so do the offsets of those before the end of the
+// range. The text has to live as long as the request. False if there is no memory, or the body cannot be
+// written where it lies.
 bool write_body(ngx_http_request_t* r, request_ctx& ctx, byte_range at, std::string_view text);
 // Reads bytes of a body that nginx has read. False if that cannot be done.
 bool read_kept_body(ngx_http_request_t* r, byte_range at, char* to);
