@@ -57,6 +57,18 @@ my $t = LLM::Test->new(
             llm_model *    to=second as=default;
             proxy_pass http://\$llm_upstream;
         }
+        location /ruled/ {
+            client_body_buffer_size 1k;
+            llm_model gpt-4o* to=first as=qwen3;
+            llm_model short   to=second as=$long;
+            llm_model fails   to=dead as=$long;
+            llm_model *       to=first as=default;
+            llm_request drop a b;
+            llm_request cap max_tokens 50;
+            llm_request set x 1;
+            proxy_pass http://\$llm_upstream;
+        }
+        location /emptied/ { llm_model * to=first as=default; llm_request drop a; proxy_pass http://\$llm_upstream; }
         location /limited/ { llm_limit per=model requests=2r/h burst=1; proxy_pass http://\$llm_upstream; }
         location /all/ { llm_model * to=first; proxy_pass http://\$llm_upstream; }
         location /weights/ { llm_usage_weights prompt=5 completion=7; llm_model good prompt=2; llm_model bge completion=0; proxy_pass http://127.0.0.1:%%PORT_1%%; }
@@ -301,6 +313,41 @@ case 'in a form' => sub {
     is(ask(POST => '/v1/audio/transcriptions', $form->("a\nb", 'x'), type => $type)->{status}, 400, 'not clear');
     my $far = $form->('gpt-4o-transcribe', 'x') =~ s/X: y/'X: ' . 'y' x 5000/er;
     is(ask(POST => '/v1/audio/transcriptions', $far, type => $type)->{status}, 400, 'too far from its header');
+};
+
+case 'beside rules for other fields' => sub {
+    my %given = (
+        '/ruled/x {"model":"gpt-4o","max_tokens":1000}'             => '{"model":"qwen3" ,"max_tokens":50  ,"x":1}',
+        '/ruled/x {"max_tokens":7,"model":"short","a":[1]}'         => qq({"max_tokens":7,"model":"$long"        ,"x":1}),
+        '/ruled/x {"a":{"model":"evil"},"model":"short"}'           => qq({                     "model":"$long","x":1}),
+        '/ruled/x {"model":"short","b":1,"stream":true}'            => qq({"model":"$long"      ,"stream":true,"x":1}),
+        '/ruled/chat/completions {"model":"short","max_tokens":70,"stream":true}' =>
+            qq({"model":"$long","max_tokens":50,"stream":true,"x":1,"stream_options":{"include_usage":true}}),
+        '/ruled/x {}'                                               => '{"model":"default","x":1}',
+        '/ruled/x {"a":1}'                                          => '{     "model":"default","x":1}',
+        '/ruled/x {"a":1,"c":2}'                                    => '{      "c":2,"model":"default","x":1}',
+        '/ruled/x {"x":2}'                                          => '{"x":1,"model":"default"}',
+        '/ruled/x {"model":null,"a":1}'                             => '{"model":"default"      ,"x":1}',
+        '/emptied/x {"a":1, "a":2}'                                 => '{            "model":"default"}',
+        '/emptied/x {"a":1 } '                                      => '{      "model":"default"}',
+        '/emptied/x {"c":1}'                                        => '{"c":1,"model":"default"}',
+    );
+    for my $request (sort keys %given) {
+        my ($uri, $body) = split / /, $request, 2;
+        for my $way ([], [ chunked => 5 ], [ h2 => 1 ]) {
+            my $r = ask(POST => $uri, $body, @$way);
+            is($r->{got}{body}, $given{$request}, "$request @$way");
+        }
+    }
+    # Spilled to a file, and sent again to a second upstream.
+    for my $model (qw(short fails)) {
+        for my $way ([], [ chunked => 4000 ], [ h2 => 1 ]) {
+            my $r = ask(POST => '/ruled/v1/completions', qq({"y":"$padding","model":"$model","max_tokens":100,"z":"$padding"}), @$way);
+            my $want = qq({"y":"$padding","model":"$long","max_tokens":50 ,"z":"$padding","x":1});
+            is("$r->{status} $r->{got}{length}", '200 ' . length $want, "$model @$way: length");
+            is($r->{got}{sha256}, Digest::SHA::sha256_hex($want), "$model @$way: bytes");
+        }
+    }
 };
 
 # --- never one model to the gateway and another to the upstream

@@ -117,7 +117,7 @@ is(wrong_header('ngx/planted.cpp', qq(#include <cstdint>\n#include "planted.h"\n
 my %writer = (
     reply => [qw(reply_filter reply_edit)], cut => ['reply_cut'], cut_by => ['reply_cut'], account => ['accounting'], end => ['request'], own => ['own_time'],
     decided => ['access'], held => ['access'], running => ['running'], names => ['access'], credential => ['credentials'], asked => ['request_body'],
-    strip => ['request_edit'], body_bytes => ['request_edit'], routed => ['model_choice'], sent => ['model_edit'], refused => ['refuse'], refusal_is_left => ['refuse'], refused_detail => ['refuse'],
+    strip => ['request_edit'], edited => ['request_edit'], routed => ['model_choice'], sent => ['model_edit'], refused => ['refuse'], refusal_is_left => ['refuse'], refused_detail => ['refuse'],
 );
 my $groups = join '|', keys %writer;
 

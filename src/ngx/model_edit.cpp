@@ -47,6 +47,7 @@ private:
 bool write_json(ngx_http_request_t* r, request_ctx& ctx, byte_range& at, const ngx_str_t& name)
 {
     constexpr std::string_view member = ",\"model\":";
+    const bool is_first = ctx.edited.bytes != 0 ? ctx.edited.is_bare : ctx.asked.place.is_first;
     const bool is_new = at.size() == 0;
     if (!is_new && ctx.routed.renames && !ctx.asked.place.is_long) {
         const std::string_view text = ctx.routed.row->as_json;
@@ -54,12 +55,12 @@ bool write_json(ngx_http_request_t* r, request_ctx& ctx, byte_range& at, const n
         at.end = std::max(at.end, at.begin + text.size());
         return written;
     }
-    pool_text text(r->pool, member.size() + collection.size() + name.len * 6 + 2 + at.size());
+    pool_text text(r->pool, member.size() + collection.size() + name.len * 6 + 3 + at.size());
     if (!text) {
         return false;
     }
     if (is_new) {
-        text.put(member.substr(ctx.asked.place.is_first));
+        text.put(member.substr(is_first));
     }
     const size_t before = text.size();
     if (!name.data) {
@@ -71,10 +72,12 @@ bool write_json(ngx_http_request_t* r, request_ctx& ctx, byte_range& at, const n
         text.put("\"");
     }
     text.pad(at.size());
+    const size_t end = text.size();
+    text.put(is_new && is_first && ctx.edited.has_more ? "," : "");
     if (!write_body(r, ctx, at, text.view())) {
         return false;
     }
-    at = {at.begin + before, at.begin + text.size()};
+    at = {at.begin + before, at.begin + end};
     return true;
 }
 

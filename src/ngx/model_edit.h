@@ -10,7 +10,7 @@ bool send_model(ngx_http_request_t* r, request_ctx& ctx);
 } // namespace detail
 
 // Writes it where the request names its model: into the body, the path and the query. To be called after
-// ask_for_usage(), and again in each location that an internal redirect leads to: a body that has another
+// edit_request(), and again in each location that an internal redirect leads to: a body that has another
 // name by then gets this one. False if there is no memory, or the body cannot be written where it lies.
 inline bool send_model(ngx_http_request_t* r, request_ctx& ctx)
 {

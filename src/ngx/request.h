@@ -135,7 +135,12 @@ struct request_ctx {
         byte_range at = {};               // in the body
         bool is_edited = false;
     } sent;
-    uint64_t body_bytes = 0; // request_edit.cpp: of a body that it has edited
+    // A body that was edited: request_edit.cpp.
+    struct {
+        uint64_t bytes = 0;    // of it; 0: it was not
+        bool is_bare = false;  // nothing stays before the place at which members are added
+        bool has_more = false; // some were added there
+    } edited;
 
     // The digest of its key, which itself is not kept: credentials.cpp. Of one that came with no key, of the
     // name that `identity` gave it.

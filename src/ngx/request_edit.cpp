@@ -384,13 +384,14 @@ bool edit_request(ngx_http_request_t* r, request_ctx& ctx, policy_edit* policy)
         return tell_of_other_module(r);
     }
     ctx.strip = asked.to_strip;
-    ctx.body_bytes = edit.size();
+    ctx.edited = {
+        .bytes = edit.size(), .is_bare = policy && policy->leaves_none(), .has_more = edit.tail_size() > 1};
     return apply(r, edit);
 }
 
 bool write_body(ngx_http_request_t* r, request_ctx& ctx, byte_range at, std::string_view text)
 {
-    const uint64_t now = ctx.body_bytes != 0 ? ctx.body_bytes : ctx.asked.place.body;
+    const uint64_t now = ctx.edited.bytes != 0 ? ctx.edited.bytes : ctx.asked.place.body;
     if (!take_body(r)) {
         return false;
     }
@@ -401,7 +402,7 @@ bool write_body(ngx_http_request_t* r, request_ctx& ctx, byte_range at, std::str
     const std::string_view more = text.substr(over.size());
     ngx_chain_t* body = r->request_body->bufs;
     if (!more.empty() && !body->next && ngx_buf_in_memory(body->buf) && now + more.size() <= longest_copy) {
-        return copy_with(r, body->buf, at, text) && set_length(r, ctx.body_bytes = now + more.size());
+        return copy_with(r, body->buf, at, text) && set_length(r, ctx.edited.bytes = now + more.size());
     }
     uint64_t from = 0;
     for (ngx_chain_t* cl = body; cl && from < at.end; cl = cl->next) {
@@ -413,8 +414,8 @@ bool write_body(ngx_http_request_t* r, request_ctx& ctx, byte_range at, std::str
     if (more.empty()) {
         return true;
     }
-    ctx.body_bytes = now + more.size();
-    return insert(r, at.end, more) && set_length(r, ctx.body_bytes);
+    ctx.edited.bytes = now + more.size();
+    return insert(r, at.end, more) && set_length(r, ctx.edited.bytes);
 }
 
 bool read_kept_body(ngx_http_request_t* r, byte_range at, char* to)

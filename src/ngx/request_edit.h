@@ -7,7 +7,7 @@
 
 namespace llm {
 
-// What stands in the way of ask_for_usage() in a body without a fault, for the client to read; else empty.
+// What stands in the way of edit_request() in a body without a fault, for the client to read; else empty.
 std::string_view usage_fault(ngx_http_request_t* r, const request_ctx& ctx);
 // Edits the body as the policy has planned, if there is one, and so that the upstream tells the usage of a
 // stream whose client does not ask for it, if the location wants that. To be called once the request is let

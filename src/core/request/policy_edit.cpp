@@ -420,7 +420,8 @@ bool policy_edit::write(body_edit& to, uint64_t also_gone)
     if (!each_blank(members_, gone, [&](const byte_range& range) { return to.blank(range); })) {
         return false;
     }
-    bool first = gone.count() == members_.size();
+    leaves_none_ = gone.count() == members_.size();
+    bool first = leaves_none_;
     for (size_t i = 0; i < members_.size(); ++i) {
         if (moves[i] && !move(members_[i], edits_of(members_[i]), to, first)) {
             return false;

@@ -53,6 +53,8 @@ public:
     // Adds all to an edit to which nothing was added yet. `also_gone`: where the value of a member of the
     // root begins that is to go for another reason; else 0. False if there is no room for it.
     bool write(body_edit& to, uint64_t also_gone = 0);
+    // After write(): of what was in the root object, nothing is where it was.
+    bool leaves_none() const { return leaves_none_; }
 
 private:
     using flags = std::bitset<max_members>;
@@ -87,6 +89,7 @@ private:
     std::array<byte_range, request_policy::max_nodes> nulls_;
     bound_names bounds_ = 0; // that are in force
     bool gives_bound_ = false;
+    bool leaves_none_ = false;
     size_t faulty_size_ = 0;
     char faulty_[max_policy_field];
 };
