@@ -68,6 +68,8 @@ my $t = LLM::Test->new(
             llm_request set x 1;
             proxy_pass http://\$llm_upstream;
         }
+        location /unread/ { llm_body off; proxy_pass http://\$llm_upstream; }
+        location /unread/all/ { llm_body off; llm_model * to=second; proxy_pass http://\$llm_upstream; }
         location /emptied/ { llm_model * to=first as=default; llm_request drop a; proxy_pass http://\$llm_upstream; }
         location /limited/ { llm_limit per=model requests=2r/h burst=1; proxy_pass http://\$llm_upstream; }
         location /all/ { llm_model * to=first; proxy_pass http://\$llm_upstream; }
@@ -285,6 +287,16 @@ case 'in the path and the query' => sub {
     is("$r->{got}{uri} $r->{got}{body}", "/openai/deployments/$long/embeddings {\"model\":\"$long\",\"a\":1}", 'in both, longer');
     is(ask(POST => '/v1beta/models/other:generateContent', $none)->{status}, 404, 'unknown in the path');
     is(ask(POST => '/v1/x?model=other', $none)->{status}, 404, 'unknown in the query');
+};
+
+case 'where bodies are not read' => sub {
+    for my $uri ('/unread/x', '/unread/openai/deployments/good/chat/completions', '/unread/x?model=good') {
+        my $r = ask(POST => $uri, body('good'));
+        is("$r->{status} $r->{at}", '400 ', "$uri: it is not known which model it is for");
+    }
+    is(ask(POST => '/unread/v1/files', 'xyz')->{at}, 'first', 'for none');
+    my $r = ask(POST => '/unread/all/api/blobs/x', 'xyz', chunked => 2);
+    is("$r->{status} $r->{at}", '200 second', 'where all pass as they are');
 };
 
 case 'in a form' => sub {

@@ -15,10 +15,10 @@ struct model_row {
     static constexpr size_t max_name = 128; // less than what is kept of a name anywhere
     static constexpr uint32_t not_given = UINT32_MAX;
 
-    std::string_view name;    // without its star
-    bool is_prefix = false;   // it has one: any name fits that begins so
-    std::string_view as;      // what the upstream calls it; empty: as the client does
-    std::string_view as_json; // the same as a JSON string
+    std::string_view name;         // without its star
+    bool is_prefix = false;        // it has one: any name fits that begins so
+    std::string_view as;           // what the upstream calls it; empty: as the client does
+    std::string_view as_json = {}; // the same as a JSON string
     // In thousandths, as usage_weights has them, or not_given.
     uint32_t prompt = not_given;
     uint32_t cached = not_given;
