@@ -341,7 +341,7 @@ case 'beside rules for other fields' => sub {
         '/ruled/x {"x":2}'                                          => '{"x":1,"model":"default"}',
         '/ruled/x {"model":null,"a":1}'                             => '{"model":"default"      ,"x":1}',
         '/emptied/x {"a":1, "a":2}'                                 => '{            "model":"default"}',
-        '/emptied/x {"a":1 } '                                      => '{      "model":"default"}',
+        '/emptied/x {"a":1 } '                                      => '{      "model":"default"} ',
         '/emptied/x {"c":1}'                                        => '{"c":1,"model":"default"}',
     );
     for my $request (sort keys %given) {

@@ -208,6 +208,19 @@ bool set_length(ngx_http_request_t* r, uint64_t bytes)
     return true;
 }
 
+// Of an edit that adds nothing: the body keeps its length.
+bool apply_in_place(ngx_http_request_t* r, const body_edit& edit)
+{
+    uint64_t from = 0;
+    for (ngx_chain_t* in = r->request_body->bufs; in; in = in->next) {
+        if (!write_in_place(in->buf, from, edit)) {
+            return false;
+        }
+        from += bytes_of(in->buf);
+    }
+    return true;
+}
+
 bool apply(ngx_http_request_t* r, const body_edit& edit)
 {
     ngx_chain_t* cl = r->request_body->bufs;
@@ -384,9 +397,11 @@ bool edit_request(ngx_http_request_t* r, request_ctx& ctx, policy_edit* policy)
         return tell_of_other_module(r);
     }
     ctx.strip = asked.to_strip;
-    ctx.edited = {
-        .bytes = edit.size(), .is_bare = policy && policy->leaves_none(), .has_more = edit.tail_size() > 1};
-    return apply(r, edit);
+    const bool adds = edit.tail_size() > 1;
+    ctx.edited = {.bytes = adds ? edit.size() : ctx.facts.bytes(),
+                  .is_bare = policy && policy->leaves_none(),
+                  .has_more = adds};
+    return adds ? apply(r, edit) : apply_in_place(r, edit);
 }
 
 bool write_body(ngx_http_request_t* r, request_ctx& ctx, byte_range at, std::string_view text)
