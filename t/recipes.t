@@ -362,6 +362,81 @@ case 'coding-agents' => sub {
     $t->check_and_stop;
 };
 
+# What a server has been asked for.
+sub models_of { return join ' ', map { $json->decode($_->{body})->{model} } $_[0]->requests }
+
+my @two_servers = map { ("127.0.0.1:800$_" => "127.0.0.1:%%PORT_@{[ $_ + 1 ]}%%") } 0, 1;
+
+case 'several-models' => sub {
+    my $t = recipe('several-models', changes => \@two_servers, keys => [
+        { name => 'alice', secret => 'sk-alice' }, { name => 'search', secret => 'sk-search', models => ['bge-m3'] } ]);
+    my ($chats, $embeddings) = map { $t->daemon($_) } 1, 2;
+    $t->start;
+    for ([ $chat, 'qwen3-32b' ], [ '/v1//responses', 'gpt-4o-mini' ], [ '/v1/embeddings', 'bge-m3' ]) {
+        my ($uri, $model) = @$_;
+        is($t->fetch(POST => $uri, key => 'sk-alice', body => chat_request(model => $model))->{status}, 200, $model);
+    }
+    is(models_of($chats), 'qwen3-32b qwen3-32b', 'one server has these, under its own name');
+    is($chats->last_request->{uri}, '/v1/responses', 'the path is the one that was matched');
+    is(models_of($embeddings), 'bge-m3', 'the other this');
+    my ($line) = grep { $_->{model} eq 'gpt-4o-mini' } lines_of($t, 3);
+    is($line->{upstream_model}, 'qwen3-32b', 'the log has both names');
+
+    my $r = $t->fetch(POST => $chat, key => 'sk-alice', body => chat_request(model => 'gpt-5'));
+    is("$r->{status} " . $json->decode($r->{body})->{error}{code}, '404 model_not_found', 'a model that nobody has');
+    is($chats->count + $embeddings->count, 3, 'is asked of nobody');
+    for ([ 'sk-alice', 'bge-m3 qwen3-32b' ], [ 'sk-search', 'bge-m3' ]) {
+        my ($key, $models) = @$_;
+        my $list = $json->decode($t->fetch(GET => '/v1/models', key => $key)->{body});
+        is(join(' ', sort map { $_->{id} } @{ $list->{data} }), $models, "the list for $key");
+    }
+    is($t->fetch(POST => $chat, key => 'sk-search', body => chat_request(model => 'qwen3-32b'))->{status}, 404, 'and no more than that');
+    $t->check_and_stop;
+};
+
+case 'ab-by-key' => sub {
+    my @names = ('alice', 'batch', map { "k$_" } 1 .. 20);
+    my $t = recipe('ab-by-key', changes => \@two_servers, keys => [ map { { name => $_, secret => "sk-$_" } } @names ]);
+    my %server = (old => $t->daemon(1), new => $t->daemon(2));
+    $t->start;
+    my %seen;
+    for my $name (map { ($_, $_, $_) } @names) {
+        is($t->fetch(POST => $chat, key => "sk-$name", body => chat_request(model => 'assistant', user => $name))->{status}, 200, $name);
+    }
+    for my $which (sort keys %server) {
+        $seen{ $json->decode($_->{body})->{user} }{$which}++ for $server{$which}->requests;
+    }
+    is_deeply($seen{alice}, { new => 3 }, 'one by hand');
+    is_deeply($seen{batch}, { old => 3 }, 'the other by hand');
+    my @halves = map { join ' ', keys %{ $seen{$_} } } grep { /^k/ } @names;
+    ok(!(grep { / / } @halves), 'a key always gets the same');
+    is(join(' ', sort keys %{ { map { $_ => 1 } @halves } }), 'new old', 'and both halves have some');
+    is($t->fetch(POST => $chat, key => 'sk-alice', body => chat_request(model => 'new'))->{status}, 404, 'nobody can choose');
+    $t->check_and_stop;
+};
+
+case 'canary' => sub {
+    # The lot decides by chance, so the test asks until both have been asked.
+    my $t = recipe('canary', changes => [ @two_servers, '5% canary_server' => '50% canary_server' ]);
+    my ($stable, $canary) = map { $t->daemon($_) } 1, 2;
+    $t->start;
+    is($t->fetch(POST => $chat, key => 'sk-alice', body => chat_request(model => 'canary'))->{status}, 200, 'who asks for it');
+    is($canary->count, 1, 'gets it');
+    is(models_of($canary), 'qwen3-32b', 'by the name that it knows');
+    ok(wait_until('both of them', sub {
+        $t->fetch(POST => $chat, key => 'sk-alice', body => chat_request(model => 'qwen3-32b'));
+        $stable->count && $canary->count > 1;
+    }), 'the others get a part of it');
+    $t->check_and_stop;
+
+    $t = recipe('canary', changes => \@two_servers);
+    $stable = $t->daemon(1);
+    $t->start;
+    my $r = $t->fetch(POST => $chat, key => 'sk-alice', body => chat_request(model => 'canary'));
+    is("$r->{status} " . $stable->count, '200 1', 'a canary that is down is not noticed');
+    $t->check_and_stop;
+};
+
 case 'open-webui' => sub {
     my $t = recipe('open-webui', keys => [
         { name => 'open-webui', secret => 'sk-webui', user_from => 'X-OpenWebUI-User-Email', networks => ['127.0.0.1'] },

@@ -142,7 +142,7 @@ describe('fallback.conf', () => {
             configure: recipe('fallback', {
                 changes: (port) => ({
                     'server 127.0.0.1:8000 max_fails=3': `server 127.0.0.1:${server.address().port} max_fails=0`,
-                    'server api.openai.com:443;': `server 127.0.0.1:${port};`,
+                    'server api.openai.com:443;': `server 127.0.0.1:${port};`, 'llm_model qwen3-32b': 'llm_model m1',
                     '/etc/ssl/certs/ca-certificates.crt': right.certFile,
                 }),
                 files: { 'llm/hosted_key.conf': 'proxy_set_header Authorization "Bearer account-secret";\n' },
@@ -190,7 +190,7 @@ describe('fallback.conf', () => {
             const seen = gateway.upstream.seen.slice(before);
             assert.equal(seen.length, 1);
             assert.equal(seen[0].url, '/v1/chat/completions');
-            assert.equal(JSON.parse(seen[0].body).model, 'm1');
+            assert.equal(JSON.parse(seen[0].body).model, 'gpt-4o-mini', 'by its own name');
             assert.deepEqual(headersNamed(seen[0], 'host'), ['api.openai.com']);
             assert.deepEqual(headersNamed(seen[0], 'authorization'), ['Bearer account-secret']);
         });
@@ -208,8 +208,11 @@ describe('fallback.conf', () => {
         assert.equal(key.total_tokens, lines.reduce((sum, line) => sum + Number(line.prompt_tokens) + Number(line.completion_tokens), 0));
     });
 
-    test('what the account refuses is the answer', async () => {
-        await assert.rejects(openai.chat.completions.create({ model: 'unknown-upstream', messages }), OpenAI.NotFoundError);
+    test('a model that nobody has', async () => {
+        const before = gateway.upstream.seen.length;
+        await assert.rejects(openai.chat.completions.create({ model: 'm2', messages }), OpenAI.NotFoundError);
+        assert.equal(gateway.upstream.seen.length, before);
+        assert.deepEqual((await openai.models.list()).data.map(({ id }) => id), ['m1']);
     });
 });
 
