@@ -11,11 +11,11 @@ namespace llm {
 namespace {
 
 // It is folded once it is as old or as large as this, or when there is little else to do.
-constexpr int64_t old_ms = 30000;
-constexpr uint64_t large = uint64_t{32} << 20;
+constexpr int64_t old_ms = 60000;
+constexpr uint64_t large = uint64_t{64} << 20;
 // CPU time of a turn beside much else, more where it is larger.
 constexpr uint64_t usual_ms = 20;
-constexpr uint64_t most_ms = 60;
+constexpr uint64_t most_ms = 40;
 // Records between two looks at the clock.
 constexpr int slice = 64;
 

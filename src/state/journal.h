@@ -1,7 +1,7 @@
 // What busy turns write: one row with all that has changed, sorted, instead of a row here and there in all
 // tables for each of thousands of keys. Later the rows of many turns are merged, as sorted runs, and of each
 // subject and series the last word of the hour is written to its table: so one that is busy all the time is
-// written there twice a minute, and neighbours are written together.
+// written there once a minute, and neighbours are written together.
 //
 // All that a row of the journal says is absolute. So nothing is counted twice if the tables have part of it
 // already, whoever was killed on the way: a pass is begun anew with the first row.

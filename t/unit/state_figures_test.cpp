@@ -33,7 +33,7 @@ TEST(state_figures, many_keys)
     const key_file* files[] = {&file};
     const size_t bytes = shared_state::bytes_for(key_table::bytes(files), keys * 2);
     std::mt19937 random(6);
-    const int seconds = asked ? 90 : 3;
+    const int seconds = asked ? 180 : 3;
     const auto figures = [&](gateway& g, const char* what, auto&& key_of) {
         double cpu = 0, longest = 0;
         int turns = 0;
