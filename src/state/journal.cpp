@@ -89,7 +89,7 @@ bool unpack(std::string_view sort_key, std::string_view record, subject_state& s
         f->prompt_weight = static_cast<uint8_t>(u.number());
         f->text_weight = static_cast<uint8_t>(u.number());
     }
-    return u.ok() && u.at_end() && s.kind > subject_kind::none && s.kind <= subject_kind::other_addresses;
+    return u.ok() && u.at_end() && s.kind > subject_kind::none && s.kind <= last_kind;
 }
 
 // --- series: sorted by key and serial
