@@ -203,6 +203,7 @@ TEST_F(state_journal, a_file_of_before_it_gets_one)
     const state_result r = b.restore();
     ASSERT_TRUE(r.ok()) << r.text;
     same_sums(b.by_key(), {{"key1", {1, 10, 20, 30}}}, "restored");
+    b.write();
     EXPECT_EQ(number_of(path, "PRAGMA user_version"), 2);
     EXPECT_EQ(rows("journal"), 0);
 }
