@@ -1,6 +1,6 @@
 #!/bin/bash
 # The gateway beside its peers, in one run. See README.md.
-# usage: bench/run.sh [--quick] [json|limits|upload|paced|line|scan|keys|section|streams|scrape|profile|all]...
+# usage: bench/run.sh [--quick] [json|limits|upload|paced|line|scan|keys|section|streams|scrape|keeper|profile|all]...
 # Environment: LLM_MODULE (the module; "none" measures the others only), LLM_BEFORE (another build of it, to compare with), NGINX,
 # BENCH_PORT (first of 40 ports).
 set -eu
@@ -57,9 +57,10 @@ upload_rounds=60
 streams_chunks=25
 many_keys=1000000 many_keys_zone=768m
 scrape_keys=10000 scrape_zone=80m scrape_rate=1000 scrape_rounds=30
+keeper_keys=5000 keeper_rounds=30
 workers=1
 
-everything=(json limits upload paced line scan keys section streams scrape)
+everything=(json limits upload paced line scan keys section streams scrape keeper)
 wanted=()
 for argument in "$@"; do
     case $argument in
@@ -67,9 +68,9 @@ for argument in "$@"; do
             json_rounds=200 paced_rounds=120 line_rounds=120
             upload_rounds=30
             streams_chunks=20
-            scrape_rounds=10
+            scrape_rounds=10 keeper_rounds=10
             ;;
-        json | limits | upload | paced | line | scan | keys | section | streams | scrape | profile) wanted+=("$argument") ;;
+        json | limits | upload | paced | line | scan | keys | section | streams | scrape | keeper | profile) wanted+=("$argument") ;;
         all) wanted+=("${everything[@]}") ;;
         *)
             sed -n '3,5s/^# //p' "$0" >&2

@@ -65,10 +65,10 @@ write_http_part() {
             done
             ;;
         llm*)
-            echo "llm_zone bench:$3;"
+            echo "llm_zone bench:$3$([ "$1" != llm-state ] || echo " state=$tmp/state/state.db");"
             echo "llm_api_keys $2;"
             case $1 in
-                llm) echo 'llm_usage_inject off;' ;;
+                llm | llm-state) echo 'llm_usage_inject off;' ;;
                 llm-rules) echo 'llm_usage_inject off; llm_request cap max_tokens 128;' ;;
                 llm-alias) echo 'llm_usage_inject off; llm_request cap max_tokens 128; llm_model other to=models; llm_model bench-model to=models as=model-of-the-server;' ;;
                 llm-final) echo 'llm_usage_inject final;' ;;

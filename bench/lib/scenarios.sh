@@ -207,6 +207,41 @@ scenario_scrape() {
     workers=1
 }
 
+# Requests beside the keeper, which writes the state of all keys and puts changed keys in force. The windows without it are those in which
+# it is stopped.
+scenario_keeper() {
+    [ -n "$llm" ] || return 0
+    local of=keeper name=llm-state path count p50 p99 p999 ratio changes took what pid first=""
+    ! chrt -f 5 true 2>/dev/null || first="chrt -f 5"
+    local upstream_port=$((upstream_port + 49))
+    "$load" keys "$keeper_keys" >"$tmp/keys_keeper.json"
+    mkdir -p "$tmp/state"
+    $first $on_load_cpu "$load" upstream "$upstream_port" sleeping &
+    pids+=($!)
+    wait_for_port "$upstream_port" $! 10
+    progress "keeper"
+    next_port=$((next_port + 1))
+    write_conf "$of" "$name" "$next_port" "$tmp/keys_keeper.json" "$scrape_zone"
+    start_nginx "$of" "$next_port"
+    pid=$(pgrep -P "$(cat "$tmp/$of/nginx.pid")" -f 'cache manager|keeper') || die "no keeper runs"
+    $first $on_load_cpu "$load" scrapes "$name:$next_port:0" path=$json_path connections=64 keys="$keeper_keys" distinct=$((keeper_keys - 100)) models=1 \
+        rate="$scrape_rate" window=1 rounds="$keeper_rounds" scrape="stop:$pid" scrape=- scrape="keys:$tmp/keys_keeper.json" \
+        >"$tmp/keeper.csv" || die "keeper failed"
+    while IFS=, read -r _ path count p50 p99 p999 ratio changes took; do
+        case $path in
+            stop:*) what="without" ;;
+            -) what="with" ;;
+            *) what="with $changes changes of keys" ;;
+        esac
+        note_value keeper "$name" "$what: p50" "$p50" us ""
+        note_value keeper "$name" "$what: p99" "$p99" us ""
+        note_value keeper "$name" "$what: p99.9" "$p999" us ""
+        [ "$what" != without ] || continue
+        note_value keeper "$name" "$what: p99 / without" "$ratio" ratio 1.05
+    done <"$tmp/keeper.csv"
+    stop_nginx "$of" TERM
+}
+
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.4f\n", a / b }'; }
 
 # Tokens that the upstream has counted in the replies it sent.

@@ -17,7 +17,7 @@ int usage()
                "       bench_load once|turns|slots NAME:PORT:PID... [path=..] [connections=N] [requests=N] "
                "[keys=N]\n"
                "                  [distinct=N] [prompt=BYTES] [rounds=N] [timeout=SECONDS]\n"
-               "       bench_load scrapes NAME:PORT:PID scrape=PATH... [rate=N] [window=SECONDS] [models=N], "
+               "       bench_load scrapes NAME:PORT:PID scrape=PATH|-|stop:PID|keys:FILE... [rate=N] [window=SECONDS] [models=N], "
                "and those\n",
                stderr);
     return 2;

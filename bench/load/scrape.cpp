@@ -1,7 +1,11 @@
 #include "scrape.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <fcntl.h>
+#include <optional>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -64,6 +68,65 @@ private:
     std::uint64_t bytes_ = 0;
 };
 
+// Replaces a key file by one in which another key is disabled, or enabled again.
+class key_changer {
+public:
+    static constexpr std::int64_t every_us = 25000;
+
+    explicit key_changer(std::string path) : path_(std::move(path))
+    {
+        unique_fd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+        std::string text;
+        char part[65536];
+        for (ssize_t n; fd && (n = ::read(fd.get(), part, sizeof part)) > 0;) {
+            text.append(part, static_cast<std::size_t>(n));
+        }
+        // The last lines, each with its comma, and what ends the file.
+        std::size_t at = text.rfind("\n]");
+        end_ = at == text.npos ? "" : text.substr(at);
+        text.resize(at == text.npos ? 0 : at);
+        for (int i = 0; i < 100 && (at = text.rfind('\n')) != text.npos; ++i) {
+            lines_.push_back(text.substr(at));
+            text.resize(at);
+        }
+        std::reverse(lines_.begin(), lines_.end());
+        begin_ = text;
+    }
+
+    // False if the file cannot be read or written.
+    bool change()
+    {
+        if (lines_.empty()) {
+            return false;
+        }
+        std::string& line = lines_[changes_++ % lines_.size()];
+        const std::string disabled = ",\"enabled\":false}";
+        const std::size_t at = line.find(disabled);
+        if (at == line.npos) {
+            const std::size_t brace = line.rfind('}');
+            line.erase(brace, 1).insert(brace, disabled);
+        } else {
+            line.erase(at, disabled.size()).insert(at, 1, '}');
+        }
+        std::string text = begin_;
+        for (const std::string& each : lines_) {
+            text += each;
+        }
+        text += end_;
+        const std::string next = path_ + ".new";
+        unique_fd fd(::open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+        return fd && ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())
+               && ::rename(next.c_str(), path_.c_str()) == 0;
+    }
+    std::uint64_t changes() const { return changes_; }
+
+private:
+    std::string path_;
+    std::string begin_, end_;
+    std::vector<std::string> lines_;
+    std::uint64_t changes_ = 0;
+};
+
 struct times {
     std::vector<std::int64_t> requests; // us, of all windows
     std::vector<std::int64_t> p99;      // of each
@@ -77,17 +140,42 @@ std::int64_t quantile(const std::vector<std::int64_t>& sorted, double q)
     return sorted.empty() ? 0 : sorted[static_cast<std::size_t>(static_cast<double>(sorted.size() - 1) * q)];
 }
 
+// Of "what:which" the second, if the first is this.
+std::optional<std::string> asked_for(const std::string& scrape, std::string_view what)
+{
+    return scrape.starts_with(what) ? std::optional(scrape.substr(what.size())) : std::nullopt;
+}
+
+// A process does nothing as long as this lives.
+class stopped_process {
+public:
+    explicit stopped_process(int pid) : pid_(pid) { ::kill(pid_, SIGSTOP); }
+    ~stopped_process() { ::kill(pid_, SIGCONT); }
+    stopped_process(const stopped_process&) = delete;
+    stopped_process& operator=(const stopped_process&) = delete;
+
+private:
+    int pid_;
+};
+
 // A window: requests at the rate, and scrapes of this path. Ends when all of both have ended.
-bool run_window(loop& l, session& s, const measurement& m, const std::string& path, times& to)
+bool run_window(loop& l, session& s, const measurement& m, const std::string& path, key_changer* keys,
+                times& to)
 {
     scraper reader(s.where().port, path);
+    std::optional<stopped_process> stopped;
+    if (const auto pid = asked_for(path, "stop:")) {
+        stopped.emplace(std::atoi(pid->c_str()));
+    }
+    const bool reads = path.starts_with('/');
     const std::uint64_t first = s.count().asked;
     const std::uint64_t count = m.rate * m.window_s;
     std::vector<std::int64_t> window;
     const std::int64_t begin = now_us();
     const auto due = [&](std::uint64_t n) { return begin + static_cast<std::int64_t>(n * 1000000 / m.rate); };
     s.on_done = [&](std::uint64_t number) { window.push_back(now_us() - due(number - first)); };
-    std::int64_t next_scrape = path == "-" ? INT64_MAX : begin;
+    std::int64_t next_scrape = reads ? begin : INT64_MAX;
+    std::int64_t next_change = keys ? begin : INT64_MAX;
     const std::int64_t end = due(count);
     for (std::uint64_t asked = 0; (asked < count || !s.idle() || reader.is_reading()) && !l.failed();) {
         for (const std::int64_t now = now_us(); asked < count && due(asked) <= now; ++asked) {
@@ -100,7 +188,16 @@ bool run_window(loop& l, session& s, const measurement& m, const std::string& pa
         if (!reader.is_reading() && next_scrape < end) {
             next = std::min(next, next_scrape);
         }
+        if (next_change < end) {
+            next = std::min(next, next_change);
+        }
         l.wait_us(std::max<std::int64_t>(next - now_us(), 0));
+        if (now_us() >= next_change && next_change < end) {
+            if (!keys->change()) {
+                l.fail("the key file cannot be changed", s);
+            }
+            next_change += key_changer::every_us;
+        }
         if (reader.is_reading()) {
             reader.go_on();
             if (!reader.is_reading()) {
@@ -135,11 +232,18 @@ int measure_scrapes(const measurement& m)
         l.wait(100);
     }
     std::vector<times> all(m.scrapes.size());
+    std::vector<std::optional<key_changer>> changers(m.scrapes.size());
+    for (std::size_t i = 0; i < m.scrapes.size(); ++i) {
+        if (auto file = asked_for(m.scrapes[i], "keys:")) {
+            changers[i].emplace(std::move(*file));
+        }
+    }
     // The first round warms up.
     for (std::uint64_t round = 0; s.idle() && round <= m.rounds; ++round) {
         for (std::size_t i = 0; i < m.scrapes.size(); ++i) {
             times warm;
-            if (!run_window(l, s, m, m.scrapes[i], round == 0 ? warm : all[i])) {
+            if (!run_window(l, s, m, m.scrapes[i], changers[i] ? &*changers[i] : nullptr,
+                            round == 0 ? warm : all[i])) {
                 return 1;
             }
         }
@@ -159,7 +263,8 @@ int measure_scrapes(const measurement& m)
                     all[i].requests.size(), n(quantile(all[i].requests, 0.5)), n(quantile(all[i].p99, 0.5)),
                     n(quantile(all[i].requests, 0.999)),
                     static_cast<double>(quantile(all[i].ratios, 0.5)) / 1000,
-                    n(static_cast<std::int64_t>(all[i].bytes)), n(quantile(all[i].scrapes, 0.5) / 1000));
+                    n(static_cast<std::int64_t>(changers[i] ? changers[i]->changes() : all[i].bytes)),
+                    n(quantile(all[i].scrapes, 0.5) / 1000));
     }
     return s.idle() && !l.failed() ? 0 : 1;
 }
