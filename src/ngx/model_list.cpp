@@ -113,8 +113,9 @@ bool model_list_edit::take(ngx_buf_t* b)
     if (!copy) {
         return false;
     }
-    ngx_memcpy(copy->pos, list_.held.data, held);
-    ngx_memcpy(copy->pos + held, bytes.data(), bytes.size());
+    char* to = reinterpret_cast<char*>(copy->pos);
+    to += view(list_.held).copy(to, held);
+    bytes.copy(to, bytes.size());
     const uint64_t offset = list_.cut.offset() - held;
     piece p = {.bytes = copy->pos, .offset = offset, .at = offset, .write = copy->pos};
     if (!list_.cut.feed(bytes, {piece::erase, &p})) {
