@@ -542,6 +542,21 @@ sub _kill {
     return;
 }
 
+# Keys that stand in what nginx wrote: logs, and the state. Short ones stand in anything.
+sub secrets_told {
+    my ($self) = @_;
+
+    my @secrets = grep { m/\Ask-.{5}/s } keys %LLM::Wire::secrets;
+    return if !@secrets;
+    my $any = join '|', map { quotemeta } sort { length $b <=> length $a } @secrets;
+    my @told;
+    for my $file (map { glob "$self->{dir}/$_" } '*.log', '*/*.log', '*.db*', '*/*.db*') {
+        my $text = $self->read_file($file =~ s{\A\Q$self->{dir}\E/}{}r);
+        push @told, "$file has $1" if $text =~ m/($any)/;
+    }
+    return @told;
+}
+
 sub problems {
     my ($self) = @_;
 
@@ -564,6 +579,7 @@ sub check_and_stop {
     $self->stop if $self->{pid};
     # The later ones have the sockets of the earlier ones open too.
     $_->stop for reverse grep { $_ } @{ $self->{daemons} // [] };
+    is(join("\n", $self->secrets_told), '', 'no key in what it wrote');
     is(join("\n", $self->problems), '', 'no alerts and no sanitizer reports');
     $self->{checked} = 1;
     return;

@@ -17,12 +17,16 @@ my $pretty = JSON::PP->new->canonical->pretty;
 sub json { return $json->encode($_[0]) }
 
 # The text of a key file. Each key is a hash; `secret` stands for the digest of this text.
+# Of all key files that this test made: nothing that nginx writes may have one of them.
+our %secrets;
+
 sub key_file {
     my ($keys, %more) = @_;
 
     my @keys = map {
         my %key = %$_;
         if (defined(my $secret = delete $key{secret})) {
+            $secrets{$_} = 1 for ref $secret ? @$secret : $secret;
             $key{sha256} = ref $secret ? [ map { sha256_hex($_) } @$secret ] : sha256_hex($secret);
         }
         \%key;
