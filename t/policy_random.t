@@ -149,7 +149,7 @@ sub reference {
                 my ($in, $name) = holder($body, $one);
                 next if !$in || !defined $in->{$name};
                 die "refused\n" if !is_number($in->{$name});
-                $in->{$name} = $most if $in->{$name} > $most || ($field eq 'max_tokens' && $in->{$name} <= 0);
+                $in->{$name} = $most if $in->{$name} > $most || ($field eq 'max_tokens' && $in->{$name} < 1);
             }
             $body->{max_tokens} //= $most if $field eq 'max_tokens';
         }

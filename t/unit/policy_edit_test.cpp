@@ -213,6 +213,9 @@ TEST(policy_edit, cap_max_tokens_means_each_apis_name)
     expect(r, "/api/generate", R"({"a":1,"options":{}})",
            R"({"a":1             ,"options":{"num_predict":100}})");
     expect(r, "/api/generate", R"({"a":1})", R"({"a":1,"options":{"num_predict":100}})");
+    // Some servers cut the fraction off, and take 0 for no bound.
+    expect(r, "/api/chat", R"({"options":{"num_predict":0.5}})", R"({"options":{"num_predict":100}})");
+    expect(r, chat, R"({"max_tokens":1e-9})", R"({"max_tokens":100 })");
     expect(r, "/api/embed", R"({"a":1})", R"({"a":1})");
     expect(r, "/completion", R"({"a":1})", R"({"a":1,"n_predict":100})");
     expect(r, "/generate", R"({"a":1})",

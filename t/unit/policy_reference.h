@@ -117,7 +117,7 @@ private:
             return false;
         }
         const double number = json_number_value(value);
-        if (number > most || (is_bound && number <= 0))
+        if (number > most || (is_bound && number < 1))
             json_object_set_new(in, name.c_str(), of(most));
         return true;
     }

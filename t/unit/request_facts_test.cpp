@@ -192,6 +192,9 @@ TEST(request_facts, reads_lists_of_models)
     }
     expect_fault(R"({"models":["a"],"models":["b"]})", body_fault::duplicate_field);
     EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":"a"}})"), "a,");
+    EXPECT_EQ(more_models(R"({"text":"x","lora_path":"a"})"), "?");
+    EXPECT_EQ(more_models(R"({"text":"x","lora_path":["a","b"]})"), "a,b,");
+    EXPECT_EQ(more_models(R"({"text":"x","lora_path":null})"), "");
     EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":null}})"), "");
     EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":["a"]}})"), "?");
     expect_fault(R"({"parameters":{"adapter_id":"a","adapter_id":"b"}})", body_fault::duplicate_field);

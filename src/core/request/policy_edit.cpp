@@ -176,7 +176,8 @@ std::string_view policy_edit::capped(uint8_t i, std::string_view text) const
     if (n.cap.empty() || !is_number(text)) {
         return text;
     }
-    const bool unbounded = n.bound != 0 && compare_numbers(text, "0") <= 0;
+    // Servers cut a fraction off, and some take 0 for no bound.
+    const bool unbounded = n.bound != 0 && compare_numbers(text, "1") < 0;
     return unbounded || compare_numbers(text, n.cap) > 0 ? n.cap : text;
 }
 

@@ -126,7 +126,8 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     for (const std::string_view name : {"text", "input_ids"}) { // SGLang's
         l.add_part(json_elements, l.add_way(name, root, members), part::prompt_element, json_text::none);
     }
-    for (const std::string_view name : {"models", "fallbacks"}) {
+    // SGLang's lora_path names what makes another model of its own.
+    for (const std::string_view name : {"models", "fallbacks", "lora_path"}) {
         const uint8_t models = l.add_once(name, root, part::model_list);
         l.add_part(json_elements, models, part::listed_model, json_text::pieces);
     }

@@ -215,7 +215,8 @@ admission_result shared_state::check_and_admit(admission_request& request, const
     if (checked.said != verdict::ok) {
         return checked;
     }
-    if (key->policy->user_from.size != 0 && key->policy->user_from.view() != request.user_from) [[unlikely]] {
+    // Also if this key has none: another one's header would name its user.
+    if (key->policy->user_from.view() != request.user_from) [[unlikely]] {
         return {verdict::asks_user};
     }
     deciding().prefetch(*key);
