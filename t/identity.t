@@ -21,13 +21,14 @@ my @keys = (
     { name => 'picky', models => ['qwen3-*'] },
     { name => $dn },
     { name => 'root', admin => JSON::PP::true },
+    { name => 'app', user_from => 'X-User' },
 );
 my $t = LLM::Test->new(
     status => [ 0, '/status' ],
     workers => 2,
     files  => {
         'keys.json'  => key_file(\@keys),
-        'other.json' => key_file([ { name => 'alice', secret => 'sk-other' } ]),
+        'other.json' => key_file([ { name => 'alice', user => 'someone', secret => 'sk-other' } ]),
         # Of "secret", by crypt().
         passwords => join('', map { "$_:" . crypt('secret', '$6$salt$') . "\n" } qw(alice bob nobody)),
         'html/page.html' => "page <!--#include virtual=\"/inner/keyed\" --> end\n",
@@ -115,6 +116,11 @@ $t->write_conf(<<'EOF');
             proxy_pass http://model;
         }
         location @guests { llm_api_keys %%DIR%%/keys.json identity=guest; proxy_pass http://model; }
+        location = /full { llm_api_keys %%DIR%%/keys.json identity=$arg_first; llm_limit requests=1r/h burst=0; llm_errors nginx; error_page 429 = @again; proxy_pass http://model; }
+        location @again { llm_api_keys %%DIR%%/keys.json identity=$arg_who; proxy_pass http://model; }
+        location = /full-other { llm_api_keys %%DIR%%/keys.json identity=$arg_who; llm_limit requests=1r/h burst=0; llm_errors nginx; error_page 429 = @other; proxy_pass http://model; }
+        location @other { llm_api_keys %%DIR%%/other.json identity=$arg_who; proxy_pass http://model; }
+        location = /returned { llm_api_keys %%DIR%%/keys.json; ssi on; default_type text/html; return 200 'page <!--#include virtual="/inner/keyed" --> end'; }
         location /page.html { llm_api_keys %%DIR%%/keys.json identity=alice; ssi on; }
         location /inner/keyed { llm_api_keys %%DIR%%/keys.json; proxy_pass http://model; }
     }
@@ -195,6 +201,10 @@ refused('the name of another file\'s key only', 'invalid_key', '/other?who=bob')
 refused('a very long name', 'invalid_key', '/name?who=' . 'a' x 4000);
 refused('a wrong key beside a good name', 'invalid_key', '/name?who=alice', key => 'sk-wrong');
 refused('a wrong x-api-key beside a good name', 'invalid_key', '/name?who=alice', headers => [ 'X-Api-Key' => 'sk-wrong' ]);
+refused("\"$_\", a key in no form that is taken, beside a good name", 'no_key', '/name?who=alice', headers => [ Authorization => $_ ])
+    for 'Token sk-bob', 'Bearer Bearer sk-bob', 'Bearer sk bob';
+refused('the same for guests', 'no_key', '/guest', headers => [ 'X-Api-Key' => 'sk bob' ]);
+let_in('an empty header is no key', 'alice', '/name?who=alice', headers => [ 'X-Api-Key' => '' ]);
 refused('a name as a key', 'invalid_key', '/name', key => 'alice');
 refused('where the file is used by key', 'no_key', '/plain?who=alice');
 refused($_, $_ eq 'off' ? 'disabled' : $_ eq 'past' ? 'expired' : 'network', "/name?who=$_") for qw(off past elsewhere);
@@ -287,6 +297,25 @@ case 'what a page includes needs a key of its own' => sub {
     my $before = $upstream->count;
     like($t->fetch(GET => '/page.html')->{body}, qr/page/, 'the page');
     is($upstream->count, $before, 'the upstream is not contacted');
+};
+case 'nor is it let in by a page that came before anybody looked at keys' => sub {
+    my $before = $upstream->count;
+    like($t->fetch(GET => '/returned')->{body}, qr/page/, 'the page');
+    is($upstream->count, $before, 'the upstream is not contacted');
+};
+case 'a header that named a user of one key names none of another' => sub {
+    is(ask('/full?first=app&who=alice', headers => [ 'X-User' => 'n0' ])->{status}, 200, 'the application\'s only request');
+    my $r = ask('/full?first=app&who=alice', headers => [ 'X-User' => 'n1' ]);
+    is($r->{status}, 200, 'another key has its own');
+    my $line = $t->log_line($r->{id});
+    is("$line->{key} $line->{user}", 'alice ann', 'and its own user');
+};
+case 'the same name in another file is another user\'s' => sub {
+    is(ask('/full-other?who=alice')->{status}, 200, 'the only request by the first file');
+    my $r = ask('/full-other?who=alice');
+    is($r->{status}, 200, 'the other file has no limit');
+    my $line = $t->log_line($r->{id});
+    is("$line->{key} $line->{user}", 'alice someone', 'whose key and user it is');
 };
 case 'a reply that leads elsewhere' => sub {
     my $r = ask('/handed-on', reply => { headers => [ 'X-Accel-Redirect' => '/plain' ], body => '' });

@@ -139,11 +139,16 @@ public:
     {
         std::string_view key(key_, key_size_);
         std::string_view header(header_, header_size_);
-        if (key.empty() || (view(ctx.names.key) == key && view(ctx.names.user_from) == header)) {
+        const std::string_view user(user_, user_size_);
+        // In another file, or after a change of this one, the same name may be of another user and plan.
+        if (key.empty()
+            || (view(ctx.names.key) == key && view(ctx.names.user_from) == header
+                && (ctx.names.named_user || view(ctx.names.user) == user)
+                && view(ctx.names.plan) == std::string_view(plan_, plan_size_))) {
             return true;
         }
         ctx.names.key = copy_text(r->pool, key);
-        ctx.names.user = copy_text(r->pool, {user_, user_size_});
+        ctx.names.user = copy_text(r->pool, user);
         ctx.names.plan = plan_size_ != 0 ? copy_text(r->pool, {plan_, plan_size_}) : ngx_str_t{0, nullptr};
         ctx.names.user_from = header_size_ != 0 ? copy_text(r->pool, header) : ngx_str_t{0, nullptr};
         ctx.names.named_user = false;
@@ -588,7 +593,7 @@ ngx_int_t let_in_or_refuse(ngx_http_request_t* r, request_ctx& ctx, const key_so
         return refuse(r, ctx, refusal::internal);
     }
     // Each location says who that is by itself. The next one reads the body anew, if this one lets nobody in.
-    if (ctx.by_name || ctx.step == request_step::keyless) {
+    if (ctx.by_name || (ctx.step == request_step::keyless && !ctx.misspelt_key)) {
         const bool knew_body = ctx.knows_body();
         if (!take_identity(r, ctx)) {
             return refuse(r, ctx, refusal::internal);

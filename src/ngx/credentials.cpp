@@ -167,6 +167,7 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
         if (keys[from].empty()) {
             keys[from] = key_in(from, view(header.value));
         }
+        ctx.misspelt_key |= keys[from].empty() && !trim(view(header.value)).empty();
         hide(header);
     });
     r->headers_in.authorization = left;

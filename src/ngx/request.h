@@ -145,6 +145,7 @@ struct request_ctx {
     // The digest of its key, which itself is not kept: credentials.cpp. Of one that came with no key, of the
     // name that `identity` gave it.
     digest credential{};
+    bool misspelt_key = false; // something that may be a key came, in no form that is taken
     bool by_name = false;
 
     // What it asks: request_body.cpp.

@@ -8,11 +8,18 @@ namespace llm {
 
 namespace {
 
-bool is_in_access_phase(ngx_http_request_t* r)
+// Behind the access phase. What ends before it, such as `return`, was not let in by anybody.
+bool is_past_access_phase(ngx_http_request_t* r)
 {
     auto* core =
         static_cast<ngx_http_core_main_conf_t*>(ngx_http_get_module_main_conf(r, ngx_http_core_module));
-    return core->phase_engine.handlers[r->phase_handler].checker == ngx_http_core_access_phase;
+    const ngx_http_phase_handler_t* left = &core->phase_engine.handlers[r->phase_handler];
+    for (; left->checker; left++) {
+        if (left->checker == ngx_http_core_access_phase) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // Whether the main request was let in where the same keys are in force: by its key, or, with "satisfy any",
@@ -25,7 +32,7 @@ bool is_let_in(ngx_http_request_t* r, const key_source* keys)
         return false;
     }
     const request_ctx* ctx = find_request(main);
-    if (!location_conf_of(main)->identity && !is_in_access_phase(main)) {
+    if (!location_conf_of(main)->identity && is_past_access_phase(main)) {
         return true;
     }
     return ctx && ctx->decided.admitted_by == keys && ctx->refused == refusal::none

@@ -550,7 +550,7 @@ sub secrets_told {
     return if !@secrets;
     my $any = join '|', map { quotemeta } sort { length $b <=> length $a } @secrets;
     my @told;
-    for my $file (map { glob "$self->{dir}/$_" } '*.log', '*/*.log', '*.db*', '*/*.db*') {
+    for my $file (grep { !m{/daemon_[^/]*\z} } map { glob "$self->{dir}/$_" } '*.log', '*/*.log', '*.db*', '*/*.db*') {
         my $text = $self->read_file($file =~ s{\A\Q$self->{dir}\E/}{}r);
         push @told, "$file has $1" if $text =~ m/($any)/;
     }
