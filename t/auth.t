@@ -17,6 +17,7 @@ sub utc {
 }
 
 my $t = LLM::Test->new(
+    keys_in_query => 1,
     status => [ 0, '/status' ],
     files  => {
         'keys.json' => key_file([

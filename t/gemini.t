@@ -22,6 +22,7 @@ my @keys     = (
 );
 
 my $t = LLM::Test->gateway(
+    keys_in_query => 1,
     keys   => \@keys,
     server => <<'EOC');
     client_max_body_size 100k;
