@@ -3,6 +3,7 @@
 
 use strict;
 use warnings;
+no warnings 'portable'; # addresses have 64 bits
 
 use LLM::Test;
 
@@ -249,6 +250,40 @@ case 'logs' => sub {
 case 'the status page' => sub {
     my $r = $t->fetch(GET => '/status');
     unlike($r->{body}, qr/sk-secret|[0-9a-f]{64}/, 'no key and no digest');
+};
+
+# What a worker's memory has of a text.
+sub times_in_memory {
+    my ($pid, $text) = @_;
+
+    open my $maps, '<', "/proc/$pid/maps" or die "maps: $!";
+    open my $memory, '<:raw', "/proc/$pid/mem" or die "mem: $!";
+    my $times = 0;
+    while (<$maps>) {
+        m/\A([0-9a-f]+)-([0-9a-f]+) rw/ or next;
+        my ($begin, $end) = (hex $1, hex $2);
+        sysseek $memory, $begin, 0 or next;
+        my $part = '';
+        1 while $end > $begin + length $part && sysread $memory, $part, $end - $begin - length $part, length $part;
+        $times++ while $part =~ m/\Q$text\E/g;
+    }
+    return $times;
+}
+
+case 'the memory of a worker, once its requests are over' => sub {
+    my $secret = 'sk-secret-memory-' . '0123456789' x 3;
+    my $own = LLM::Test->gateway(
+        keys   => [ { name => 'alice', secret => $secret } ],
+        server => 'location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }',
+    );
+    $own->daemon(1);
+    $own->start;
+    for my $headers ([ Authorization => "Bearer $secret" ], [ 'x-api-key' => $secret ], [ 'api-key' => $secret, Authorization => $secret ]) {
+        is($own->fetch(POST => '/v1/chat/completions', headers => $headers, body => chat_request(user => 'somebody-to-be-found'))->{status}, 200, 'let in');
+    }
+    my ($worker) = @{ $own->worker_pids->{active} };
+    isnt(times_in_memory($worker, 'somebody-to-be-found'), 0, 'there is much in it');
+    is(times_in_memory($worker, $secret), 0, 'but no key');
 };
 
 $t->finish;

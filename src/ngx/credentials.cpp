@@ -87,6 +87,12 @@ constexpr ngx_uint_t hash_of(std::string_view lowcase)
     return hash;
 }
 
+// The bytes are the request's own. They would stay in the worker's memory for as long as its buffer does.
+void wipe(const ngx_str_t& value)
+{
+    explicit_bzero(value.data, value.len);
+}
+
 // A header cannot be taken out of nginx's list, into which others point. It is made one that proxy_pass and
 // its like never pass on, and it loses its value.
 void hide(ngx_table_elt_t& header)
@@ -154,6 +160,7 @@ bool may_need_key(ngx_http_request_t* r)
 bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 {
     std::string_view keys[none] = {};
+    ngx_str_t values[none] = {}; // that these are in
     ngx_table_elt_t* left = nullptr;
     each_header_in(r, [&](ngx_table_elt_t& header) {
         source from = source_of(header);
@@ -164,22 +171,29 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
             left = left ? left : &header;
             return;
         }
-        if (keys[from].empty()) {
-            keys[from] = key_in(from, view(header.value));
+        const std::string_view key =
+            keys[from].empty() ? key_in(from, view(header.value)) : std::string_view();
+        ctx.misspelt_key |= keys[from].empty() && key.empty() && !trim(view(header.value)).empty();
+        if (key.empty()) {
+            wipe(header.value);
+        } else {
+            keys[from] = key;
+            values[from] = header.value;
         }
-        ctx.misspelt_key |= keys[from].empty() && !trim(view(header.value)).empty();
         hide(header);
     });
     r->headers_in.authorization = left;
 
-    for (int from = authorization; from < none; from++) {
-        if (!keys[from].empty()) {
-            ctx.step = request_step::keyed;
-            return sha256(keys[from], ctx.credential);
-        }
-    }
     ctx.step = request_step::keyless;
-    return true;
+    bool made = true;
+    for (int from = authorization; from < none; from++) {
+        if (!keys[from].empty() && ctx.step == request_step::keyless) {
+            ctx.step = request_step::keyed;
+            made = sha256(keys[from], ctx.credential);
+        }
+        wipe(values[from]);
+    }
+    return made;
 }
 
 namespace {
