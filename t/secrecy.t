@@ -284,6 +284,8 @@ case 'the memory of a worker, once its requests are over' => sub {
     my ($worker) = @{ $own->worker_pids->{active} };
     isnt(times_in_memory($worker, 'somebody-to-be-found'), 0, 'there is much in it');
     is(times_in_memory($worker, $secret), 0, 'but no key');
+    # It has the sockets of the first one open too.
+    $own->check_and_stop;
 };
 
 $t->finish;

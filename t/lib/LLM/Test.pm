@@ -547,13 +547,14 @@ sub _kill {
 sub secrets_told {
     my ($self) = @_;
 
-    my @secrets = grep { m/\Ask-.{5}/s } keys %LLM::Wire::secrets;
-    return if !@secrets || $self->{keys_in_query};
-    my $any = join '|', map { quotemeta } sort { length $b <=> length $a } @secrets;
+    return if $self->{keys_in_query};
     my @told;
     for my $file (grep { !m{/daemon_[^/]*\z} } map { glob "$self->{dir}/$_" } '*.log', '*/*.log', '*.db*', '*/*.db*') {
         my $text = $self->read_file($file =~ s{\A\Q$self->{dir}\E/}{}r);
-        push @told, "$file has $1" if $text =~ m/($any)/;
+        my %seen;
+        while ($text =~ m/(sk-[\w.~+\/=-]{5,})/g) {
+            push @told, "$file has $1" if $LLM::Wire::secrets{$1} && !$seen{$1}++;
+        }
     }
     return @told;
 }
