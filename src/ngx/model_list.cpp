@@ -145,8 +145,7 @@ bool model_list_edit::hold(std::string_view bytes)
         }
         list_.held_room = room;
     }
-    ngx_memcpy(list_.held.data, bytes.data(), bytes.size());
-    list_.held.len = bytes.size();
+    list_.held.len = bytes.copy(reinterpret_cast<char*>(list_.held.data), bytes.size());
     return true;
 }
 
