@@ -90,7 +90,9 @@ constexpr ngx_uint_t hash_of(std::string_view lowcase)
 // The bytes are the request's own. They would stay in the worker's memory for as long as its buffer does.
 void wipe(const ngx_str_t& value)
 {
-    explicit_bzero(value.data, value.len);
+    if (value.len != 0) {
+        explicit_bzero(value.data, value.len);
+    }
 }
 
 // A header cannot be taken out of nginx's list, into which others point. It is made one that proxy_pass and
