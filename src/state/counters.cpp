@@ -106,15 +106,6 @@ bool is_text(subject_kind kind)
     return kind != subject_kind::address && kind != subject_kind::failed_auth;
 }
 
-void bind_name(query& to, subject_kind kind, std::string_view name)
-{
-    if (is_text(kind)) {
-        to.bind(name);
-    } else {
-        to.blob(name);
-    }
-}
-
 uint64_t saturating_end(int64_t unix_ms, uint64_t ns)
 {
     return add_up(multiply_up(static_cast<uint64_t>(std::max<int64_t>(unix_ms, 0)), 1000000), ns);
@@ -143,6 +134,15 @@ subject_kind kind_of(std::string_view name)
 {
     const auto* at = std::find(std::begin(names) + 1, std::end(names), name);
     return at == std::end(names) ? subject_kind::none : static_cast<subject_kind>(at - std::begin(names));
+}
+
+void bind_name(query& to, subject_kind kind, std::string_view name)
+{
+    if (is_text(kind)) {
+        to.bind(name);
+    } else {
+        to.blob(name);
+    }
 }
 
 void bind_state(query& to, const subject_state& s)

@@ -13,6 +13,8 @@ namespace llm {
 std::string_view kind_name(subject_kind kind);
 subject_kind kind_of(std::string_view name); // none if there is no such kind
 
+// As it is in a row: a text, or the bytes of an address.
+void bind_name(query& to, subject_kind kind, std::string_view name);
 // Binds LLM_COUNTER_COLUMNS, and reads them from this column on.
 void bind_state(query& to, const subject_state& s);
 subject_state read_state(const query& from, int column);

@@ -16,27 +16,35 @@ constexpr int64_t most_carried = 1024;
 // What is carried over within this time owes what it owed: it has not flowed off, but waited behind more.
 constexpr int64_t soon_ms = 5000;
 
+// Adds those of this kind that have a row, but no record.
+void find_homeless(state_turn& w, subject_kind kind, std::vector<subject_state>& to)
+{
+    query q(w.db, "SELECT " LLM_COUNTER_COLUMNS " FROM counters WHERE kind = ?");
+    q.bind(kind_name(kind));
+    std::vector<subject_state> some;
+    for (bool at_end = false; !at_end;) {
+        some.clear();
+        while (some.size() < slice && (at_end = !q.row()) == false) {
+            some.push_back(read_state(q, 0));
+        }
+        w.lock([&] {
+            std::erase_if(some, [&](const subject_state& s) {
+                return w.zone.subjects().find(s.kind, s.name()) != no_index;
+            });
+        });
+        to.insert(to.end(), some.begin(), some.end());
+    }
+}
+
 // Names of clients that found no room for a record of their own are counted in what they share, and are rows
-// of their own no more.
+// of their own no more. A user that an application named may be one of the key file by now, and is counted
+// there.
 void end_restore(state_turn& w)
 {
     std::vector<subject_state> names;
-    {
-        query q(w.db, "SELECT " LLM_COUNTER_COLUMNS
-                      " FROM counters WHERE kind IN ('address', 'failed_auth', 'model')");
-        std::vector<subject_state> some;
-        bool at_end = false;
-        while (!at_end) {
-            some.clear();
-            while (some.size() < slice && (at_end = !q.row()) == false) {
-                some.push_back(read_state(q, 0));
-            }
-            w.lock([&] {
-                std::erase_if(some, [&](const subject_state& s) {
-                    return w.zone.subjects().find(s.kind, s.name()) != no_index;
-                });
-            });
-            names.insert(names.end(), some.begin(), some.end());
+    for (auto kind = subject_kind::key; kind <= last_kind; kind = static_cast<subject_kind>(int(kind) + 1)) {
+        if (named_by_clients(kind) && !is_shared_kind(kind)) {
+            find_homeless(w, kind, names);
         }
     }
     std::unique_ptr<subject_export> all;
@@ -45,12 +53,12 @@ void end_restore(state_turn& w)
         for (const subject_state& s : names) {
             query q(w.db, "DELETE FROM counters WHERE kind = ? AND name = ?");
             q.bind(kind_name(s.kind));
-            s.kind == subject_kind::model ? q.bind(s.name()) : q.blob(s.name());
+            bind_name(q, s.kind, s.name());
             q.run();
         }
         for (auto some = all->next(w.now, w.lock); !some.empty(); some = all->next(w.now, w.lock)) {
             for (const subject_state& s : some) {
-                if (is_shared_kind(s.kind)) {
+                if (is_shared_kind(s.kind) || s.kind == subject_kind::user) {
                     put_counter(w.db, s);
                 }
             }

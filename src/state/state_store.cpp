@@ -173,8 +173,7 @@ void state_store::drop_carried(const state_turn& w, const subject_state& s)
     if (w.has_carry) {
         query q(db_, "DELETE FROM carry WHERE zone = ? AND kind = ? AND name = ? AND number <= ?");
         q.bind(w.row.id).bind(kind_name(s.kind));
-        s.kind == subject_kind::address || s.kind == subject_kind::failed_auth ? q.blob(s.name())
-                                                                               : q.bind(s.name());
+        bind_name(q, s.kind, s.name());
         q.bind(w.carried).run();
     }
 }

@@ -155,6 +155,42 @@ TEST_F(state_store_test, what_is_left_at_the_end_is_charged)
     same_sums(b.by_key(), {{"key0", {1, 100, 200, 300}}}, "restored");
 }
 
+// Names that find no room share a record, and are counted once however often all is restored.
+TEST_F(state_store_test, names_without_room_are_counted_once)
+{
+    {
+        gateway a(path, 1);
+        ASSERT_TRUE(a.restore().ok());
+        a.use(0, 10, 20);
+        ASSERT_TRUE(a.close().ok());
+    }
+    const std::string columns =
+        " owner, requests, prompt, cached, completion, reasoning, cache_write, quota_hour,"
+        " quota_hour_at, quota_day, quota_day_at, quota_week, quota_week_at, quota_month,"
+        " quota_month_at, quota_total, quota_total_at, debts, learned, proved, blocked, "
+        "updated";
+    for (const char* kind : {"model", "named_user"}) {
+        rows_of(path, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)"
+                      " INSERT INTO counters(kind, name,"
+                          + columns + ") SELECT '" + kind + "', 'name' || i, 'key0', 1" + columns.substr(16)
+                          + " FROM n, counters WHERE kind = 'key' AND name = 'key0'");
+    }
+    // An application's user that the key file has by now.
+    rows_of(path, "UPDATE counters SET name = 'user0' WHERE kind = 'named_user' AND name = 'name1'");
+    const auto count = [&](const char* kinds) {
+        return number_of(path,
+                         std::string("SELECT sum(requests) FROM counters WHERE kind IN (") + kinds + ")");
+    };
+    for (uint32_t pid = 2; pid < 5; pid++) {
+        gateway b(path, pid);
+        ASSERT_TRUE(b.restore().ok());
+        EXPECT_EQ(count("'named_user', 'other_users', 'user'"), 2001) << pid;
+        EXPECT_EQ(count("'model', 'other_models'"), 2001) << pid;
+        EXPECT_LT(number_of(path, "SELECT count(*) FROM counters"), 2000);
+        ASSERT_TRUE(b.close().ok());
+    }
+}
+
 // Nothing was restored before the first request: the turns do it, and add.
 TEST_F(state_store_test, late_is_as_good_as_in_time)
 {
