@@ -305,7 +305,9 @@ bool journal_fold::write(database& db, uint64_t most_ms)
 
 bool journal_folder::turn(database& db, const needs& n, state_turn& w)
 {
-    size_ = size_ ? *size_ : size_of_journal(db);
+    if (!size_) {
+        size_ = size_of_journal(db);
+    }
     const journal_size size = *size_;
     if (!size.any()) {
         return false;

@@ -8,10 +8,20 @@ using namespace llm;
 
 namespace {
 
+constexpr size_t keys = 600;
+
+// All of its keys at once are more than a turn writes to the tables.
+class busy : public gateway {
+public:
+    busy(const std::string& path, uint32_t pid) : gateway(path, pid, 0, keys, 8 << 20)
+    {
+        options.many_changes = 512;
+        start();
+    }
+};
+
 class state_journal : public testing::Test {
 protected:
-    static constexpr size_t keys = 600;
-
     state_journal() { gone_masters.clear(); }
 
     static void use_all(gateway& g, uint64_t n, std::string_view model = "m")
@@ -35,9 +45,7 @@ protected:
 
 TEST_F(state_journal, many_changes_are_one_row)
 {
-    gateway a(path, 1, 0, keys, 8 << 20);
-    a.options.many_changes = 512;
-    a.start();
+    busy a(path, 1);
     ASSERT_TRUE(a.restore().ok());
     for (uint64_t second = 0; second < 5; second++) {
         use_all(a, second);
@@ -57,9 +65,7 @@ TEST_F(state_journal, many_changes_are_one_row)
 
 TEST_F(state_journal, an_old_one_is_folded_beside_other_work)
 {
-    gateway a(path, 1, 0, keys, 8 << 20);
-    a.options.many_changes = 512;
-    a.start();
+    busy a(path, 1);
     ASSERT_TRUE(a.restore().ok());
     int64_t most = 0;
     for (uint64_t second = 0; second < 150; second++) {
@@ -74,16 +80,14 @@ TEST_F(state_journal, an_old_one_is_folded_beside_other_work)
 
 TEST_F(state_journal, nothing_is_lost_with_its_writer)
 {
-    gateway a(path, 1, 0, keys, 8 << 20);
-    a.options.many_changes = 512;
-    a.start();
+    busy a(path, 1);
     ASSERT_TRUE(a.restore().ok());
     for (uint64_t turn = 0; turn < 3; turn++) {
         use_all(a, turn, turn % 2 ? "m" : "n");
         ASSERT_TRUE(a.turn().ok());
     }
     gone_masters.insert(1);
-    gateway b(path, 2, 0, keys, 8 << 20);
+    busy b(path, 2);
     ASSERT_TRUE(b.restore().ok());
     same_sums(b.by_key(), a.by_key(), "restored");
     EXPECT_EQ(rows("journal"), 0);
@@ -93,10 +97,8 @@ TEST_F(state_journal, nothing_is_lost_with_its_writer)
 // Each hour gets what was used in it, whenever it is folded.
 TEST_F(state_journal, hours_are_told_apart)
 {
-    gateway a(path, 1, 0, keys, 8 << 20);
-    a.options.many_changes = 512;
+    busy a(path, 1);
     a.now.unix_ms = gateway::noon + 3600000 - 2000;
-    a.start();
     ASSERT_TRUE(a.restore().ok());
     for (uint64_t second = 0; second < 6; second++) {
         use_all(a, 1);
@@ -111,8 +113,7 @@ TEST_F(state_journal, hours_are_told_apart)
 // The same with what was folded in part before it was killed.
 TEST_F(state_journal, a_fold_that_was_stopped_is_begun_anew)
 {
-    gateway a(path, 1, 0, keys, 8 << 20);
-    a.options.many_changes = 512;
+    busy a(path, 1);
     a.options.turn_ms = 0;
     a.now.unix_ms = gateway::noon + 3600000 - 2000;
     a.start();
@@ -141,7 +142,7 @@ TEST_F(state_journal, a_fold_that_was_stopped_is_begun_anew)
 
 TEST_F(state_journal, many_that_ran_are_charged)
 {
-    gateway a(path, 1, 0, keys, 8 << 20);
+    busy a(path, 1);
     ASSERT_TRUE(a.restore().ok());
     for (uint64_t i = 0; i < keys; i++) {
         lease* l = a.begin(i);
@@ -152,7 +153,7 @@ TEST_F(state_journal, many_that_ran_are_charged)
     EXPECT_EQ(rows("running"), 0);
     EXPECT_EQ(rows("running_packed"), 1);
     gone_masters.insert(1);
-    gateway b(path, 2, 0, keys, 8 << 20);
+    busy b(path, 2);
     ASSERT_TRUE(b.restore().ok());
     b.write();
     EXPECT_EQ(rows("running_packed"), 0);
@@ -168,9 +169,7 @@ TEST_F(state_journal, many_that_ran_are_charged)
 
 TEST_F(state_journal, garbage_in_it_is_damage)
 {
-    gateway a(path, 1, 0, keys, 8 << 20);
-    a.options.many_changes = 512;
-    a.start();
+    busy a(path, 1);
     ASSERT_TRUE(a.restore().ok());
     use_all(a, 1);
     ASSERT_TRUE(a.turn().ok());
