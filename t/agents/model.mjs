@@ -4,7 +4,8 @@
 // said; with `[hang]` it writes on until the client leaves; else it says `Hello from the model.`
 
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+
+import { serve } from '../clients/serve.mjs';
 
 const usage = { prompt: 1200, completion: 34 };
 const chatUsage = { prompt_tokens: usage.prompt, completion_tokens: usage.completion, total_tokens: usage.prompt + usage.completion };
@@ -159,27 +160,4 @@ async function answer(req, res, text) {
     res.end();
 }
 
-// Starts it. `seen` holds every request that arrived, with a promise of its end.
-export async function startModel(port = 0) {
-    const seen = [];
-    const server = createServer(async (req, res) => {
-        const chunks = [];
-        for await (const chunk of req) {
-            chunks.push(chunk);
-        }
-        const body = Buffer.concat(chunks).toString();
-        seen.push({ method: req.method, url: req.url, headers: req.headers, body, closed: once(res, 'close') });
-        await answer(req, res, body);
-    });
-    server.listen(port, '127.0.0.1');
-    await once(server, 'listening');
-    return {
-        port: server.address().port,
-        seen,
-        async stop() {
-            server.closeAllConnections();
-            server.close();
-            await once(server, 'close');
-        },
-    };
-}
+export const startModel = () => serve(answer);

@@ -1,10 +1,8 @@
 // A model server that has every API.
 
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import { createServer as createSecureServer } from 'node:https';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
+import { serve } from './serve.mjs';
 import { completions, embeddings } from './upstream/chat.mjs';
 import { geminiTarget, handlers as geminiHandlers, running as geminiRunning } from './upstream/gemini.mjs';
 import { messages } from './upstream/messages.mjs';
@@ -76,28 +74,5 @@ function answer(req, res, body) {
     return handlers[path](plan, res);
 }
 
-// Starts it, with a certificate where there is one ({ key, cert }). `seen` holds every request that arrived.
-export async function startUpstream(certificate) {
-    const seen = [];
-    const create = certificate ? (handler) => createSecureServer(certificate, handler) : createServer;
-    const server = create(async (req, res) => {
-        const chunks = [];
-        for await (const chunk of req) {
-            chunks.push(chunk);
-        }
-        const body = Buffer.concat(chunks).toString();
-        seen.push({ url: req.url, headers: req.headers, rawHeaders: req.rawHeaders, body, closed: once(res, 'close') });
-        await answer(req, res, body);
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return {
-        port: server.address().port,
-        seen,
-        async stop() {
-            server.closeAllConnections();
-            server.close();
-            await once(server, 'close');
-        },
-    };
-}
+// Starts it, with a certificate where there is one ({ key, cert }).
+export const startUpstream = (certificate) => serve(answer, { certificate });
