@@ -116,7 +116,7 @@ is(wrong_header('ngx/planted.cpp', qq(#include <cstdint>\n#include "planted.h"\n
 # What is known of a request is written, group by group, by the source file that request.h names for it.
 my %writer = (
     reply => [qw(reply_filter reply_edit)], cut => ['reply_cut'], cut_by => ['reply_cut'], account => ['accounting'], end => ['request'], own => ['own_time'],
-    decided => ['access'], held => ['access'], running => ['running'], names => ['access'], credential => ['credentials'], asked => ['request_body'],
+    decided => [qw(access decide)], held => ['decide'], running => ['running'], names => ['key_check'], credential => ['credentials'], asked => ['request_body'],
     strip => ['request_edit'], edited => ['request_edit'], routed => ['model_choice'], sent => ['model_edit'], refused => ['refuse'], refusal_is_left => ['refuse'], refused_detail => ['refuse'],
 );
 my $groups = join '|', keys %writer;

@@ -2,9 +2,9 @@
 
 #include "reply_cut.h"
 
-#include "access.h"
 #include "clock.h"
 #include "error_reply.h"
+#include "key_check.h"
 #include "limit_headers.h"
 #include "reply_filter.h"
 

@@ -142,7 +142,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
 ngx_int_t begin_list(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.reply.list = nullptr;
-    if (!ctx.decided.picks_models || !r->upstream || !is_success(r->headers_out.status) || !shows_models(r)) {
+    if (!ctx.names.picks_models || !r->upstream || !is_success(r->headers_out.status) || !shows_models(r)) {
         return NGX_OK;
     }
     if (ctx.reply.compressed) {

@@ -99,22 +99,22 @@ struct request_ctx {
         uint64_t ns = 0;
     } own;
 
-    // What was decided: access.cpp.
+    // What was decided: access.cpp and decide.cpp.
     struct {
         const key_source* admitted_by = nullptr; // the key file that let it in last
         const key_source* leased_by = nullptr;   // the key file that the lease was taken with
         zone_conf* zone = nullptr;               // of the lease; before that, where it asked for a key last
         limit_report report;                     // how the key's limits stood then
-        bool is_admin = false;                   // the key is good for llm_admin
-        bool picks_models = false;               // it may use certain models only
     } decided;
-    // The names of its key, out of the zone: access.cpp.
+    // Of its key, out of the zone: key_check.cpp.
     struct {
         ngx_str_t key = ngx_null_string;
         ngx_str_t user = ngx_null_string;
         ngx_str_t plan = ngx_null_string;
         ngx_str_t user_from = ngx_null_string; // the header that names the user
         bool named_user = false;               // `user` is what that said
+        bool is_admin = false;                 // the key is good for llm_admin
+        bool picks_models = false;             // it may use certain models only
     } names;
 
     union {

@@ -1,7 +1,7 @@
 #include "subrequest.h"
 
-#include "access.h"
 #include "credentials.h"
+#include "key_check.h"
 #include "refuse.h"
 
 namespace llm {

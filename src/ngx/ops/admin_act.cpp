@@ -33,7 +33,7 @@ void log_act(ngx_http_request_t* r, const char* did, const char* kind_of_thing, 
     const request_ctx* ctx = find_request(r);
     ngx_str_t who = ngx_string("nobody known");
     const char* kind = "";
-    if (ctx && ctx->decided.is_admin) {
+    if (ctx && ctx->names.is_admin) {
         kind = "key ";
         who = quoted(r->pool, view(ctx->names.key));
     } else if (ngx_http_auth_basic_user(r) == NGX_OK && r->headers_in.user.len != 0) {
