@@ -10,7 +10,7 @@
 
 #include "core/base/chars.h"
 #include "core/base/hash.h"
-#include "core/base/utf8.h"
+#include "core/base/utf8_check.h"
 
 #include <algorithm>
 
@@ -61,15 +61,6 @@ refusal refusal_of_verdict(verdict v)
         break; // says more, see refuse_for
     }
     return refusal::internal;
-}
-
-bool is_utf8(std::string_view text)
-{
-    size_t n = 1;
-    for (; !text.empty() && n != 0; text.remove_prefix(n)) {
-        n = utf8_length(text);
-    }
-    return n != 0;
 }
 
 } // namespace

@@ -109,3 +109,13 @@ TEST(utf8_check, is_the_reference_on_random_text)
 }
 
 } // namespace
+
+TEST(utf8_check, a_text_as_a_whole)
+{
+    for (const char* text : {"", "a", "\u00e9", "a\u20ac", "\U0001f600"}) {
+        EXPECT_TRUE(is_utf8(text)) << text;
+    }
+    for (const char* text : {"\xc3", "a\xe2\x82", "\xff", "\xed\xa0\x80", "\xf0\x9f\x98", "\x80"}) {
+        EXPECT_FALSE(is_utf8(text));
+    }
+}

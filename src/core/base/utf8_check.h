@@ -35,4 +35,12 @@ private:
     uint8_t most_ = 0;
 };
 
+// Whether a text is UTF-8 as a whole.
+inline bool is_utf8(std::string_view text)
+{
+    utf8_check check;
+    // Behind a character that is not whole there is room for no other.
+    return check.feed(text) == text.size() && check.feed(".") == 1;
+}
+
 } // namespace llm
