@@ -508,6 +508,45 @@ case 'usage' => sub {
 
 # --- help
 
+case 'size' => sub {
+    my @want = qw(--keys 2000 --users 300 --models 7 --all-models 30 --requests 500 --addresses 100);
+    my $r = ctl('size', @want, '--json');
+    is($r->{rc}, 0, 'well') or diag $r->{err};
+    my %part = map { $_->{part} => $_ } @{ $r->{json}{parts} };
+    is($part{counters}{needed}, 2000 + 300 + 130 + 1, 'counters of keys, users and names');
+    is($part{series}{needed},   2000 * 8 + 1,         'series of keys and models');
+    is($r->{json}{decides}, 'series', 'what decides');
+    is($r->{json}{size}, $r->{json}{bytes} / 1024**2 . 'm', 'as llm_zone takes it');
+    my @short = grep { $_->{needed} > $_->{room} } @{ $r->{json}{parts} };
+    is_deeply(\@short, [], 'there is room');
+    like(ctl('size', @want)->{out}, qr/^llm_zone NAME:$r->{json}{size};\n\nPART +NEEDED +ROOM\b.*^series +16 001 .* decides$/ms, 'for people');
+
+    # What nginx makes of such a zone.
+    my $t = LLM::Test->gateway(zone => "llm:$r->{json}{size}", keys => [], server => 'location = /metrics { llm_api_keys off; llm_metrics; }');
+    $t->start;
+    my $metrics = $t->fetch(GET => '/metrics')->{body};
+    my %bytes;
+    $bytes{$1} += $2 while $metrics =~ /^llm_zone_bytes\{.*part="(\w+)".*\} (\d+)$/mg;
+    my %record = (requests => 512, counters => 320, series => 256, clients => 352, models => 608, keys => 1);
+    for my $name (sort keys %record) {
+        my $room = $bytes{$name} / $record{$name};
+        cmp_ok($room, '>=', $part{$name}{room}, "nginx has that room: $name");
+        cmp_ok($room, '<=', $part{$name}{room} * 1.05 + 20, 'and not much more');
+    }
+    $t->check_and_stop;
+
+    my @keys = map { { name => "key-$_", user => 'u' . $_ % 5, sha256 => sha256_hex($_) } } 1 .. 400;
+    $r = ctl(qw(size --json --file), spew("$dir/sized.json", JSON::PP->new->encode({ keys => \@keys })));
+    %part = map { $_->{part} => $_ } @{ $r->{json}{parts} };
+    is($part{counters}{needed}, 400 + 5 + 1 + 1, 'keys and users of a file');
+    cmp_ok(abs($part{keys}{needed} / 400 - 120), '<', 30, 'and what their records take');
+    is(ctl(qw(size --json --keys 10k))->{json}{bytes}, ctl(qw(size --json --keys 10000))->{json}{bytes}, 'a number with a unit');
+    for ([], [qw(--keys ten)], [qw(--keys 10 --used 11)], [qw(--keys 10 --file x)], [qw(--keys -1)], [qw(--keys 99999999999999999999)]) {
+        is(ctl('size', @$_)->{rc}, 2, "wrong: @$_");
+    }
+    is(ctl(qw(size --file), spew("$dir/wrong.json", '{'))->{rc}, 1, 'a key file that is wrong');
+    is(ctl(qw(size --keys 1 --requests 9000m))->{rc}, 1, 'too much');
+};
 case 'help, man page and completion name everything' => sub {
     my $help = ctl('--help');
     is($help->{rc}, 0, 'help');
@@ -545,7 +584,7 @@ case 'help, man page and completion name everything' => sub {
     like($words, qr/\badd\b.*\brotate\b/, 'and completes');
 };
 
-case 'the examples of llmctl.md' => sub {
+case 'the examples of llmctl.md and operations.md' => sub {
     plan skip_all => 'no script' if system('command -v script >/dev/null 2>&1');
     mkdir "$dir/doc";
     local $ENV{PATH}     = dirname($llmctl) . ":$ENV{PATH}";
@@ -554,7 +593,7 @@ case 'the examples of llmctl.md' => sub {
     my $plain = sub { $_[0] =~ s/\r//gr =~ s/sk-[\w-]{43}/sk-KEY/gr };
     local $ENV{LLM_NGINX} = "$dir/none";
     my $count = 0;
-    for my $block (slurp("$root/docs/llmctl.md") =~ /^```console\n(.*?)^```$/msg) {
+    for my $block (map { slurp("$root/docs/$_") =~ /^```console\n(.*?)^```$/msg } qw(llmctl.md operations.md)) {
         for my $step (split /^(?=\$ )/m, $block) {
             my ($command, $expected) = $step =~ /\A\$ (.*?)\n(.*)\z/s or die "no command: $step";
             spew("$dir/doc/step", "$command\n");

@@ -8,6 +8,7 @@
 #include "live_act.h"
 #include "live_top.h"
 #include "new_key.h"
+#include "size.h"
 #include "usage.h"
 
 namespace llm::ctl {
@@ -35,6 +36,7 @@ constexpr command table[] = {
      reset_options, run_reset},
     {"stop", "SERIAL...", "ends requests in flight", 1, any_number, live_options, run_stop},
     {"check", "FILE", "checks a key file", 1, 1, {}, run_check},
+    {"size", "", "how large llm_zone has to be", 0, 0, size_options, run_size},
     {"new", "NAME [USER]", "makes a key, and prints its record; changes no file", 1, 2, {}, run_new},
     {"hash", "", "reads a key from the first line of stdin, and prints its SHA-256", 0, 0, {}, run_hash},
 };

@@ -24,7 +24,7 @@ _llmctl() {
         ;;
     esac
     if [ "$COMP_CWORD" = 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'key import usage top block unblock reset stop check new hash --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'key import usage top block unblock reset stop check size new hash --help --version' -- "$word")
         return
     fi
     if [ "$command" = key ]; then
@@ -39,6 +39,7 @@ _llmctl() {
     top) options="--once --url --key-file $options" ;;
     reset) options="--quota --rates --url --key-file $options" ;;
     block | unblock | stop) options="--url --key-file $options" ;;
+    size) options="--file --keys --users --used --models --all-models --requests --addresses $options" ;;
     usage) options="--from --to --by --csv --state $options" ;;
     esac
     if [[ $word == -* ]]; then
