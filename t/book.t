@@ -190,6 +190,7 @@ case 'times' => sub {
     my ($all) = series($m, 'llm_request_duration_seconds_count', model => 'm');
     cmp_ok($all->{value}, '>', 10, 'durations by model');
     cmp_ok((series($m, 'llm_time_to_first_token_seconds_count', model => 'm'))[0]{value}, '>=', 10, 'times to first token of streams');
+    cmp_ok((series($m, 'llm_time_per_output_token_seconds_count', model => 'm'))[0]{value}, '>=', 1, 'times per token');
     cmp_ok((series($m, 'llm_gateway_seconds_count'))[0]{value}, '>=', 1, 'time of the gateway');
     cmp_ok((series($m, 'llm_gateway_seconds_sum'))[0]{value},   '<',  1, 'which is not that of others');
 };

@@ -28,7 +28,7 @@ use LLM::Test;
 
 my $seconds = $ENV{LLM_CHAOS} || 10;
 my $seed    = $ENV{LLM_SEED} // int rand 2**31;
-my $reached = $seconds < 60 ? 5000 : 16_000; # of each round
+my $reached = $seconds < 60 ? 5000 : 10_000; # of each round
 alarm 30 * time_limit() + 2 * $seconds;
 
 my $build  = $ENV{LLM_MODULE} ? dirname($ENV{LLM_MODULE}) : "$FindBin::Bin/../build";

@@ -118,6 +118,80 @@ subtest 'names' => sub {
     }
 };
 
+# What people use of it: each has its place on its page, and is in a test. All of it is listed from the source, so that nothing new can be
+# left out.
+subtest 'everything has its page and its test' => sub {
+    my $tests = join "\n", map { text_of("$root/$_") } grep { $_ ne 't/docs.t' } files_of('t', qr/\.(?:t|pm)\z/);
+    my $of_ctl = join "\n", map { text_of($_) } glob "$root/t/llmctl*.t";
+    my $of_admin = text_of("$root/t/admin.t");
+    # Which of them LLM::Test logs, without the part of the name that all have.
+    my ($logged) = text_of("$root/t/lib/LLM/Test.pm") =~ /"llm_\$_" \] \} qw\((.*?)\)/s;
+    my %is_logged = map { $_ => 1 } split ' ', $logged // '';
+    my $is_read = sub { my ($field) = @_; return $is_logged{$field} && $tests =~ /[{'( ]\Q$field\E[}') ]/ };
+    my $table = sub { my ($file, $pattern) = @_; return $sources{$file} =~ /$pattern/g };
+
+    # Each: what it is, its names, what its page has of it, what a test has of it.
+    my (@all, %least);
+    my $add = sub {
+        my ($kind, $least, $names, $page, $on_page, $in_test) = @_;
+        $least{$kind} = $least;
+        push @all, map { { kind => $kind, name => $_, page => $page, on_page => $on_page, in_test => $in_test } } @$names;
+    };
+    my $word = sub { my ($name) = @_; return qr/(?<![\w-])\Q$name\E(?![\w-])/ };
+    $add->(directive => 15, [ $table->('src/ngx/commands.cpp', qr/ngx_string\("(llm_\w+)"\)/) ], 'docs/directives.md',
+        sub { qr/^## $_[0]$/m }, sub { $tests =~ /^[^#\n]*\b$_[0]\b/m });
+    $add->(variable => 15, [ $table->('src/ngx/variables.cpp', qr/ngx_string\("(llm_\w+)"\)/) ], 'docs/variables.md',
+        sub { qr/\$$_[0]\b/ }, sub { $tests =~ /\b$_[0]\b/ || $is_read->($_[0] =~ s/^llm_//r) });
+    $add->(metric => 15, [ $table->('src/ngx/ops/metrics_page.cpp', qr/\{metric::\w+, "(llm_\w+)"/) ], 'docs/metrics.md',
+        sub { qr/^\| `$_[0](?:_total)?` \|/m }, sub { $tests =~ /\b$_[0](?:_total|_bucket|_sum|_count)?\b/ });
+    $add->('reason of a refusal' => 15, [ keys %{ { map { $_ => 1 } $table->('src/core/api/refusal.cpp', qr/\{\d{3}, "(\w+)", "/) } } ],
+        'docs/refusals.md', sub { qr/`$_[0]`/ }, sub { $tests =~ $word->($_[0]) });
+    my @calls = map {
+        my ($begin, $segments, $end, $methods) = @$_;
+        my $method = $methods eq 'reads' ? 'GET' : $methods =~ s/NGX_HTTP_//r;
+        "$method $begin" . ($segments == 1 ? '' : $begin eq 'keys' ? '/NAME' : '/SERIAL') . ($end ? "/$end" : '');
+    } do {
+        my @rows;
+        push @rows, [ $1, $2, $3, $4 ] while $sources{'src/ngx/ops/admin_call.cpp'} =~ /^ *\{"([\w-]+)", (\d), "(\w*)", admin_call::of::\w+, (\w+),/gm;
+        @rows;
+    };
+    $add->('admin call' => 8, \@calls, 'docs/admin.md', sub { qr/^\| `$_[0]` \|/m }, sub {
+        my ($method, $path) = split / /, $_[0];
+        $path = join '/', map { /^[A-Z]+\z/ ? '[^/\s]+' : quotemeta } split m{/}, $path;
+        $of_admin =~ m{\b$method(?: =>|',) ["'](?:/admin/)?$path\b}
+    });
+    $add->('error of an admin call' => 5, [ map { $sources{$_} =~ /send_admin_error\(r, \w+, "(\w+)"/g } grep { m{/ops/admin} } sort keys %sources ],
+        'docs/admin.md', sub { qr/`$_[0]`/ }, sub { $of_admin =~ $word->($_[0]) });
+    $add->('command of llmctl' => 15, [ $table->('src/ctl/command_table.cpp', qr/^ *\{"([a-z ]+)", "/m) ], 'docs/llmctl.md',
+        sub { qr/\bllmctl $_[0]\b/ },
+        sub { my $words = $_[0] =~ s/ /(?:', '| )/r; $of_ctl =~ /\b(?:ctl|run)\((?:\{.*?\}, )?\[? ?(?:qw\(|')$words\b/ });
+    my @options;
+    for my $file (sort grep { m{^src/ctl/} } keys %sources) {
+        push @options, $1 while $sources{$file} =~ /\{"(--[\w-]+)", "[^"]*",/g;
+    }
+    $add->('option of llmctl' => 15, [ keys %{ { map { $_ => 1 } @options } } ], 'docs/llmctl.md',
+        sub { $word->($_[0]) }, sub { $of_ctl =~ $word->($_[0]) });
+
+    # What no test with nginx can bring about.
+    my %never = (
+        'reason of a refusal reloading' => 'an old worker, in the moment in which a key file is not in force any more; t/unit/refusal_test.cpp has it',
+        'error of an admin call zone_full' => 'keys in force have room; t/unit/block_test.cpp has it',
+    );
+    my (%number, @faults);
+    for my $each (@all) {
+        $number{ $each->{kind} }++;
+        next if delete $never{"$each->{kind} $each->{name}"};
+        my $on_page = $each->{on_page}->($each->{name});
+        push @faults, "$each->{kind} $each->{name} is not in $each->{page}" if $pages{ $each->{page} } !~ $on_page;
+        push @faults, "$each->{kind} $each->{name} is in no test"           if !$each->{in_test}->($each->{name});
+    }
+    is(join("\n", @faults), '', 'documented and tested');
+    is(join(', ', keys %never), '', 'no exception is left over');
+    for my $kind (sort keys %least) {
+        cmp_ok($number{$kind} // 0, '>=', $least{$kind}, "so many were found: $kind");
+    }
+};
+
 # A line of the error log that a page shows is one that the code writes.
 subtest 'lines of the log' => sub {
     my @formats;

@@ -170,6 +170,7 @@ for my $name (sort keys %bad) {
         is(metric('llm_key_file_ok', 'second.json'), 1, 'not of the other file');
         everywhere('sk-alice', 200, 'the old keys are in force');
         is(file_of('keys.json')->{loaded_ms}, $loaded, 'since then');
+        is(metric('llm_key_file_loaded_timestamp_seconds', 'keys.json'), int($loaded / 1000), 'as the metric says');
         like($t->wait_error_log(qr/\[error\].*keys\.json.*the keys in force stay/, $offset), $text, 'the log says it');
 
         # Another file may change meanwhile.

@@ -508,6 +508,24 @@ case 'usage' => sub {
 
 # --- help
 
+case 'new and hash change no file' => sub {
+    my $before = slurp($file);
+    my $r = ctl('new', 'erin', 'e');
+    is($r->{rc}, 0, 'well');
+    my ($key) = $r->{err} =~ /\Akey \(not shown again\): (sk-[\w-]{43})\n\z/;
+    ok($key, 'the key is on stderr') or return;
+    push @secrets, $key;
+    my $record = JSON::PP->new->decode($r->{out});
+    is_deeply($record, { name => 'erin', user => 'e', sha256 => sha256_hex($key) }, 'stdout has the record');
+    my $json = ctl(qw(new erin --json))->{json};
+    is($json->{record}{sha256}, sha256_hex($json->{key}), 'JSON has both');
+    push @secrets, $json->{key};
+    is(ctl({ in => spew("$dir/one", "sk-one-0123456789\nsecond line\n") }, 'hash')->{out}, sha256_hex('sk-one-0123456789') . "\n", 'the hash of the first line');
+    is(ctl({ in => "$dir/one" }, qw(hash --json))->{json}{sha256}, sha256_hex('sk-one-0123456789'), 'in JSON');
+    is(ctl('hash')->{rc}, 2, 'of nothing there is none');
+    is(slurp($file), $before, 'the key file is as it was');
+};
+
 case 'size' => sub {
     my @want = qw(--keys 2000 --users 300 --models 7 --all-models 30 --requests 500 --addresses 100);
     my $r = ctl('size', @want, '--json');

@@ -8,6 +8,7 @@
 #   LLM_SEED=N       chooses what happens; it is shown at the beginning
 #   LLM_MODULE=FILE  the module; without it, build/ is brought up to date first
 #   LLM_NGINX=FILE   another nginx than Debian's
+#   LLM_NICE=N       how far it stands back behind other programs (default 10)
 #
 # Best as root, and with the packages libfaketime and sqlite3: else no disk is full, and the clock is not set. What it says goes to
 # build/soak.log too (LLM_SOAK_LOG=FILE: there). Ends with status 0 if no book differed, nothing was held, nothing grew, and nginx
@@ -31,8 +32,8 @@ log=${LLM_SOAK_LOG:-build/soak.log}
 mkdir -p "$(dirname "$log")"
 echo "soaking for $minutes minutes; $log has what it says"
 
-# The status is that of prove, and not of tee.
+# The status is that of perl, and not of tee.
 LLM_CHAOS=$((minutes * 60))
 export LLM_CHAOS
-{ nice -n 10 prove -v -It/lib t/chaos.t 2>&1; echo "status $?"; } | tee "$log"
+{ nice -n "${LLM_NICE:-10}" perl -It/lib t/chaos.t 2>&1; echo "status $?"; } | tee "$log"
 tail -n 1 "$log" | grep -qx 'status 0'

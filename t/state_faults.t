@@ -70,6 +70,7 @@ sub fault {
     spend($t, 3);
     wait_ledger($t, 'before');
     my $since = -s $t->dir . '/error.log';
+    my $begun = time;
     $break->();
     spend($t, 3);
     my $line = $t->wait_error_log(qr/its state is not written.*$pattern/, $since);
@@ -81,11 +82,15 @@ sub fault {
     wait_until('some turns', sub { turns($keeper) >= $before + 5 });
     my $metric = sub { ($t->fetch(GET => '/metrics')->{body} =~ /^llm_state_ok\{zone="llm"\} (\d)$/m)[0] };
     is($metric->(), 0, 'the metric says it');
+    my $written = sub { ($t->fetch(GET => '/metrics')->{body} =~ /^llm_state_written_timestamp_seconds\{zone="llm"\} ([\d.]+)$/m)[0] };
+    my $since_when = $written->();
+    ok($since_when > $begun - 2 && $since_when <= time, 'and since when');
     ok($t->zone->{state}{error}, 'and the status');
     is((complaints($t, $since))[0], 1, 'once') or diag($t->read_file('error.log'));
     $mend->();
     $t->wait_error_log(qr/its state is written again/, $since);
     is($metric->(), 1, 'the metric too');
+    cmp_ok($written->(), '>=', $since_when, 'and when it was written');
     spend($t, 3);
     return wait_ledger($t, 'when it is mended');
 }
