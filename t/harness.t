@@ -74,6 +74,20 @@ case 'the forked upstream' => sub {
     is($c->response->{body}, 'late', 'answered when told');
 };
 
+# Each of them was made by a process that knew those before it.
+case 'forked upstreams end in any order' => sub {
+    my @daemons = ($daemon, $t->daemon(4), $t->daemon(5));
+    my $ended = eval {
+        local $SIG{ALRM} = sub { die "it did not end\n" };
+        alarm time_limit();
+        $_->stop for @daemons[1, 2];
+        alarm 0;
+        1;
+    };
+    alarm 0;
+    ok($ended, 'the earlier one before the later one') or diag($@);
+};
+
 case 'HTTP/2' => sub {
     my $h = $t->client_h2(3);
     my $s = $h->request(POST => '/', body => 'x' x 100_000);

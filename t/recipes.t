@@ -6,6 +6,7 @@ use warnings;
 
 use Cwd qw(abs_path);
 use FindBin;
+use IO::Select;
 
 use LLM::Test;
 
@@ -107,6 +108,19 @@ sub lines_of {
     }) };
 }
 
+# The request of this client, at whichever server it came to. Where the gateway has answered instead, there is nothing to wait for.
+sub asked {
+    my ($client, @servers) = @_;
+
+    my $server = wait_until('a request', sub {
+        my $answered = IO::Select->new($client->socket)->can_read(0);
+        my ($pending) = grep { $_->pending } @servers;
+        die 'the gateway has answered: ', $client->response->{status}, "\n" if $answered && !$pending;
+        return $pending;
+    });
+    return $server->take;
+}
+
 sub hosts_of { return grep { /\AHost:/i } split /\n/, $_[0]{head} }
 
 my $chat = '/v1/chat/completions';
@@ -119,11 +133,6 @@ case 'retry' => sub {
     my @servers = ($t->upstream(1), $t->upstream(2));
     $t->start;
 
-    # Whichever server has been asked.
-    my $asked = sub {
-        my $server = wait_until('a request', sub { (grep { $_->pending } @servers)[0] });
-        return $server->take;
-    };
     my $ask = sub {
         my $client = $t->client;
         $client->request(POST => $chat, headers => [ $t->bearer('sk-alice'), 'Content-Type' => 'application/json' ],
@@ -139,9 +148,9 @@ case 'retry' => sub {
     my $n = 0;
     for my $how (sort keys %fails) {
         my $client = $ask->();
-        my $first  = $asked->();
+        my $first  = asked($client, @servers);
         $fails{$how}->($first);
-        my $second = $asked->();
+        my $second = asked($client, @servers);
         is($second->request->{body}, $first->request->{body}, "$how: the other server gets the same");
         $second->head(type => 'text/event-stream');
         $second->piece(plain_stream(7, 10));
@@ -155,7 +164,7 @@ case 'retry' => sub {
     }
 
     my $client = $ask->();
-    my $first  = $asked->();
+    my $first  = asked($client, @servers);
     $first->head(type => 'text/event-stream');
     $first->piece(chunk('hi'));
     $client->wait_body(1);
@@ -270,7 +279,7 @@ case 'websocket' => sub {
 
     my @open = map {
         my $client = $open->();
-        my $server = $model->take;
+        my $server = asked($client, $model);
         is($server->request->{headers}{upgrade}, 'websocket', 'the model server is asked');
         is($server->request->{headers}{connection}, 'upgrade', 'in its words');
         $server->write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfrom the server");

@@ -23,6 +23,9 @@ use LLM::Wire;
 
 my $json = JSON::PP->new->canonical;
 
+# The ends of this process of what it tells its daemons by. A daemon ends when nobody has its own open any more: none may keep those of the others.
+my %controls;
+
 sub start {
     my ($class, $port, $record) = @_;
 
@@ -34,13 +37,14 @@ sub start {
 
     my $pid = fork // die "fork: $!\n";
     if (!$pid) {
-        CORE::close $ours;
+        CORE::close $_ for $ours, values %controls;
         eval { _serve($listener, $its, $record) };
         print STDERR "upstream daemon: $@" if $@;
         _exit(0);
     }
     CORE::close $its;
     $ours->autoflush(1);
+    $controls{$pid} = $ours;
     return bless { pid => $pid, control => $ours, record => $record, parent => $$ }, $class;
 }
 
@@ -83,6 +87,7 @@ sub stop {
 
     return if !$self->{pid} || $self->{parent} != $$;
     CORE::close $self->{control};
+    delete $controls{ $self->{pid} };
     local $?;
     waitpid $self->{pid}, 0;
     $self->{pid} = 0;

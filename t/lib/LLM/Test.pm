@@ -579,8 +579,7 @@ sub check_and_stop {
         ok($zone, 'no lease is left over') or diag($@ . ($self->{pid} ? _busy($self->zone) : ''));
     }
     $self->stop if $self->{pid};
-    # The later ones have the sockets of the earlier ones open too.
-    $_->stop for reverse grep { $_ } @{ $self->{daemons} // [] };
+    $_->stop for grep { $_ } @{ $self->{daemons} // [] };
     is(join("\n", $self->secrets_told), '', 'no key in what it wrote');
     is(join("\n", $self->problems), '', 'no alerts and no sanitizer reports');
     $self->{checked} = 1;
