@@ -33,6 +33,7 @@ my $t = LLM::Test->new(
         listen 127.0.0.1:%%PORT_0%%;
         location /v1/ { proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /v1/usage { llm_usage; access_log %%DIR%%/asked.log asked; }
+        location = /named/usage { llm_api_keys %%DIR%%/keys.json identity=$http_x_who; llm_usage; }
         location = /to-usage { rewrite ^ /v1/usage last; }
         location = /status { llm_api_keys off; llm_status; }
     }
@@ -104,6 +105,21 @@ case 'asking costs nothing' => sub {
     my $after = $json->decode($t->fetch(GET => '/status')->{body})->{zones}[0];
     is_deeply($after->{$_}, $before->{$_}, "$_ are the same") for qw(totals refusals keys);
     cmp_ok(limits_of(used_by('sk-alice'))->{'key requests'}{remaining}, '>=', $left, 'no request was taken');
+};
+
+case 'who is known without a key' => sub {
+    my @html = (Accept => 'text/html');
+    my $page = sub { return $t->fetch(GET => $_[0], headers => [ @html, @_[ 1 .. $#_ ] ])->{body} };
+    my $plain = $page->('/v1/usage');
+    unlike($plain, qr/<body[^>]*data-known/, 'a page that has to ask for a key');
+    is($page->('/named/usage'), $plain, 'also where this request has no name');
+    my $known = $page->('/named/usage', 'X-Who' => 'bob');
+    is($known =~ s/\n<body data-known/\n<body/r, $plain, 'one that need not, and is else the same');
+    isnt($known, $plain, 'says so to its script');
+    unlike($known, qr/bob/, 'and nothing of whom');
+    is(used_by(undef, uri => '/named/usage', headers => [ 'X-Who' => 'bob' ])->{key}, 'bob', 'which then asks without a key');
+    is(used_by('sk-alice', uri => '/named/usage', headers => [ 'X-Who' => 'bob' ])->{key}, 'alice', 'or with one, which comes first');
+    is(used_by(undef, uri => '/named/usage', headers => [ 'X-Who' => $_ ])->{status}, 401, "nobody is called $_") for 'carol';
 };
 
 case 'who may not ask' => sub {

@@ -200,18 +200,18 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx)
 
 namespace {
 
+// The name that the location gives; empty if it gives none.
+bool read_identity(ngx_http_request_t* r, ngx_str_t& name)
+{
+    ngx_http_complex_value_t* identity = location_conf_of(r)->identity;
+    return !identity || ngx_http_complex_value(r, identity, &name) == NGX_OK;
+}
+
 // The key's digest by its name; nothing if the location gives none.
 bool look_at_identity(ngx_http_request_t* r, std::optional<digest>& found)
 {
-    ngx_http_complex_value_t* identity = location_conf_of(r)->identity;
     ngx_str_t name = ngx_null_string;
-    if (!identity) {
-        return true;
-    }
-    if (ngx_http_complex_value(r, identity, &name) != NGX_OK) {
-        return false;
-    }
-    return name.len == 0 || name_digest(view(name), found.emplace());
+    return read_identity(r, name) && (name.len == 0 || name_digest(view(name), found.emplace()));
 }
 
 } // namespace
@@ -230,6 +230,12 @@ bool take_identity(ngx_http_request_t* r, request_ctx& ctx)
         ctx.step = std::max(ctx.step, request_step::keyed);
     }
     return true;
+}
+
+bool has_identity(ngx_http_request_t* r)
+{
+    ngx_str_t name = ngx_null_string;
+    return read_identity(r, name) && name.len != 0;
 }
 
 bool is_same_here(ngx_http_request_t* r, const request_ctx& ctx)

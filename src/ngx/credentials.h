@@ -10,6 +10,8 @@ bool take_credential(ngx_http_request_t* r, request_ctx& ctx);
 // For a request without a key: takes the key whose name `identity` of this location gives, if it does. False
 // if there is no memory, or the digest could not be made.
 bool take_identity(ngx_http_request_t* r, request_ctx& ctx);
+// Whether `identity` of this location gives a name for the request, of whatever key.
+bool has_identity(ngx_http_request_t* r);
 // Whether a request that came with no key has the same name by what is in force here.
 bool is_same_here(ngx_http_request_t* r, const request_ctx& ctx);
 // Whether keys are in force. Before a location is chosen, and for a request that is too broken to get one, it

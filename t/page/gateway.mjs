@@ -90,6 +90,7 @@ export class Gateway {
                                                      ...(i % 2 === 0 && { plan: 'pro' }) }));
         const pro = { requests: '1000r/s', concurrency: 8, tokens: '10m/m', quota: '100m/mo' };
         await writeFile(join(this.dir, 'keys.json'), JSON.stringify({ plans: { pro }, keys }), { mode: 0o600 });
+        await writeFile(join(this.dir, 'passwords'), ['alice', 'nobody'].map((name) => `${name}:{PLAIN}${name}'s password\n`).join(''));
         await writeFile(join(this.dir, 'nginx.conf'), this.#configuration(modelPort));
         this.nginx = spawn(process.env.LLM_NGINX || 'nginx', ['-p', this.dir, '-e', 'stderr', '-c', join(this.dir, 'nginx.conf')],
                            { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -129,6 +130,12 @@ http {
             proxy_pass http://model;
         }
         location /llm/ { llm_api_keys off; llm_status; }
+        location = /v1/usage {
+            auth_basic models;
+            auth_basic_user_file ${this.dir}/passwords;
+            llm_api_keys ${this.dir}/keys.json identity=$remote_user;
+            llm_usage;
+        }
     }
 }
 `;

@@ -195,8 +195,9 @@ function withoutBook(status) {
 //   empty           a gateway that nobody has asked yet
 //   book            false: as a gateway without one tells
 //   zones           names of further zones, which nobody has used
+//   known           it says that it knows without a key who asks
 export class Mock {
-    constructor({ keys = 12, running = 9, empty = false, book = true, zones = [] } = {}) {
+    constructor({ keys = 12, running = 9, empty = false, book = true, zones = [], known = false } = {}) {
         this.figures = new Figures(empty ? 0 : keys, empty ? 0 : running);
         if (empty) {
             Object.assign(this.figures, { rates: [], refusals: {}, outcomes: {}, tokens: { prompt: 0, completion: 0 }, sources: {} });
@@ -204,6 +205,8 @@ export class Mock {
         this.empty = empty;
         this.book = book;
         this.zones = zones;
+        this.known = known;
+        this.isAllowed = known; // what is known may be a name that no key has any more
         this.seen = [];
         this.port = 0;
     }
@@ -228,10 +231,10 @@ export class Mock {
             const name = isUsage ? 'usage_page' : 'status_page';
             const [page, policy] = await Promise.all([readFile(new URL(`${name}.html`, built)), readFile(new URL(`${name}.policy`, built), 'utf8')]);
             res.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': policy, 'cache-control': 'no-store' });
-            res.end(page);
+            res.end(isUsage && this.known ? page.toString().replace('\n<body', '\n<body data-known') : page);
             return;
         }
-        const good = !isUsage || req.headers.authorization === 'Bearer sk-good';
+        const good = !isUsage || (req.headers.authorization ? req.headers.authorization === 'Bearer sk-good' : this.isAllowed);
         res.writeHead(good ? 200 : 401, { 'content-type': 'application/json' });
         res.end(JSON.stringify(good ? this.#data(isUsage, url) : { error: { message: `Wrong key ${markup}` } }));
     }

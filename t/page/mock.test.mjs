@@ -243,3 +243,48 @@ describe('the page of a key', () => {
         await page.close();
     });
 });
+
+describe('the page of a key, where nginx knows who it is', () => {
+    let browser, mock, page;
+    const isHidden = (id) => page.$eval(`#${id}`, (node) => node.hidden);
+    before(async () => {
+        mock = await new Mock({ known: true }).start();
+        browser = await startBrowser();
+    });
+    after(async () => {
+        await browser?.close();
+        await mock?.stop();
+    });
+
+    test('it asks for nothing', async () => {
+        page = await openPage(browser, mock.usageUrl);
+        await until(page, () => !document.getElementById('shown').hidden);
+        assert.equal(await textOf(page, '#key-title'), 'alice');
+        assert.equal(await isHidden('ask'), true);
+        assert.equal(await textOf(page, '#forget'), 'Use a key');
+        assert.deepEqual(await findings(page), []);
+        assert.deepEqual(page.faults, []);
+    });
+
+    test('but takes a key from those who have one', async () => {
+        await page.click('#forget');
+        await until(page, () => document.getElementById('shown').hidden && document.activeElement.id === 'key');
+        assert.equal(await isHidden('wrong'), true);
+        await page.type('#key', 'sk-good');
+        await page.keyboard.press('Enter');
+        await until(page, () => !document.getElementById('shown').hidden);
+        assert.equal(await textOf(page, '#forget'), 'Forget the key');
+        assert.deepEqual(page.faults, []);
+        await page.close();
+    });
+
+    test('and asks for one where the name is nobody\'s', async () => {
+        mock.isAllowed = false;
+        page = await openPage(browser, mock.usageUrl);
+        await until(page, () => !document.getElementById('ask').hidden && document.activeElement.id === 'key');
+        assert.equal(await isHidden('wrong'), true, 'nobody has given a wrong key');
+        assert.equal(await isHidden('shown'), true);
+        assert.deepEqual(page.faults.filter((fault) => !fault.includes('401')), []);
+        await page.close();
+    });
+});

@@ -9,7 +9,7 @@ namespace llm {
 
 namespace {
 
-ngx_int_t send_page(ngx_http_request_t* r, const page_document& page)
+ngx_int_t send_page(ngx_http_request_t* r, const page_document& page, std::string_view mark)
 {
     // What is on the page is of the moment, and nobody else's.
     const std::pair<std::string_view, std::string_view> headers[] = {
@@ -24,13 +24,21 @@ ngx_int_t send_page(ngx_http_request_t* r, const page_document& page)
         }
     }
     chain_writer out(r->pool);
-    out.put(page.text);
+    constexpr std::string_view body = "\n<body";
+    const size_t at = mark.empty() ? std::string_view::npos : page.text.find(body);
+    if (at == std::string_view::npos) {
+        out.put(page.text);
+    } else {
+        out.put(page.text.substr(0, at + body.size()));
+        out.put(mark);
+        out.put(page.text.substr(at + body.size()));
+    }
     return send_content(r, out, "text/html; charset=utf-8");
 }
 
 } // namespace
 
-std::optional<ngx_int_t> offer_page(ngx_http_request_t* r, const page_document& page)
+std::optional<ngx_int_t> offer_page(ngx_http_request_t* r, const page_document& page, std::string_view mark)
 {
     if (!add_header_out(r, "Vary", to_ngx("Accept"))) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -38,7 +46,7 @@ std::optional<ngx_int_t> offer_page(ngx_http_request_t* r, const page_document& 
     if (!prefers_html(r)) {
         return std::nullopt;
     }
-    return send_page(r, page);
+    return send_page(r, page, mark);
 }
 
 } // namespace llm

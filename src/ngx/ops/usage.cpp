@@ -11,6 +11,7 @@
 #include "core/shared/limit_state.h"
 #include "ngx/clock.h"
 #include "ngx/content.h"
+#include "ngx/credentials.h"
 #include "ngx/request.h"
 #include "ngx/zone.h"
 
@@ -184,7 +185,7 @@ ngx_int_t usage_handler(ngx_http_request_t* r)
     if (rc != NGX_OK) {
         return rc;
     }
-    if (auto sent = offer_page(r, usage_page)) {
+    if (auto sent = offer_page(r, usage_page, has_identity(r) ? " data-known" : "")) {
         return *sent;
     }
     const key_source* source = location_conf_of(r)->keys;

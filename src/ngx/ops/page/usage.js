@@ -1,4 +1,5 @@
-// The page of one key: asks for the key, keeps it in a variable only, and shows what it may do and has used.
+// The page of one key: asks for the key, keeps it in a variable only, and shows what it may do and has used. Where nginx knows without a key
+// who it is (`identity`), it says so in <body>, and the page asks for a key only if that comes to nothing, or if it is told to.
 
 import { clock, duration, unknown } from './format.js';
 import { byId, cell, keepChildren, make, rowHead, setAttribute, setCount, setText, show } from './dom.js';
@@ -6,10 +7,11 @@ import { Feed } from './feed.js';
 import { showLimits } from './limits.js';
 
 let secret = '';
+const isKnown = 'known' in document.body.dataset;
 const usedLabels = ['Today', 'This month'].flatMap((when) => ['requests', 'prompt', 'completion'].map((what) => `${when}, ${what}`));
 
 const feed = new Feed({
-    query: () => '', headers: () => ({ Authorization: `Bearer ${secret}` }), every: 10000, onData: showUsage, onLost: lost,
+    query: () => '', headers: () => (secret && { Authorization: `Bearer ${secret}` }), every: 10000, onData: showUsage, onLost: lost,
 });
 
 function setState(state, text) {
@@ -32,7 +34,11 @@ function forget(why = '') {
 }
 
 function lost(error) {
-    // Nothing has been shown yet, or the key is not good any more.
+    // Nothing has been shown yet, or the key is not good any more. Nobody has given a key that could be wrong.
+    if (error.status === 401 && !secret) {
+        forget();
+        return;
+    }
     if (error.status === 401 || byId('shown').hidden) {
         forget(error.status ? error.message : 'The gateway cannot be reached.');
         return;
@@ -75,6 +81,7 @@ function showUsage(data) {
         show(byId(id), true);
     }
     byId('key').value = '';
+    setText(byId('forget'), secret ? 'Forget the key' : 'Use a key');
     setState('live', 'Live');
     setText(byId('clock'), clock(new Date()));
     setText(byId('key-title'), data.key ?? unknown);
@@ -105,4 +112,9 @@ byId('ask').addEventListener('submit', (event) => {
     feed.start();
 });
 byId('forget').addEventListener('click', () => forget());
-byId('key').focus();
+if (isKnown) {
+    show(byId('ask'), false);
+    feed.start();
+} else {
+    byId('key').focus();
+}
