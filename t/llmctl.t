@@ -136,9 +136,52 @@ case 'keys without a secret, and users of an application' => sub {
     is("$guest->{secrets} $app->{user_from}", '0 X-User', 'in JSON');
     like(ctl(qw(key show app --file), $named)->{out}, qr/^user from +X-User$/m, 'one of them');
     is(ctl(qw(key rotate guest --drop-old --file), $named)->{rc}, 1, 'there is none to drop');
-    my $new = ctl(qw(key rotate guest --json --file), $named)->{json}{key};
+    $r = ctl(qw(key rotate app guest --file), $named);
+    is($r->{rc}, 1, 'rotate makes none where there was none');
+    like($r->{err}, qr/guest has no secret.*--add-secret/, 'and says what would');
+    is($r->{out}, '', 'no key is shown');
+    like(slurp($named), qr/sk-0123456789abcdef/, 'the other key keeps its own');
+    my $new = ctl(qw(key rotate guest --add-secret --json --file), $named)->{json}{key};
     push @secrets, $new;
-    like(slurp($named), qr/"name":"guest", ?"sha256":"@{[ sha256_hex($new) ]}"/, 'rotate gives it a secret');
+    like(slurp($named), qr/"name":"guest", ?"sha256":"@{[ sha256_hex($new) ]}"/, 'with --add-secret it gets one');
+    is(ctl(qw(key rotate guest --drop-old --add-secret --file), $named)->{rc}, 2, 'which is not for --drop-old');
+
+    spew($named, '{"keys":[]}');
+    $r = ctl(qw(key add guest visitor --no-secret --requests 10r/m --file), $named);
+    is($r->{rc}, 0, 'added without') or diag($r->{err});
+    unlike("$r->{out}$r->{err}", qr/sk-|curl/, 'nothing is shown that is not there');
+    is_deeply(keys_of($named), [ map { { name => $_, limits => { requests => '10r/m' } } } qw(guest visitor) ], 'the records');
+    is_deeply(ctl(qw(key add third --no-secret --json --file), $named)->{json}, { name => 'third' }, 'in JSON');
+    is(ctl({ in => spew("$dir/own2", "sk-own-0123456789abcdef\n") }, qw(key add x --no-secret --key-stdin --file), $named)->{rc}, 2, 'with a secret or without');
+    like(ctl(qw(key show guest --file), $named)->{out}, qr/^secrets +none\b/m, 'shown');
+
+    push @secrets, ctl(qw(key add app --user_from X-User-Email --json --file), $named)->{json}{key};
+    is(keys_of($named)->[3]{user_from}, 'X-User-Email', 'user_from of a new key');
+    is(ctl(qw(key set app user_from=X-Other --file), $named)->{rc}, 0, 'set');
+    is(keys_of($named)->[3]{user_from}, 'X-Other', 'to another');
+    is(ctl(qw(key set app user_from= --file), $named)->{rc}, 0, 'and cleared');
+    ok(!exists keys_of($named)->[3]{user_from}, 'is gone');
+    for my $bad ([qw(key set app), 'user_from=X User'], [qw(key add y --user_from X_User)]) {
+        $r = ctl(@$bad, '--file', $named);
+        is($r->{rc}, 1, "@$bad");
+        like($r->{err}, qr/the name of a header/, 'says why');
+    }
+};
+
+case 'what requests may ask is shown' => sub {
+    my $ruled = spew("$dir/ruled.json", '{"plans":{"trial":{"request":{"cap":{"max_tokens":512,"n":1},"drop":["tools"]}}},"keys":['
+            . '{"name":"a","plan":"trial","request":{"allow":["messages","max_tokens"],"set":{"chat_template_kwargs.enable_thinking":false}}},'
+            . '{"name":"b","plan":"trial"},{"name":"c"}]}');
+    my $r = ctl(qw(key show a --file), $ruled);
+    is_deeply([ sort $r->{out} =~ /^request +(.*)$/mg ], [ sort 'allow messages max_tokens', 'set chat_template_kwargs.enable_thinking false',
+        q(drop tools (its plan's)), q(cap max_tokens 512 (its plan's)), q(cap n 1 (its plan's)) ], 'those of the key and of its plan');
+    $r = ctl(qw(key show a --json --file), $ruled)->{json};
+    is_deeply($r->{request}, { allow => [qw(messages max_tokens)], set => { 'chat_template_kwargs.enable_thinking' => JSON::PP::false } }, 'in JSON');
+    my $of_plan = { cap => { max_tokens => 512, n => 1 }, drop => ['tools'] };
+    is_deeply($r->{plan_request}, $of_plan, 'apart from the plan\'s');
+    my ($a, $b, $c) = @{ ctl(qw(key list --json --file), $ruled)->{json} };
+    is_deeply([ $b->{plan_request}, $b->{request} ], [ $of_plan, undef ], 'a key that has only a plan');
+    ok(!exists $c->{request} && !exists $c->{plan_request}, 'one without rules');
 };
 
 case 'changes' => sub {
@@ -347,6 +390,15 @@ case 'the key file is found' => sub {
     $r = ctl(qw(key list));
     is($r->{rc}, 2, 'several are an error');
     like($r->{err}, qr{conf/found\.json \S+/conf/other\.json}, 'that lists them');
+    nginx_says($conf);
+    for my $at ([], [ '--file', "$dir/conf/../conf/found.json" ]) {
+        $r = ctl(qw(key add unknown --no-secret), @$at);
+        is($r->{rc}, 1, 'a key that nginx would not take is refused');
+        like($r->{err}, qr/identity=/, 'says why');
+    }
+    is(ctl(qw(key add elsewhere --no-secret --file), "$dir/conf/not_used.json")->{rc}, 0, 'a file of which nothing is known is not');
+    nginx_says($conf =~ s/found\.json/found.json identity=\$remote_user/r);
+    is(ctl(qw(key add known --no-secret))->{rc}, 0, 'nor one that is used by name');
     local $ENV{LLM_KEYS} = $file;
     is(ctl(qw(key show bob))->{rc}, 0, 'LLM_KEYS comes first');
     is(ctl(qw(key show bob --file), "$dir/conf/found.json")->{rc}, 1, '--file before that');

@@ -19,18 +19,25 @@ namespace {
 
 struct made_key {
     std::string_view name;
-    std::unique_ptr<secret> key;
+    std::unique_ptr<secret> key; // null: it has none
     digest hashed;
 };
 
-// A secret for each name. Returns an exit code.
+// A secret for each name, where there are to be any. Returns an exit code.
 int make_secrets(const arguments& given, std::vector<made_key>& to, output& out)
 {
     const bool from_stdin = given.has("--key-stdin");
     if (from_stdin && given.words().size() != 1) {
         return out.fail("--key-stdin is for one key");
     }
+    if (from_stdin && given.has("--no-secret")) {
+        return out.fail("--key-stdin gives a secret, --no-secret none: give one of both");
+    }
     for (const std::string_view name : given.words()) {
+        if (given.has("--no-secret")) {
+            to.push_back({name, nullptr, {}});
+            continue;
+        }
         made_key& made = to.emplace_back(made_key{name, std::make_unique<secret>(), {}});
         if (from_stdin) {
             if (const auto error = made.key->read_stdin()) {
@@ -63,10 +70,13 @@ int show(const std::vector<made_key>& all, bool is_given, const std::string& cur
         if (out.json()) {
             writer.begin_object();
             writer.field("name", each.name);
-            if (!is_given) {
+            if (!is_given && each.key) {
                 writer.field("key", each.key->text());
             }
             writer.end_object();
+        } else if (!each.key) {
+            out.line(printable(each.name)
+                     + ": added without a secret, nginx finds it by its name (identity=)");
         } else if (is_given) {
             out.line("the key of " + printable(each.name) + " is in the file");
         } else if (is_terminal) {
@@ -99,14 +109,14 @@ int show(const std::vector<made_key>& all, bool is_given, const std::string& cur
     return exit_well;
 }
 
-int members_of(const arguments& given, std::string_view name, const digest& hashed, const json_style& style,
-               json_members& to, output& out)
+int members_of(const arguments& given, const made_key& made, const json_style& style, json_members& to,
+               output& out)
 {
     json_members limits;
-    to = {{"name", json_quoted(name)}};
+    to = {{"name", json_quoted(made.name)}};
     for (const key_field& field : key_fields()) {
-        if (field.name == "plan") {
-            to.emplace_back("sha256", '"' + to_hex(hashed) + '"');
+        if (field.name == "plan" && made.key) {
+            to.emplace_back("sha256", '"' + to_hex(made.hashed) + '"');
         }
         if (field.is == key_field::kind::flag) {
             continue;
@@ -149,6 +159,10 @@ int run_key_add(const arguments& given, output& out)
     if (const int code = make_secrets(given, all, out)) {
         return code;
     }
+    if (given.has("--no-secret") && needs_secrets(*path, conf.get())) {
+        return out.wrong("nginx refuses keys without a secret in " + *path
+                         + ": no llm_api_keys of it has identity=, which could find them by their names");
+    }
     const bool is_new = access(path->c_str(), F_OK) != 0;
     const new_file make{true, worker_group_for(*path, conf)};
     std::string model;
@@ -160,8 +174,7 @@ int run_key_add(const arguments& given, output& out)
                     return out.wrong("there is a key " + std::string(each.name) + " already");
                 }
                 json_members members;
-                if (const int wrong =
-                        members_of(given, each.name, each.hashed, inline_style(keys.text()), members, out)) {
+                if (const int wrong = members_of(given, each, inline_style(keys.text()), members, out)) {
                     return wrong;
                 }
                 keys.add(members);
@@ -176,7 +189,7 @@ int run_key_add(const arguments& given, output& out)
         out.warn(*path + " is readable for your own group only: make it that of nginx's workers (chgrp)");
     }
     std::string curl;
-    if (!out.json()) {
+    if (!out.json() && all[0].key) {
         std::vector<std::string> allowed;
         key_file file;
         std::string text;
@@ -196,7 +209,7 @@ namespace {
 
 int drop_old(const arguments& given, const std::string& path, output& out)
 {
-    if (given.has("--keep-old") || given.has("--key-stdin")) {
+    if (given.has("--keep-old") || given.has("--key-stdin") || given.has("--add-secret")) {
         return out.fail("--drop-old makes no new secret: give it alone");
     }
     const int code = change_key_file(
@@ -257,7 +270,14 @@ int run_key_rotate(const arguments& given, output& out)
                 if (!find_keys(keys, names, places, out)) {
                     return exit_wrong;
                 }
-                keys.rotate(places[0], each.hashed, now.keys[places[0]].digests, given.has("--keep-old"));
+                const std::vector<digest>& old = now.keys[places[0]].digests;
+                // Whoever learns the secret could use a key that only its name was good for.
+                if (old.empty() && !given.has("--add-secret")) {
+                    return out.wrong(
+                        "key " + std::string(each.name)
+                        + " has no secret, nginx finds it by its name: --add-secret gives it one");
+                }
+                keys.rotate(places[0], each.hashed, old, given.has("--keep-old"));
             }
             return exit_well;
         },

@@ -20,8 +20,10 @@ inline constexpr option add_options[] = {
     {"--concurrency", "N", "requests in flight"},
     {"--tokens", "RATE", "tokens: 100k/m"},
     {"--token_burst", "N", "tokens at once"},
+    {"--user_from", "HEADER", "the header in which the application that has it names its users"},
     {"--admin", "", "may use llm_admin"},
     {"--disabled", "", "is not in force yet"},
+    {"--no-secret", "", "makes none: nginx finds the key by its name (identity=)"},
     key_stdin_option,
     file_option,
 };
@@ -29,6 +31,7 @@ inline constexpr option add_options[] = {
 inline constexpr option rotate_options[] = {
     {"--keep-old", "", "the old secrets stay in force, too, until --drop-old"},
     {"--drop-old", "", "makes no new secret: ends the old ones that --keep-old has kept"},
+    {"--add-secret", "", "for keys without a secret, too, which can then be used by it as well as by name"},
     key_stdin_option,
     file_option,
 };

@@ -17,8 +17,8 @@ constexpr key_field fields[] = {
     {"networks", key_field::kind::names}, {"requests", key_field::kind::limit},
     {"burst", key_field::kind::limit},    {"concurrency", key_field::kind::limit},
     {"tokens", key_field::kind::limit},   {"token_burst", key_field::kind::limit},
-    {"quota", key_field::kind::limit},    {"admin", key_field::kind::flag},
-    {"enabled", key_field::kind::flag},
+    {"quota", key_field::kind::limit},    {"user_from", key_field::kind::text},
+    {"admin", key_field::kind::flag},     {"enabled", key_field::kind::flag},
 };
 
 std::optional<std::string> names_json(std::string_view text, const json_style& style)

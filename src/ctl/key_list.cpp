@@ -5,6 +5,7 @@
 #include "json_text_writer.h"
 #include "key_change.h"
 #include "keys/network_text.h"
+#include "rule_text.h"
 #include "text_table.h"
 
 #include <ctime>
@@ -106,6 +107,8 @@ void write_json(const key_record& record, const key_policy& policy, bool is_plai
         json.text(to_text(each));
     }
     json.end_array();
+    write_rules("request", policy.request, rule_owner::key, json);
+    write_rules("plan_request", policy.request, rule_owner::plan, json);
     json.end_object();
 }
 
@@ -199,19 +202,26 @@ int run_key_show(const arguments& given, output& out)
     for (const network& each : policy.networks) {
         networks.push_back(to_text(each));
     }
-    const std::pair<const char*, std::string> rows[] = {
+    std::vector<std::pair<const char*, std::string>> rows = {
         {"name", record.name},
         {"user", record.user},
         {"plan", policy.plan},
         {"state", state_of(record, time(nullptr))},
         {"admin", record.admin ? "yes" : ""},
         {"expires", record.expires != 0 ? time_text(record.expires) : ""},
-        {"secrets", std::to_string(record.digests.size()) + (is_plain ? ", one of them as plain text" : "")},
+        {"secrets", record.digests.empty() ? "none: nginx has to find it by its name (identity=)"
+                                           : std::to_string(record.digests.size())
+                                                 + (is_plain ? ", one of them as plain text" : "")},
         {"user from", policy.user_from},
         {"limits", limits_line(policy)},
         {"models", joined(policy.models)},
         {"networks", joined(networks)},
     };
+    for (const rule_owner owner : {rule_owner::key, rule_owner::plan}) {
+        for (const std::string& line : rule_lines(policy.request, owner)) {
+            rows.emplace_back("request", line + (owner == rule_owner::plan ? " (its plan's)" : ""));
+        }
+    }
     for (const auto& [name, value] : rows) {
         if (!value.empty()) {
             out.line(std::string(name) + std::string(10 - std::string_view(name).size(), ' ')

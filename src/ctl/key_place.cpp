@@ -2,7 +2,9 @@
 
 #include "file_edit.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace llm::ctl {
@@ -36,6 +38,31 @@ std::optional<std::string> find_key_file(const arguments& given, lazy_nginx_conf
         return std::nullopt;
     }
     return files.empty() ? default_key_file : files[0];
+}
+
+bool is_same_file(const std::string& a, const std::string& b)
+{
+    struct stat one {};
+    struct stat other {};
+    return a == b
+           || (stat(a.c_str(), &one) == 0 && stat(b.c_str(), &other) == 0 && one.st_dev == other.st_dev
+               && one.st_ino == other.st_ino);
+}
+
+bool needs_secrets(const std::string& path, const nginx_conf* conf)
+{
+    bool is_used = false, by_name = false;
+    if (conf) {
+        conf->each("llm_api_keys", [&](const directive& found, auto) {
+            const std::vector<std::string>& words = found.words;
+            if (words.size() > 1 && is_same_file(conf->full_path(words[1]), path)) {
+                is_used = true;
+                by_name |= std::any_of(words.begin() + 2, words.end(),
+                                       [](const std::string& word) { return word.starts_with("identity="); });
+            }
+        });
+    }
+    return is_used && !by_name;
 }
 
 std::optional<gid_t> worker_group_for(const std::string& path, lazy_nginx_conf& conf)

@@ -30,6 +30,13 @@ private:
 // has several: tells them.
 std::optional<std::string> find_key_file(const arguments& given, lazy_nginx_conf& conf, output& out);
 
+// Whether both lead to the same file, or are the same path.
+bool is_same_file(const std::string& a, const std::string& b);
+
+// Whether nginx, as far as it is known, refuses keys without a secret in this file: it is named in
+// llm_api_keys, and never with identity=.
+bool needs_secrets(const std::string& path, const nginx_conf* conf);
+
 // The group of nginx's workers, for a key file that is to be made: the workers have to read it. None if the
 // file is there, if the group is not known, or if we may not give files to it.
 std::optional<gid_t> worker_group_for(const std::string& path, lazy_nginx_conf& conf);

@@ -19,9 +19,6 @@ constexpr auto limit_names = [] {
     return names;
 }();
 
-// Of fields that are allowed: what a key says and what its plan says hold both.
-constexpr uint8_t list_of_key = 0, list_of_plan = 1;
-
 void append_number(std::string& to, uint64_t value)
 {
     to.append(reinterpret_cast<const char*>(&value), sizeof value);

@@ -23,6 +23,9 @@ struct network {
     bool operator==(const network&) const = default;
 };
 
+// The lists of key_policy::request (policy_rule::list): what a key says and what its plan says hold both.
+inline constexpr uint8_t list_of_key = 0, list_of_plan = 1;
+
 // What is the same for many keys: a plan, or what a key says for itself over its plan. Kept once in the table
 // however many keys share it.
 struct key_policy {

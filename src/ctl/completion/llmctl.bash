@@ -6,7 +6,7 @@ _llmctl_names() {
 
 _llmctl() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-} options='--json --help'
-    local add='--user --plan --models --networks --expires --quota --requests --burst --concurrency --tokens --token_burst --admin --disabled --key-stdin'
+    local add='--user --plan --models --networks --expires --quota --requests --burst --concurrency --tokens --token_burst --user_from --admin --disabled --no-secret --key-stdin'
     [ "$command" = key ] && [ "$COMP_CWORD" -gt 2 ] && command="key ${COMP_WORDS[2]}"
     COMPREPLY=()
     case $before in
@@ -33,7 +33,7 @@ _llmctl() {
     fi
     case $command in
     'key add') options="$add --file $options" ;;
-    'key rotate') options="--keep-old --drop-old --key-stdin --file $options" ;;
+    'key rotate') options="--keep-old --drop-old --add-secret --key-stdin --file $options" ;;
     'key '*) options="--file $options" ;;
     import) options="--format --dry-run --file $options" ;;
     top) options="--once --url --key-file $options" ;;
@@ -54,7 +54,7 @@ _llmctl() {
         if [ "$COMP_CWORD" = 3 ]; then
             mapfile -t COMPREPLY < <(compgen -W "$(_llmctl_names)" -- "$word")
         else
-            mapfile -t COMPREPLY < <(compgen -W 'user= plan= expires= models= networks= requests= burst= concurrency= tokens= token_burst= quota= admin= enabled=' -- "$word")
+            mapfile -t COMPREPLY < <(compgen -W 'user= plan= expires= models= networks= requests= burst= concurrency= tokens= token_burst= quota= user_from= admin= enabled=' -- "$word")
             compopt -o nospace 2> /dev/null
         fi
         ;;
