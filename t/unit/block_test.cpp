@@ -41,6 +41,21 @@ verdict said(shared_zone& zone, uint64_t key)
 
 } // namespace
 
+TEST(block, fails_where_there_is_no_room_for_the_record)
+{
+    shared_zone zone;
+    zone.publish(file_of("keys.json", 3));
+    // Blocks are records too, and names need not be in a file.
+    uint32_t n = 0;
+    while (zone->set_blocked("of-no-file-" + std::to_string(n), true, now)) {
+        ASSERT_LT(n++, zone->subjects().capacity());
+    }
+    EXPECT_GT(n, zone->subjects().capacity() / 2);
+    EXPECT_FALSE(zone->set_blocked("key2", true, now));
+    EXPECT_EQ(zone->subjects().blocked(), n);
+    EXPECT_TRUE(zone->set_blocked("of-no-file-0", true, now));
+}
+
 TEST(block, holds_over_key_tables_and_kills_until_it_is_taken_back)
 {
     shared_zone zone;
