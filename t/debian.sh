@@ -68,4 +68,5 @@ unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" \
         cd /root/nginx-llm
         printf "\n=== Debian %s\n" "$(cat /etc/debian_version)"
         sh conf-examples/quickstart.sh
+        nginx -v
         sh t/run.sh "$@"' sh "$@"
