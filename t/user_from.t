@@ -60,6 +60,7 @@ user_is('a user that the application names', 'ann@example.com', 'ann@example.com
 user_is('another one', 'ben@example.com', 'ben@example.com');
 user_is('none: the key\'s own', 'team', undef);
 user_is('an empty one: the key\'s own', 'team', '');
+user_is('what follows the control characters', "a\xc2\xa0\xc3\x85", "a\xc2\xa0\xc3\x85");
 user_is('80 bytes', 'x' x 80, 'x' x 80);
 user_is('the header of another key', 'team', 'eve', header => 'X-Dify-User');
 user_is('a key that may not say it', 'ann@example.com', 'boss@example.com', key => 'sk-ann');
@@ -74,6 +75,8 @@ for (
     [ 'twice the same',        [ 'ann@example.com', 'ann@example.com' ], qr/stands more than once/ ],
     [ 'too long',              'x' x 81,                                 qr/more than 80 bytes/ ],
     [ 'a control character',   "ann\x01",                                qr/control characters/ ],
+    [ 'one beyond ASCII',      "ann\xc2\x85",                            qr/control characters/ ],
+    [ 'the last of these',     "\xc2\x9fann",                            qr/control characters/ ],
     [ 'no UTF-8',              "ann\xff",                                qr/no UTF-8/ ],
 ) {
     my ($name, $user, $why) = @$_;
@@ -147,6 +150,18 @@ for my $wrong ('', 'X User', 'X_User', "X-\xc3\xa4", 'x' x 81, 7, JSON::PP::true
     $t->write_file('wrong.json', key_file([ { name => 'a', secret => 's', user_from => $wrong } ]));
     my ($good, $said) = $t->check_conf("%%HTTP_BEGIN%%\nllm_zone llm:4m; llm_api_keys %%DIR%%/wrong.json;\n}\n");
     like($said, qr/wrong\.json:\d+:\d+: "user_from" of key "a": expected the name of a header/, 'user_from: ' . json($wrong));
+}
+
+for my $header (qw(Authorization authorization X-API-Key api-key x-goog-api-key Proxy-Authorization Cookie Connection KEEP-ALIVE Transfer-Encoding TE Trailer
+    Upgrade Proxy-Connection Content-Length Expect Sec-WebSocket-Protocol)) {
+    $t->write_file('wrong.json', key_file([ { name => 'a', secret => 's', user_from => $header } ]));
+    my ($good, $said) = $t->check_conf("%%HTTP_BEGIN%%\nllm_zone llm:4m; llm_api_keys %%DIR%%/wrong.json;\n}\n");
+    like($said, qr/wrong\.json:\d+:\d+: "user_from" of key "a": "\Q$header\E" cannot name a user/, "user_from: $header");
+}
+for my $header (qw(X-Authorization-User Cookies X-Upgrade Sec-User)) {
+    $t->write_file('right.json', key_file([ { name => 'a', secret => 's', user_from => $header } ]));
+    my ($good, $said) = $t->check_conf("%%HTTP_BEGIN%%\nllm_zone llm:4m; server { listen 127.0.0.1:%%PORT_0%%; llm_api_keys %%DIR%%/right.json; }\n}\n");
+    ok($good, "user_from: $header is fine") or diag($said);
 }
 
 $t->finish;

@@ -29,19 +29,7 @@ std::string_view string_of(const json_t* value)
 
 bool is_plain(std::string_view text, size_t max)
 {
-    if (text.empty() || text.size() > max) {
-        return false;
-    }
-    uint8_t before = 0;
-    for (const char c : text) {
-        const auto byte = static_cast<uint8_t>(c);
-        // U+0080..U+009F are control characters too.
-        if (is_control(c) || (before == 0xc2 && byte < 0xa0)) {
-            return false;
-        }
-        before = byte;
-    }
-    return true;
+    return !text.empty() && text.size() <= max && !has_control(text);
 }
 
 bool is_name(std::string_view text)

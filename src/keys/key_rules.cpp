@@ -1,11 +1,13 @@
 #include "key_rules.h"
 
+#include "core/base/bytes.h"
 #include "secret_text.h"
 #include "time_text.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace llm {
@@ -233,6 +235,33 @@ bool key_rules::read_flag(std::string_view name, const json_t* value, bool& to)
     return true;
 }
 
+// Headers in which keys and other secrets come, which would be shown as names, and those that are about the
+// connection or the message, of which none is the application's to set.
+bool key_rules::names_no_user(std::string_view header)
+{
+    constexpr std::string_view names[] = {
+        "authorization",
+        "proxy-authorization",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "cookie",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "content-length",
+        "expect",
+    };
+    std::string lowcase(header);
+    std::transform(lowcase.begin(), lowcase.end(), lowcase.begin(), ascii_lower);
+    return lowcase.starts_with("sec-websocket-")
+           || std::find(std::begin(names), std::end(names), lowcase) != std::end(names);
+}
+
 bool key_rules::read_user_from(const json_t* value, std::string& to)
 {
     if (!value) {
@@ -246,6 +275,10 @@ bool key_rules::read_user_from(const json_t* value, std::string& to)
     if (name.empty() || name.size() > max_name || !std::all_of(name.begin(), name.end(), fits)) {
         return check.fail_expected(
             &at, "the name of a header: 1 to 80 letters, digits and \"-\", such as \"X-User-Email\"", value);
+    }
+    if (names_no_user(name)) {
+        return check.fail(&at, check.shown(name)
+                                   + " cannot name a user: it has secrets, or is about the connection");
     }
     to = name;
     return true;

@@ -36,6 +36,7 @@ private:
     bool read_plan(const trail* at, json_t* value);
     bool read_flag(std::string_view name, const json_t* value, bool& to);
     bool read_user_from(const json_t* value, std::string& to);
+    static bool names_no_user(std::string_view header);
     bool read_names(const json_t* name, const json_t* user, const json_t* secret, key_record& to);
     bool read_digests(const json_t* sha256, const json_t* secret, key_record& to);
     bool read_digest(const trail* at, const json_t* value, digest& to);

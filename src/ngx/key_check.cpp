@@ -225,7 +225,7 @@ std::string_view read_user(ngx_http_request_t* r, const request_ctx& ctx, admiss
     if (request.user.size() > max_name) {
         return "it has more than 80 bytes";
     }
-    if (std::any_of(request.user.begin(), request.user.end(), is_control) || !is_utf8(request.user)) {
+    if (has_control(request.user) || !is_utf8(request.user)) {
         return "it has control characters, or is no UTF-8";
     }
     return {};

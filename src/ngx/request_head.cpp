@@ -51,8 +51,7 @@ bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
 refusal check_head(ngx_http_request_t* r, const request_ctx& ctx)
 {
     std::string_view path = view(r->uri);
-    bool control = std::any_of(path.begin(), path.end(), is_control);
-    if (control || may_name_another_model(r, ctx)) {
+    if (has_control(path) || may_name_another_model(r, ctx)) {
         return refusal::bad_path;
     }
     const location_conf& lcf = *location_conf_of(r);

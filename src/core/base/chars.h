@@ -31,6 +31,20 @@ constexpr bool is_control(char c)
     return static_cast<uint8_t>(c) < 0x20 || c == 0x7f;
 }
 
+// The same in a text in UTF-8, which has more of them: U+0080 to U+009F.
+constexpr bool has_control(std::string_view text)
+{
+    char before = '\0';
+    for (const char c : text) {
+        if (is_control(c)
+            || (before == '\xc2' && static_cast<uint8_t>(c) >= 0x80 && static_cast<uint8_t>(c) < 0xa0)) {
+            return true;
+        }
+        before = c;
+    }
+    return false;
+}
+
 constexpr bool is_visible(char c)
 {
     return c > 0x20 && c < 0x7f;
