@@ -191,6 +191,15 @@ std::optional<admission_result> look_at_key(ngx_http_request_t* r, request_ctx& 
     return names.keep(r, ctx) ? std::optional(result) : std::nullopt;
 }
 
+const shared_key* present_key(const zone_session& session, const key_source& source, const request_ctx& ctx)
+{
+    shared_key* key = nullptr;
+    if (session->keys()) {
+        session->keys()->state_of(source.id, ctx.credential, 0, key);
+    }
+    return key;
+}
+
 std::string_view rules_of_last_key()
 {
     return last_rules.view();

@@ -21,6 +21,10 @@ ngx_int_t check_key(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
 // The rules for its requests of the key that look_at_key() has found last; they hold until its next call.
 std::string_view rules_of_last_key();
 
+// The request's key as it is now, whatever may be said of it: its file may have been changed since it was let
+// in. nullptr: it is gone. Holds as long as the session.
+const shared_key* present_key(const zone_session& session, const key_source& source, const request_ctx& ctx);
+
 // Why a request is refused of which the zone said this; not to be asked of one that is let in.
 refusal refusal_of(const admission_result& result);
 // A refusal of what the zone said; for a limit, `by` says more. What refuse() returned.

@@ -1,6 +1,6 @@
 #include "model_list.h"
 
-#include "clock.h"
+#include "key_check.h"
 #include "reply_walk.h"
 #include "request.h"
 #include "zone.h"
@@ -18,17 +18,12 @@ namespace {
 // More than what any server says of one model.
 constexpr size_t max_held = 65536;
 
-// Its key may have been changed since it was let in, or be gone.
 bool key_allows(void* request, std::string_view model)
 {
     const auto& ctx = *static_cast<const request_ctx*>(request);
     const key_source& source = *ctx.decided.leased_by;
-    const int64_t now = wall_clock_ms() / 1000;
     zone_session session(*source.zone);
-    shared_key* key = nullptr;
-    if (session->keys()) {
-        session->keys()->check(source.id, ctx.credential, {}, now, key);
-    }
+    const shared_key* key = present_key(session, source, ctx);
     return key && key->policy->allows_model(model);
 }
 

@@ -188,10 +188,10 @@ struct request_ctx {
     }
 
     bool holds_lease() const { return step == request_step::admitted; }
-    // Under which it is counted and limited.
+    // Under which it is counted and limited: a name and Gemini's long form of it are one.
     std::string_view counted_model() const
     {
-        return view(routed.counted.data ? routed.counted : asked.model);
+        return short_model_name(view(routed.counted.data ? routed.counted : asked.model));
     }
     bool knows_body() const { return step >= request_step::body_read; }
 };

@@ -151,7 +151,7 @@ ngx_int_t say_hash(ngx_http_request_t* r, value* v, const request_ctx& ctx)
     if (!text) {
         return NGX_ERROR;
     }
-    const uint64_t hash = prompt->value(view(ctx.asked.model));
+    const uint64_t hash = prompt->value(short_model_name(view(ctx.asked.model)));
     for (size_t i = 0; i < digits; i++) {
         text[i] = hex_digits[hash >> (60 - 4 * i) & 15];
     }

@@ -276,3 +276,23 @@ TEST(key_table, models)
     EXPECT_FALSE(some.allows_all(std::string_view("c\0b\0", 4)));
     EXPECT_FALSE(some.allows_all(std::string_view("\0", 1)));
 }
+
+// "models/NAME" is another spelling of NAME, in a list and in a request.
+TEST(key_table, the_long_form_of_a_model)
+{
+    shared_text patterns[] = {{"a-*", 3}, {"models/b*", 9}, {"tunedModels/c", 13}};
+    shared_policy some{{}, patterns, nullptr, 3, 0};
+    for (const char* model : {"a-1", "models/a-1", "b", "b2", "models/b2", "tunedModels/c"})
+        EXPECT_TRUE(some.allows_model(model)) << model;
+    for (const char* model :
+         {"models/c", "c", "tunedModels/a-1", "tunedModels/b", "models/models/b", "Models/b"})
+        EXPECT_FALSE(some.allows_model(model)) << model;
+    shared_text letter[] = {{"m*", 2}};
+    shared_policy by_letter{{}, letter, nullptr, 1, 0};
+    EXPECT_TRUE(by_letter.allows_model("models/mistral"));
+    EXPECT_FALSE(by_letter.allows_model("models/other"));
+    shared_text untuned[] = {{"models/*", 8}};
+    shared_policy all_untuned{{}, untuned, nullptr, 1, 0};
+    EXPECT_TRUE(all_untuned.allows_model("other"));
+    EXPECT_FALSE(all_untuned.allows_model("tunedModels/c"));
+}

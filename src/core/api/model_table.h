@@ -31,6 +31,8 @@ struct model_row {
     usage_weights weights(const usage_weights& other) const;
 };
 
+// What stands before the name of a tuned model, and belongs to it.
+inline constexpr std::string_view tuned_models = "tunedModels/";
 // A name without "models/", which is Gemini's long form of it.
 std::string_view short_model_name(std::string_view model);
 

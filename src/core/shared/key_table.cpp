@@ -1,5 +1,6 @@
 #include "key_table.h"
 
+#include "core/api/model_table.h"
 #include "core/base/address.h"
 #include "core/base/hash.h"
 
@@ -252,10 +253,15 @@ verdict key_table::check(uint64_t file, const digest& d, std::span<const uint8_t
     return said == verdict::ok && !found->policy->allows_address(address) ? verdict::network : said;
 }
 
+// In a key's list as in a request, Gemini's long form of a name is the name.
 bool shared_policy::allows_model(std::string_view model) const
 {
+    model = short_model_name(model);
+    // A tuned model is not among "models/*".
+    const bool is_tuned = model.starts_with(tuned_models);
     return n_models == 0 || std::any_of(models, models + n_models, [&](const shared_text& pattern) {
-               return glob_match(pattern.view(), model);
+               const std::string_view name = short_model_name(pattern.view());
+               return (name.size() == pattern.size || !is_tuned) && glob_match(name, model);
            });
 }
 

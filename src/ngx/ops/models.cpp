@@ -5,10 +5,10 @@
 #include "json_writer.h"
 
 #include "core/api/model_table.h"
-#include "ngx/clock.h"
 #include "ngx/content.h"
 #include "ngx/error_reply.h"
 #include "ngx/headers_in.h"
+#include "ngx/key_check.h"
 #include "ngx/model_conf.h"
 #include "ngx/request.h"
 #include "ngx/zone.h"
@@ -37,14 +37,9 @@ bool find_names(ngx_http_request_t* r, const request_ctx& ctx, const key_source&
         return false;
     }
     size_t n = 0;
-    const int64_t now = wall_clock_ms() / 1000;
     for (size_t at = 0; at < rows.size(); at += slice) {
         zone_session session(*source.zone);
-        shared_key* key = nullptr;
-        // Its table may be another one by now, and the key gone.
-        if (session->keys()) {
-            session->keys()->check(source.id, ctx.credential, {}, now, key);
-        }
+        const shared_key* key = present_key(session, source, ctx);
         for (const model_row& row : rows.subspan(at, std::min(slice, rows.size() - at))) {
             if (key && !row.is_prefix && key->policy->allows_model(row.name)) {
                 names[n++] = row.name;
