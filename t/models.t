@@ -14,6 +14,8 @@ my $t = LLM::Test->new(
             { name => 'cheap', secret => 'sk-cheap', models => ['cheap*'] },
             { name => 'single', secret => 'sk-single', limits => { concurrency => 1 } },
             { name => 'wild', secret => 'sk-wild', models => ['*'] },
+            { name => 'long', secret => 'sk-long', models => [ 'models/good', 'models/g-*', 'tunedModels/mine' ] },
+            { name => 'letter', secret => 'sk-letter', models => ['m*'] },
             { name => 'hourly', secret => 'sk-hourly', limits => { requests => '10r/h', burst => 0 } },
             { name => 'formed', secret => 'sk-formed', models => ['cheap*'], limits => { tokens => '100k/d', token_burst => 100_000 } },
             { name => 'counted', secret => 'sk-counted', limits => { tokens => '1000/h', token_burst => 20 } },
@@ -32,6 +34,7 @@ my $t = LLM::Test->new(
         location /ws/ { llm_websocket on; proxy_set_header Connection upgrade; proxy_pass http://127.0.0.1:%%PORT_2%%/; }
         location /page/ { llm_errors nginx; error_page 426 = @landing; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location @landing { llm_websocket on; proxy_pass http://127.0.0.1:%%PORT_1%%; }
+        location /per-model/ { llm_limit per=model requests=2r/h burst=1; proxy_pass http://127.0.0.1:%%PORT_1%%/; }
         location = /failures { llm_limit per=address failures=10r/h; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /status { llm_api_keys off; llm_status; }
         location /open/ { llm_api_keys off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
@@ -165,6 +168,109 @@ case 'lists of models' => sub {
         }
         refused("$list alone", POST => '/v1/chat/completions', body => json({ $list => ['cheap-1'], messages => [] }));
     }
+};
+
+# --- the long form of a name
+
+case 'models/NAME is NAME' => sub {
+    my $chat = '/v1/chat/completions';
+    passes('in the request', 'models/cheap-1', POST => $chat, body => chat(model => 'models/cheap-1'));
+    passes('and beside it', 'cheap-1', POST => $chat, body => chat(model => 'cheap-1', models => ['models/cheap-2']));
+    refused('another', POST => $chat, body => chat(model => 'models/expensive'));
+    refused('a list that begins as the long form does', POST => $chat, body => chat(model => 'models/cheap-1'), key => 'sk-letter');
+    passes('what that is for', 'mixtral', POST => $chat, body => chat(model => 'models/mixtral') =~ s{models/}{}r, key => 'sk-letter');
+    passes('in the list', $_, POST => $chat, body => chat(model => $_), key => 'sk-long') for qw(good models/good g-1 models/g-1 tunedModels/mine);
+    refused("not in the list: $_", POST => $chat, body => chat(model => $_), key => 'sk-long') for qw(other models/other tunedModels/good tunedModels/g-1 mine);
+    passes('in a path', 'g-1', POST => '/v1beta/models/g-1:generateContent', body => '{"contents":[]}', key => 'sk-long');
+    refused('a tuned one of that name', POST => '/v1beta/tunedModels/g-1:generateContent', body => '{"contents":[]}', key => 'sk-long');
+    passes('with a slash', 'cheap/a', POST => '/v1beta/models/cheap%2fa:generateContent', body => '{"contents":[]}');
+    refused('another with a slash', POST => '/v1beta/models/big/cheap-1:generateContent', body => '{"contents":[]}');
+    my @limited = map { ask(POST => "/per-model$chat", body => chat(model => $_), key => 'sk-alice')->{status} } 'twice', 'models/twice', 'models/twice', 'twice';
+    is("@limited", '200 200 429 429', 'and both have one limit');
+};
+
+# --- requests within requests
+
+case 'requests within requests' => sub {
+    my $params = { model => 'cheap-1', max_tokens => 5, messages => [] };
+    my %bodies = (
+        '/v1/batches'                                     => { input_file_id => 'f1', endpoint => '/v1/chat/completions' },
+        '/v1/batches/'                                    => { input_file_id => 'f1' },
+        '/V1/Batches'                                     => { input_file_id => 'f1' },
+        '/v1/batches;x'                                   => { input_file_id => 'f1' },
+        '/openai/batches?api-version=1'                   => { input_file_id => 'f1' },
+        '/v1/batches/b1/requests'                         => { batch_requests => [] },
+        '/v1/messages/batches'                            => { requests => [ { custom_id => 'a', params => $params } ] },
+        '/v1/messages/batches/?x'                         => { requests => [ { custom_id => 'a', params => $params } ] },
+        '/v1beta/models/cheap-1:batchGenerateContent'     => { batch => {} },
+        '/v1beta/models/cheap-1:asyncBatchEmbedContent'   => { batch => {} },
+        '/v1/batch/jobs'                                  => { requests => [ { body => $params } ] },
+        '/v1/evals/e1/runs'                               => { data_source => { model => 'expensive' } },
+        '/v1/fine_tuning/alpha/graders/run'               => { grader => { model => 'expensive' } },
+        '/v1/realtime/client_secrets'                     => { session => { model => 'expensive' } },
+    );
+    for my $path (sort keys %bodies) {
+        for my $named ({}, { model => 'cheap-1' }) {
+            my $body = json({ %{ $bodies{$path} }, %$named });
+            my $r = refused("$path $body", POST => $path, body => $body);
+            like($r->{body}, qr/the requests within this one cannot be checked/, "$path: why");
+            refused("$path, also where all may be used", POST => $path, body => $body, key => 'sk-wild');
+        }
+        is(ask(POST => $path, body => json($bodies{$path}), key => 'sk-alice')->{status}, 200, "$path: any key");
+    }
+    is(ask(POST => '/v1/batches', body => '{}', key => 'sk-none')->{status}, 401, 'a wrong key is told first');
+    passes("reading $_", '', GET => $_) for qw(/v1/batches /v1/batches/b1 /v1/messages/batches/b1/results);
+    passes("cancelling $_", '', POST => $_) for qw(/v1/batches/b1/cancel /v1/messages/batches/b1/cancel /v1beta/batches/b1:cancel);
+    passes('a file alone runs nothing', '', POST => '/v1/files', body => '{}');
+    my $r = ask(POST => '/v1/files/..%2fbatches', body => '{}', key => 'sk-alice');
+    is("$r->{status} $r->{asked}", '400 0', 'a path that can be read as one of them');
+
+    my $embed = '/v1beta/models/cheap-1:batchEmbedContents';
+    my $many  = sub { return json({ requests => [ map { { model => $_, content => { parts => [] } } } @_ ] }) };
+    passes('whose models are read', 'cheap-1', POST => $embed, body => $many->(('models/cheap-1') x 300, 'cheap-2'));
+    refused('another within', POST => $embed, body => $many->('models/cheap-1', 'models/expensive'));
+    my $count = '/v1beta/models/cheap-1:countTokens';
+    for my $name (qw(generateContentRequest generate_content_request)) {
+        passes("$name", 'cheap-1', POST => $count, body => json({ $name => { model => 'models/cheap-1' } }));
+        refused("$name of another", POST => $count, body => json({ $name => { model => 'models/expensive' } }));
+    }
+    passes('a tool', 'cheap-1', POST => '/v1/responses', body => chat(model => 'cheap-1', tools => [ { type => 'x' }, { type => 'y', model => 'cheap-2' } ]));
+    refused('a tool of another model', POST => '/v1/responses', body => chat(model => 'cheap-1', tools => [ { type => 'x' }, { type => 'y', model => 'expensive' } ]));
+};
+
+# --- members that name models on some paths
+
+case 'models that are made of others' => sub {
+    for (
+        # path, body that passes for the key with cheap*, what the log calls it, bodies that do not pass
+        [ '/api/create', { model => 'cheap-x', from => 'cheap-1' }, 'cheap-x',
+            { model => 'cheap-x', from => 'expensive' }, { model => 'x', from => 'cheap-1' }, { model => 'cheap-x', name => 'x' },
+            { model => 'cheap-x', files => { 'a.gguf' => 'sha256:1' } }, { model => 'cheap-x', adapters => {} },
+            { model => 'cheap-x', modelfile => 'FROM expensive' }, { model => 'cheap-x', From => 'cheap-1' }, { model => 'cheap-x', from => ['cheap-1'] } ],
+        # The first that is named is the one that is logged.
+        [ '/api/copy', { source => 'cheap-1', destination => 'cheap-2' }, 'cheap-2',
+            { model => 'cheap-1', source => 'expensive', destination => 'cheap-2' }, { source => 'cheap-1', destination => 'x' }, { model => 'cheap-1', SOURCE => 'x' } ],
+        [ '/api/push', { name => 'cheap-1' }, 'cheap-1', { model => 'cheap-1', name => 'expensive' }, { name => 'expensive' }, {} ],
+        [ '/api/pull', { model => 'cheap-1', name => '' }, 'cheap-1', { model => 'cheap-1', name => 'expensive' } ],
+        [ '/api/show', { model => 'cheap-1', name => 'cheap-1' }, 'cheap-1', { model => 'cheap-1', name => 'expensive' } ],
+        [ '/v1/load_lora_adapter', { lora_name => 'cheap-a', lora_path => 'cheap/path' }, 'cheap-a',
+            { model => 'cheap-1', lora_name => 'expensive', lora_path => 'cheap/path' }, { model => 'cheap-1', lora_name => 'cheap-a', lora_path => '/models/expensive' } ],
+        [ '/v1/unload_lora_adapter', { lora_name => 'cheap-a' }, 'cheap-a', { lora_name => 'expensive' }, { lora_name => 'cheap-a', lora_int_id => 1 } ],
+        [ '/generate', { model => 'cheap-1', lora_path => 'cheap-a' }, 'cheap-1', { model => 'cheap-1', lora_path => 'expensive' } ],
+        [ '/update_weights_from_disk', { model => 'cheap-1' }, 'cheap-1', { model => 'cheap-1', model_path => '/expensive' } ],
+        [ '/vertex_generate', { model => 'cheap-1', parameters => { lora_path => 'cheap-a' } }, 'cheap-1', { model => 'cheap-1', parameters => { lora_path => 'expensive' } } ],
+    ) {
+        my ($path, $good, $model, @bad) = @$_;
+        my $name = $path . ' ' . json($good);
+        passes($name, $model, POST => $path, body => json($good));
+        refused($path . ' ' . json($_), POST => $path, body => json($_)) for @bad;
+        passes("$path, any key", $_->{model} // $model, POST => $path, body => json($_), key => 'sk-alice') for grep { $_->{model} } @bad;
+    }
+    passes('loaded', 'cheap-1', POST => '/v2/repository/models/cheap-1/load', body => '{}');
+    refused('another is not loaded', POST => '/v2/repository/models/expensive/load', body => '{"model":"cheap-1"}');
+    passes('deleted', 'cheap-1', DELETE => '/api/delete', body => '{"name":"cheap-1"}');
+    refused('another is not', DELETE => '/api/delete', body => '{"model":"cheap-1","name":"expensive"}');
+    passes('elsewhere these are other things', 'cheap-1', POST => '/v1/vector_stores', body => '{"model":"cheap-1","name":"x","source":"y","from":"z","files":{}}');
 };
 
 # --- in forms

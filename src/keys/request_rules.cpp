@@ -36,12 +36,12 @@ json_ptr parsed(std::string_view text)
     return json_ptr(json_loadb(text.data(), text.size(), JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, nullptr));
 }
 
-// Objects in which APIs have a bound of tokens: a whole one in their place could raise it.
-bool holds_bound(std::string_view field)
+constexpr const char* expected_tokens = "expected a whole number of tokens of at least 1";
+
+bool is_token_count(std::string_view value)
 {
-    static constexpr std::string_view names[] = {"options", "parameters", "sampling_params",
-                                                 "generationConfig", "generation_config"};
-    return std::find(std::begin(names), std::end(names), field) != std::end(names);
+    uint64_t count = 0;
+    return json_count(value, UINT64_MAX / 2, count) && count != 0;
 }
 
 bool is_within(std::string_view field, std::string_view outer)
@@ -101,18 +101,23 @@ std::string request_rules::value_fault(policy_action action, std::string_view fi
         return "expected a JSON value";
     }
     if (action == policy_action::cap) {
-        uint64_t count = 0;
         if (!json_is_number(json.get()) || value.size() > max_name) {
             return "expected a number";
         }
-        if (field == "max_tokens" && (!json_count(value, UINT64_MAX / 2, count) || count == 0)) {
-            return "expected a whole number of tokens of at least 1";
-        }
-    } else if (holds_bound(field) && json_is_object(json.get())) {
+    } else if (holds_bound(field)) {
         return "name the fields within it, such as \"" + std::string(field)
-               + ".temperature\": a whole object could undo what caps the tokens in it";
+               + ".temperature\": a value for all of it could undo what caps the tokens in it";
     }
-    return "";
+    // All of these bound a completion by themselves, and what is no such number is no bound to servers.
+    return is_bound(field) && !is_token_count(value) ? expected_tokens : "";
+}
+
+// Whether a bound of tokens would be given that the cap on all of them would lower.
+bool request_rules::is_above_cap(const entry& given, const entry& cap)
+{
+    return cap.action == policy_action::cap && cap.field == "max_tokens"
+           && (given.action == policy_action::set || given.action == policy_action::set_default)
+           && is_bound(given.field) && compare_numbers(given.value, cap.value) > 0;
 }
 
 std::string request_rules::contradiction(const entry& rule) const
@@ -130,6 +135,9 @@ std::string request_rules::contradiction(const entry& rule) const
                    + "\" cannot both have rules, since one is within the other";
         }
         if (!same) {
+            if (is_above_cap(rule, other) || is_above_cap(other, rule)) {
+                return "the value is above \"cap max_tokens\", which is about this field too";
+            }
             continue;
         }
         if (rule.action == other.action) {

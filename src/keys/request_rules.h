@@ -32,6 +32,7 @@ private:
         std::string value;
     };
 
+    static bool is_above_cap(const entry& given, const entry& cap);
     std::string contradiction(const entry& rule) const;
 
     std::vector<entry> entries_;

@@ -69,6 +69,13 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
 // Of the request that is being decided. It is far larger than what most requests need of the stack.
 std::optional<policy_edit> planned;
 
+// Rules are about what stands where they do not look.
+bool escapes(ngx_http_request_t* r, const request_ctx& ctx, const request_policy& policy)
+{
+    return (policy.needs_json() && hides(r, ctx, hidden_part::fields))
+           || (!policy.bound().empty() && hides(r, ctx, hidden_part::bound));
+}
+
 // What is to become of the body, before anything is taken for the request; `to` stays as it is where no rules
 // are about it. NGX_OK, or what refuse() returned.
 ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source& source, policy_edit*& to)
@@ -103,12 +110,18 @@ ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source&
     if (!policy) {
         return NGX_OK;
     }
+    if (escapes(r, ctx, *policy)) {
+        return refuse_body(refusal::bad_request,
+                           "there are rules for what may be asked here, which cannot be applied to what is "
+                           "within it, such as other requests");
+    }
     const bool is_json = ctx.facts.bytes() != 0;
     if (!is_json) {
         if (asks_websocket(r)) {
             return refuse_body(refusal::websocket, {});
         }
-        return (ctx.asked.has_body || ctx.asked.unread) && policy->needs_json()
+        const bool needs_json = policy->needs_json() || (ctx.call.needs_bound && !policy->bound().empty());
+        return (ctx.asked.has_body || ctx.asked.unread) && needs_json
                    ? refuse_body(refusal::bad_request,
                                  "there are rules for what may be asked here, which need a JSON object")
                    : NGX_OK;

@@ -1,15 +1,20 @@
 #include "policy.h"
 
+#include "core/request/member_name.h"
+
 #include <algorithm>
 
 namespace llm {
+
+static_assert(body_members::usual == 64 && policy_edit::max_members == 128
+              && member_name::max_escaped == 1024); // as text_of() says
 
 namespace {
 
 // The one that was put together last, of a location's rules and a key's: a worker has requests of few keys.
 struct {
-    const ngx_cycle_t* cycle = nullptr;
-    const policy_level* level = nullptr;
+    bool is_whole = false;
+    uint64_t level = 0; // its number
     size_t size = 0;
     char key_rules[key_policy_text::max_bytes];
     request_policy policy;
@@ -70,19 +75,20 @@ bool find_policy(const location_conf& lcf, bool by_location, std::string_view ke
         return true;
     }
     policy = &last.policy;
-    if (last.cycle == ngx_cycle && last.level == level
-        && key_rules == std::string_view(last.key_rules, last.size)) {
+    // Not by its place, at which a later configuration may have another one.
+    const uint64_t number = level ? level->number : 0;
+    if (last.is_whole && last.level == number && key_rules == std::string_view(last.key_rules, last.size)) {
         return true;
     }
-    last.cycle = nullptr;
-    last.level = level;
+    last.is_whole = false;
+    last.level = number;
     last.size = key_rules.copy(last.key_rules, sizeof last.key_rules);
     last.policy = {};
     if (!last.policy.add({last.key_rules, last.size})
         || (level && !last.policy.add(level->rules.text(), list_of_location)) || !last.policy.finish()) {
         return false;
     }
-    last.cycle = const_cast<const ngx_cycle_t*>(ngx_cycle);
+    last.is_whole = true;
     return true;
 }
 
@@ -109,15 +115,26 @@ std::string_view text_of(policy_fault fault, const policy_edit& edit)
     case policy_fault::ambiguous_name:
         says = "is spelled in another way than the API's";
         break;
-    case policy_fault::too_many_fields:
-        says = "has too many fields, or one with a long name";
+    case policy_fault::too_many_within:
+        says = "has more than 128 fields";
         break;
+    case policy_fault::long_name:
+        says = "has a field whose name has more than 1024 bytes";
+        break;
+    case policy_fault::hidden_bound:
+        says = "could hide a bound of tokens: send \"parameters\" in its place";
+        break;
+    case policy_fault::too_many_fields:
+        return "it has more than 64 fields, which is the most where there are rules for them";
+    case policy_fault::no_bound:
+        return "completions are bounded here, and it has no bound of tokens that is known, such as "
+               "\"max_tokens\"";
     default:
         return "what may be asked here cannot be checked in it";
     }
     if (edit.faulty().empty()) {
-        return fault == policy_fault::too_many_fields ? "it has too many fields, or one with a long name"
-                                                      : "a field of it cannot be read";
+        return fault == policy_fault::long_name ? "a field's name has more than 1024 bytes"
+                                                : "a field of it cannot be read";
     }
     u_char* end = ngx_snprintf(reinterpret_cast<u_char*>(text), sizeof text, "the field \"%*s\" %*s",
                                edit.faulty().size(), edit.faulty().data(), says.size(), says.data());

@@ -21,6 +21,8 @@ policy_level* make_level(ngx_conf_t* cf)
     }
     cleanup->handler = [](void* data) { delete static_cast<policy_level*>(data); };
     cleanup->data = level;
+    static uint64_t last_number = 0;
+    level->number = ++last_number;
     return level;
 }
 

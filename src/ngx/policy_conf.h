@@ -12,6 +12,7 @@ namespace llm {
 struct policy_level {
     request_rules rules;
     request_policy policy;
+    uint64_t number; // from 1 up, which no other level has or had in this process, nor in those before it
 };
 
 // The number of the list of fields that are allowed by the configuration: key files have those before it.

@@ -112,6 +112,10 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
     if (const std::string_view more = ctx.facts.more_models(); !more.empty()) {
         ctx.asked.more_models = copy_text(r->pool, more);
         ctx.asked.unclear_model = ctx.asked.unclear_model || !ctx.asked.more_models.data;
+        // Where other members name the model, it may be that `model` does not.
+        if (!ctx.asked.names_model() && ctx.call.names_models != 0 && ctx.asked.more_models.data) {
+            ctx.asked.model = {more.find('\0'), ctx.asked.more_models.data};
+        }
     }
 }
 
@@ -138,6 +142,7 @@ void feed(request_ctx& ctx, std::string_view piece)
     uint64_t before = ctx.form.bytes();
     ctx.asked.reads_form = false;
     new (&ctx.facts) request_facts;
+    ctx.facts.look_for_models_in(ctx.call.names_models);
     while (before != 0) {
         const size_t size = std::min<uint64_t>(before, spaces.size());
         ctx.facts.feed(spaces.substr(0, size));
@@ -238,6 +243,7 @@ void begin_reading(ngx_http_request_t* r, request_ctx& ctx)
             ctx.asked.reads_form = false;
             new (&ctx.facts) request_facts;
         }
+        ctx.facts.look_for_models_in(ctx.call.names_models);
         keep_members(r, ctx);
         return;
     }
@@ -313,10 +319,15 @@ bool needs_model(ngx_http_request_t* r, const request_ctx& ctx)
     return asks_websocket(r);
 }
 
+bool hides(ngx_http_request_t* r, const request_ctx& ctx, hidden_parts what)
+{
+    return (ctx.call.hidden & what) != 0 && !only_reads(r->main);
+}
+
 void name_model_by_target(ngx_http_request_t* r, request_ctx& ctx)
 {
     ctx.asked.model = ctx.call.model.empty() ? ngx_str_t{0, nullptr} : to_ngx(ctx.call.model);
-    ctx.asked.unclear_model = ctx.call.unclear_model;
+    ctx.asked.unclear_model = ctx.call.unclear_model || hides(r, ctx, hidden_part::models);
     if (r->main->args.len == 0) {
         return;
     }

@@ -10,6 +10,8 @@ void name_model_by_target(ngx_http_request_t* r, request_ctx& ctx);
 // Whether a key that may use certain models only has to name one in this request. Holds once the body is
 // known.
 bool needs_model(ngx_http_request_t* r, const request_ctx& ctx);
+// Whether some of what it asks for stands where it is not looked for.
+bool hides(ngx_http_request_t* r, const request_ctx& ctx, hidden_parts what);
 // Whether it wants to speak WebSocket.
 bool asks_websocket(ngx_http_request_t* r);
 // Refuses a body that is compressed: what it asks for could not be read.

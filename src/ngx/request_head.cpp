@@ -11,7 +11,7 @@ namespace llm {
 namespace {
 
 // Whether a server that is sent the path as it came may read another model in it than nginx has, or that it
-// is for one at all: an escaped slash, dots, what nginx takes for a fragment.
+// is for one or for requests within it at all: an escaped slash, dots, what nginx takes for a fragment.
 bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
 {
     std::string_view raw = view(r->unparsed_uri);
@@ -36,7 +36,8 @@ bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
         return {reinterpret_cast<char*>(room), static_cast<size_t>(end - room)};
     };
     const api_call call = call_of_path(decode(raw));
-    if (call.model != ctx.call.model || call.needs_model != ctx.call.needs_model) {
+    if (call.model != ctx.call.model || call.needs_model != ctx.call.needs_model
+        || call.hidden != ctx.call.hidden) {
         return true;
     }
     // To a server that looks for the name first and decodes it then.

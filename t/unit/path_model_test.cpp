@@ -33,7 +33,14 @@ TEST(path_model, names)
         {"/v2/models/m/versions/1/infer", "m"},
         {"/v2/models/m/generate_stream", "m"},
         {"/v2/models/m", ""},
+        {"/v2/repository/models/m/load", "m"},
+        {"/v2/repository/models/m/unload", "m"},
+        {"/v2/repository/index", ""},
         {"/v1beta/models/gemini-pro:generateContent", "gemini-pro"},
+        {"/v1beta/models/org/a:b:generateContent", "org/a:b"},
+        {"/v1beta/tunedModels/org/a:countTokens", "tunedModels/org/a"},
+        {"/v1/models/org/a:tag", ""},
+        {"/v1beta/corpora/a/b:generateContent", ""},
         {"/v1/chat/completions", ""},
         {"/v1/models/m", ""},
     };
@@ -65,6 +72,7 @@ TEST(path_model, needs)
         {"/v1/responses", model_need::to_make},
         {"/v1/responses/r1/input_items", model_need::to_make},
         {"/v1/responses/r1/cancel", model_need::none},
+        {"/v1beta/batches/b1:cancel", model_need::none},
         {"/v1/batches", model_need::to_make},
         {"/v1/files", model_need::none},
         {"/v1/files/f1/content", model_need::none},
@@ -82,6 +90,51 @@ TEST(path_model, needs)
     };
     for (const auto& [path, need] : paths) {
         EXPECT_EQ(call_of_path(path).needs_model, need) << path;
+    }
+}
+
+TEST(path_model, hides)
+{
+    using namespace hidden_part;
+    const std::pair<const char*, hidden_parts> paths[] = {
+        {"/v1/batches", all},
+        {"/v1/batches/", all},
+        {"/V1/Batches", all},
+        {"/v1/batches;x", all},
+        {"/openai/v1/batches/b1/requests", all},
+        {"/v1/batches/b1/cancel", none},
+        {"/v1beta/batches/b1:cancel", none},
+        {"/v1beta/batches/b1:updateGenerateContentBatch", all},
+        {"/v1/messages/batches", all},
+        {"/anthropic/v1/messages/batches/", all},
+        {"/v1/messages/batches/b1/cancel", none},
+        {"/v1/messages", none},
+        {"/v1/messages/count_tokens", none},
+        {"/v1/batch/jobs", all},
+        {"/v1/projects/p/locations/l/batchPredictionJobs", all},
+        {"/v1/accounts/a/batchInferenceJobs", all},
+        {"/model-invocation-job", all},
+        {"/v1/evals/e1/runs", all},
+        {"/v1/fine_tuning/alpha/graders/run", all},
+        {"/v1/realtime/client_secrets", all},
+        {"/v1/realtime", none},
+        {"/v1beta/models/g:batchGenerateContent", all},
+        {"/v1beta/models/g:asyncBatchEmbedContent", all},
+        {"/v1beta/models/g:batchEmbedContents", fields},
+        {"/v1beta/models/g:embedContent", none},
+        {"/v1beta/models/g:generateContent", none},
+        {"/v1beta/models/g:predict", fields | bound},
+        {"/v1/models/g:rawPredict", none},
+        {"/v2/models/m/infer", fields | bound},
+        {"/v2/models/m/generate", none},
+        {"/v1/files", none},
+        {"/v1/my-batches", none},
+        {"/v1/chat/completions/batch", none},
+        {"/v1/chat/completions", none},
+        {"/api/chat", none},
+    };
+    for (const auto& [path, hidden] : paths) {
+        EXPECT_EQ(call_of_path(path).hidden, hidden) << path;
     }
 }
 

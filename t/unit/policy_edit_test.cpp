@@ -240,6 +240,69 @@ TEST(policy_edit, cap_max_tokens_means_each_apis_name)
                  policy_fault::duplicate_field, "generationConfig");
 }
 
+TEST(policy_edit, cap_max_tokens_where_it_has_other_names)
+{
+    const rule_list r{{action::cap, 0, "max_tokens", "100"}};
+    constexpr std::string_view vllm = "/inference/v1/generate", vertex = "/vertex_generate",
+                               triton = "/v2/models/m/generate", converse = "/model/m/converse",
+                               invoke = "/model/m/invoke-with-response-stream";
+    expect(r, vllm, R"({"token_ids":[1],"sampling_params":{"max_tokens":5000}})",
+           R"({"token_ids":[1],"sampling_params":{"max_tokens":100 }})");
+    expect(r, vllm, R"({"max_tokens":5})", R"({"max_tokens":5,"sampling_params":{"max_tokens":100}})");
+    expect_fault(r, vllm, R"({"sampling_params":[{"max_tokens":5000}]})", policy_fault::not_an_object,
+                 "sampling_params");
+    expect(r, vertex, R"({"parameters":{"sampling_params":{"max_new_tokens":-1},"x":1}})",
+           '{' + spaces(60) + R"("parameters":{"sampling_params":{"max_new_tokens":100},"x":1}})");
+    expect(r, vertex, R"({"instances":[{"text":"a"}]})",
+           R"({"instances":[{"text":"a"}],"parameters":{"sampling_params":{"max_new_tokens":100}}})");
+    expect_fault(r, vertex, R"({"parameters":{"sampling_params":[{}]}})", policy_fault::not_an_object,
+                 "parameters.sampling_params");
+    // Each of its backends goes by one of them.
+    expect(r, triton, R"({"max_tokens":7})", R"({"max_tokens":7,"parameters":{"max_tokens":100}})");
+    expect(r, triton, R"({"parameters":{"max_tokens":7}})",
+           R"({"parameters":{"max_tokens":7},"max_tokens":100})");
+    expect(r, "/v2/models/m/versions/1/generate_stream",
+           R"({"max_tokens":700,"parameters":{"max_tokens":101}})",
+           R"({"max_tokens":100,"parameters":{"max_tokens":100}})");
+    for (const char* hides : {"\"{\\\"max_tokens\\\":5000}\"", "{}", "5", "[]"}) {
+        const std::string body = std::string(R"({"text_input":"x","sampling_parameters":)") + hides + "}";
+        expect_fault(r, triton, body, policy_fault::hidden_bound, "sampling_parameters");
+        expect_fault(r, "/not/known", body, policy_fault::hidden_bound, "sampling_parameters");
+        EXPECT_EQ(edited_by(r.policy, call_of_path(chat), body).fault, policy_fault::none);
+    }
+    expect(r, triton, R"({"sampling_parameters":null,"max_tokens":1,"parameters":{"max_tokens":1}})",
+           R"({"sampling_parameters":null,"max_tokens":1,"parameters":{"max_tokens":1}})");
+    expect(r, converse, R"({"inferenceConfig":{"maxTokens":101}})",
+           R"({"inferenceConfig":{"maxTokens":100}})");
+    expect(r, converse, R"({"messages":[]})", R"({"messages":[],"inferenceConfig":{"maxTokens":100}})");
+    expect(r, converse,
+           R"({"inferenceConfig":{"maxTokens":9},"additionalModelRequestFields":{"max_tokens":900}})",
+           R"({"inferenceConfig":{"maxTokens":9},"additionalModelRequestFields":{"max_tokens":100}})");
+    expect(r, invoke, R"({"max_tokens":500})", R"({"max_tokens":100})");
+    expect_fault(r, invoke, R"({"prompt":"x","max_gen_len":500})", policy_fault::no_bound, "");
+    expect_fault(r, "/v1/publishers/x/models/m:rawPredict", R"({"n_predict":5})", policy_fault::no_bound, "");
+    expect(r, "/v1/publishers/x/models/m:streamRawPredict", R"({"max_tokens":500})", R"({"max_tokens":100})");
+    expect(r, "/v1/chat/completions/batch", R"({"messages":[[]]})", R"({"messages":[[]],"max_tokens":100})");
+    expect(r, "/invocations", R"({"max_tokens":5})",
+           R"({"max_tokens":5,"parameters":{"max_new_tokens":100}})");
+    expect(r, "/", R"({"inputs":"x"})", R"({"inputs":"x","parameters":{"max_new_tokens":100}})");
+    const rule_list d{{action::drop, 0, "x", ""}};
+    expect(d, invoke, R"({"prompt":"x"})", R"({"prompt":"x"})");
+}
+
+// What is below 1 is no bound to some servers, by whichever name it is capped.
+TEST(policy_edit, a_cap_on_one_bound)
+{
+    const rule_list r{{action::cap, 0, "options.num_predict", "100"},
+                      {action::cap, 0, "max_completion_tokens", "10"},
+                      {action::cap, 0, "other", "10"}};
+    expect(r, "/api/chat", R"({"options":{"num_predict":-1}})",
+           '{' + spaces(28) + R"("options":{"num_predict":100}})");
+    expect(r, chat, R"({"max_completion_tokens":0,"other":-1})",
+           R"({                          "other":-1,"max_completion_tokens":10})");
+    expect(r, chat, "{}", "{}");
+}
+
 TEST(policy_edit, default_and_set)
 {
     const rule_list r{{action::set_default, 0, "seed", "7"},
@@ -362,9 +425,14 @@ const call_case calls[] = {
     {"/completion", {"n_predict", "max_tokens"}, {"n_predict"}},
     {"/v1/embeddings",
      {"max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict", "options.num_predict",
-      "parameters.max_new_tokens", "sampling_params.max_new_tokens", "generationConfig.maxOutputTokens",
+      "parameters.max_new_tokens", "parameters.max_tokens", "parameters.sampling_params.max_new_tokens",
+      "sampling_params.max_new_tokens", "sampling_params.max_tokens", "generationConfig.maxOutputTokens",
       "generationConfig.max_output_tokens"},
      {}},
+    {"/inference/v1/generate", {"sampling_params.max_tokens"}, {"sampling_params.max_tokens"}},
+    {"/vertex_generate",
+     {"parameters.sampling_params.max_new_tokens"},
+     {"parameters.sampling_params.max_new_tokens"}},
 };
 
 // What says the same as before is there as it was written.
@@ -396,7 +464,10 @@ const char* const bounds[] = {"max_tokens",
                               "n_predict",
                               "options.num_predict",
                               "parameters.max_new_tokens",
+                              "parameters.max_tokens",
+                              "parameters.sampling_params.max_new_tokens",
                               "sampling_params.max_new_tokens",
+                              "sampling_params.max_tokens",
                               "generationConfig.maxOutputTokens",
                               "generationConfig.max_output_tokens"};
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,7 @@ public:
             bound(root);
         for (const reference_rule& rule : rules_)
             if (rule.action == llm::policy_action::cap)
-                cap(root, rule.field, json_number(rule.value), false);
+                cap(root, rule.field, json_number(rule.value), is_bound(rule.field));
         return !refused_;
     }
 
@@ -126,21 +127,28 @@ private:
         return number == std::floor(number) ? json_integer(static_cast<json_int_t>(number))
                                             : json_real(number);
     }
+    static constexpr const char* bounds_[] = {"max_tokens",
+                                              "max_completion_tokens",
+                                              "max_output_tokens",
+                                              "n_predict",
+                                              "options.num_predict",
+                                              "parameters.max_new_tokens",
+                                              "parameters.max_tokens",
+                                              "parameters.sampling_params.max_new_tokens",
+                                              "sampling_params.max_new_tokens",
+                                              "sampling_params.max_tokens",
+                                              "generationConfig.maxOutputTokens",
+                                              "generationConfig.max_output_tokens",
+                                              "generation_config.maxOutputTokens",
+                                              "generation_config.max_output_tokens"};
+    static bool is_bound(const std::string& field)
+    {
+        return std::find(std::begin(bounds_), std::end(bounds_), field) != std::end(bounds_);
+    }
     void bound(json_t* root)
     {
-        static const char* all[] = {"max_tokens",
-                                    "max_completion_tokens",
-                                    "max_output_tokens",
-                                    "n_predict",
-                                    "options.num_predict",
-                                    "parameters.max_new_tokens",
-                                    "sampling_params.max_new_tokens",
-                                    "generationConfig.maxOutputTokens",
-                                    "generationConfig.max_output_tokens",
-                                    "generation_config.maxOutputTokens",
-                                    "generation_config.max_output_tokens"};
         bool given = false;
-        for (const char* field : all) {
+        for (const char* field : bounds_) {
             const bool own = std::find(own_.begin(), own_.end(), field) != own_.end();
             const bool there = cap(root, field, bound_, true, own);
             given = given || (there && own);

@@ -192,7 +192,23 @@ TEST(request_facts, reads_lists_of_models)
     }
     expect_fault(R"({"models":["a"],"models":["b"]})", body_fault::duplicate_field);
     EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":"a"}})"), "a,");
-    EXPECT_EQ(more_models(R"({"text":"x","lora_path":"a"})"), "?");
+    EXPECT_EQ(more_models(R"({"text":"x","lora_path":"a"})"), "a,");
+    EXPECT_EQ(more_models(R"({"text":"x","lora_path":5})"), "?");
+    EXPECT_EQ(more_models(R"({"text":"x","lora_path":[5]})"), "?");
+    EXPECT_EQ(more_models(R"({"instances":[],"parameters":{"lora_path":"a"}})"), "a,");
+    EXPECT_EQ(more_models(R"({"instances":[],"parameters":{"lora_path":["a"]}})"), "?");
+    EXPECT_EQ(more_models(R"({"model":"m","tools":[{"type":"a","model":"x"},{"model":null},{"model":"y"}]})"),
+              "x,y,");
+    EXPECT_EQ(more_models(R"({"tools":[{"model":{}}]})"), "?");
+    EXPECT_EQ(more_models(R"({"tools":[{"function":{"model":"x","parameters":{"model":1}}}]})"), "");
+    EXPECT_EQ(more_models(R"({"requests":[{"model":"a"},{"model":"b"},{"content":{"model":"c"}}]})"), "a,b,");
+    EXPECT_EQ(more_models(R"({"generateContentRequest":{"model":"models/a"}})"), "models/a,");
+    EXPECT_EQ(more_models(R"({"generate_content_request":{"model":"models/a"}})"), "models/a,");
+    // Each name once.
+    EXPECT_EQ(more_models(R"({"models":["ab","a","ab","a","b","ab"]})"), "ab,a,b,");
+    EXPECT_EQ(
+        more_models("{\"requests\":[" + repeated(200, R"({"model":"a-model-of-some-length"},)") + "{}]}"),
+        "a-model-of-some-length,");
     EXPECT_EQ(more_models(R"({"text":"x","lora_path":["a","b"]})"), "a,b,");
     EXPECT_EQ(more_models(R"({"text":"x","lora_path":null})"), "");
     EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":null}})"), "");
@@ -209,6 +225,44 @@ TEST(request_facts, reads_lists_of_models)
     }
     EXPECT_EQ(more_models("{\"models\":[\"" + name + "n\"],\"model\":\"m\"}"), "?");
     EXPECT_EQ(more_models("{\"models\":[\"" + name + "\",\"\"]}"), "?");
+}
+
+// As on some paths.
+TEST(request_facts, reads_other_members_that_name_models)
+{
+    const auto names = [](std::string_view path, std::string_view body) {
+        request_facts facts;
+        facts.look_for_models_in(call_of_path(path).names_models);
+        for (const char c : body) {
+            facts.feed({&c, 1});
+        }
+        EXPECT_EQ(facts.finish(), body_fault::none) << body;
+        std::string all(facts.more_models());
+        std::replace(all.begin(), all.end(), '\0', ',');
+        return facts.unclear_models() ? "?" : all;
+    };
+    EXPECT_EQ(names("/api/create", R"({"model":"m","from":"a","name":"b","source":"c"})"), "a,b,");
+    EXPECT_EQ(names("/api/create", R"({"model":"m","name":"","from":null,"files":null})"), "");
+    EXPECT_EQ(names("/x/api/copy", R"({"source":"a","destination":"b","from":"c"})"), "a,b,");
+    EXPECT_EQ(names("/api/copy", R"({"source":"a","source":"b"})"), "a,b,");
+    EXPECT_EQ(names("/api/copy", R"({"Source":"a"})"), "?");
+    for (const std::string_view path : {"/api/delete", "/api/pull", "/api/push", "/api/show"}) {
+        EXPECT_EQ(names(path, R"({"name":"a","from":"b"})"), "a,") << path;
+    }
+    for (const std::string_view member :
+         {"\"files\":{\"a\":\"sha256:1\"}", "\"adapters\":{}", "\"modelfile\":\"FROM a\"", "\"path\":\"x\"",
+          "\"from\":[]", "\"FROM\":\"a\"", "\"Files\":{}"}) {
+        const std::string body = "{\"model\":\"m\"," + std::string(member) + "}";
+        EXPECT_EQ(names("/api/create", body), "?") << body;
+        EXPECT_EQ(names("/api/chat", body), "") << body;
+        EXPECT_EQ(names("/v1/chat/completions", body), "") << body;
+    }
+    EXPECT_EQ(names("/v1/load_lora_adapter", R"({"lora_name":"a","lora_path":"b"})"), "a,b,");
+    EXPECT_EQ(names("/unload_lora_adapter", R"({"lora_name":"a"})"), "a,");
+    EXPECT_EQ(names("/v1/unload_lora_adapter", R"({"lora_name":"a","lora_int_id":3})"), "?");
+    EXPECT_EQ(names("/v1/vector_stores", R"({"name":"a","source":"b"})"), "");
+    const std::string longest(request_facts::least_list + 100, 'x');
+    EXPECT_EQ(names("/api/copy", "{\"source\":\"" + longest + "\"}"), "?");
 }
 
 // Test 38 of the wire formats, without the image here.

@@ -18,4 +18,60 @@ TEST(request_rules, values_of_a_configuration)
         EXPECT_EQ(json_of_argument(other), std::nullopt) << other;
 }
 
+TEST(request_rules, values_of_bounds_are_bounds)
+{
+    using action = policy_action;
+    const auto fault = [](action what, std::string_view field, std::string_view value) {
+        return request_rules::value_fault(what, field, value);
+    };
+    for (const std::string_view field :
+         {"max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict", "options.num_predict",
+          "parameters.max_new_tokens", "parameters.max_tokens", "sampling_params.max_new_tokens",
+          "sampling_params.max_tokens", "parameters.sampling_params.max_new_tokens",
+          "inferenceConfig.maxTokens", "generationConfig.maxOutputTokens",
+          "generation_config.max_output_tokens", "Max_Tokens"}) {
+        for (const action what : {action::set, action::set_default, action::cap}) {
+            for (const std::string_view wrong :
+                 {"null", "\"50\"", "-1", "0", "0.5", "1.5", "true", "[5]", "{}"}) {
+                EXPECT_NE(fault(what, field, wrong), "") << field << ' ' << wrong;
+            }
+            EXPECT_EQ(fault(what, field, "50"), "") << field;
+            EXPECT_EQ(fault(what, field, "5e1"), "") << field;
+        }
+    }
+    for (const std::string_view around :
+         {"options", "Options", "parameters", "sampling_params", "generationConfig", "generation_config",
+          "inferenceConfig", "parameters.sampling_params", "additionalModelRequestFields",
+          "sampling_parameters"}) {
+        for (const std::string_view value : {"{}", "null", "5", "\"x\"", "[]"}) {
+            EXPECT_NE(fault(action::set, around, value), "") << around << value;
+            EXPECT_NE(fault(action::set_default, around, value), "") << around << value;
+        }
+    }
+    EXPECT_EQ(fault(action::set, "top_k", "-1"), "");
+    EXPECT_EQ(fault(action::set, "options.num_ctx", "null"), "");
+    EXPECT_NE(request_rules::field_fault(action::set, "Options.num_predict.x"), "");
+}
+
+TEST(request_rules, values_above_the_cap_on_all_bounds)
+{
+    using action = policy_action;
+    for (const bool cap_first : {true, false}) {
+        for (const action what : {action::set, action::set_default}) {
+            const auto wrong = [&](std::string_view field, std::string_view value) {
+                request_rules rules;
+                const std::string first =
+                    cap_first ? rules.add(action::cap, "max_tokens", "100") : rules.add(what, field, value);
+                EXPECT_EQ(first, "");
+                return cap_first ? rules.add(what, field, value)
+                                 : rules.add(action::cap, "max_tokens", "100");
+            };
+            EXPECT_NE(wrong("max_completion_tokens", "101"), "");
+            EXPECT_NE(wrong("options.num_predict", "1e3"), "");
+            EXPECT_EQ(wrong("max_completion_tokens", "100"), "");
+            EXPECT_EQ(wrong("top_k", "101"), "");
+        }
+    }
+}
+
 } // namespace

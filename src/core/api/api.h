@@ -19,7 +19,7 @@ inline constexpr size_t api_count = static_cast<size_t>(api::gemini) + 1;
 
 // The names that APIs have for the most tokens of a completion: bits. A server passes over those of other
 // APIs, which bound nothing there.
-using bound_names = uint8_t;
+using bound_names = uint16_t;
 namespace bound_name {
 enum : bound_names {
     none = 0,
@@ -32,9 +32,42 @@ enum : bound_names {
     parameters_max_new_tokens = 32,
     sampling_max_new_tokens = 64,      // of `sampling_params`
     max_output_tokens_of_config = 128, // of `generationConfig`
-    all = 255,
+    parameters_max_tokens = 256,
+    sampling_max_tokens = 512,
+    parameters_sampling_max_new_tokens = 1024, // of `parameters.sampling_params`
+    max_tokens_of_inference_config = 2048,
+    all = 4095,
 };
 } // namespace bound_name
+inline constexpr size_t bound_name_count = 12;
+
+// What a server reads of a request where it is not looked for: in requests within its body, in a file that
+// the body names, in tensors. Bits.
+using hidden_parts = uint8_t;
+namespace hidden_part {
+enum : hidden_parts {
+    none = 0,
+    models = 1,
+    fields = 2, // those that rules are about
+    bound = 4,  // of the tokens of a completion
+    all = 7,
+};
+} // namespace hidden_part
+
+// Members of the body that name models on some paths, beside those that do on all: bits.
+using model_fields = uint8_t;
+namespace model_field {
+enum : model_fields {
+    none = 0,
+    name = 1,
+    from = 2,
+    source = 4,
+    destination = 8,
+    lora_name = 16,
+    // What says which model it is in another way: `files`, `adapters`, `modelfile`, `path`, `lora_int_id`.
+    contents = 32,
+};
+} // namespace model_field
 
 // Whether a request is for a model even if it names none: then the server chooses one.
 enum class model_need : uint8_t {
@@ -50,6 +83,11 @@ struct api_call {
     bound_names bounds = bound_name::all;
     // The ones to be given where a request gives none; none where it is not known that servers take them.
     bound_names bound_to_give = 0;
+    // Where a bound has to be, one of `bounds` has to be given: the server may read others, and none can be
+    // put there.
+    bool needs_bound = false;
+    hidden_parts hidden = 0; // of what is made there; nothing of it matters where something is read
+    model_fields names_models = 0;
     bool streams_unasked = false;      // unless the body says otherwise
     bool streams = false;              // whatever the body says
     bool takes_stream_options = false; // OpenAI's chat and completions

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <span>
 
 namespace llm {
 
@@ -54,11 +56,60 @@ bool has_no_text(std::string_view path, std::string_view name)
                                           "/batches",    "/assistants",    "/threads",     "/conversations",
                                           "/evals",      "/vector_stores", "/fine_tuning", "/moderations",
                                           "/containers", "/videos"};
-    constexpr std::string_view names[] = {"tokenize", "detokenize", "apply-template", "count_tokens",
-                                          "models"};
+    constexpr std::string_view names[] = {
+        "tokenize",     "detokenize",        "apply-template",      "count_tokens",
+        "count-tokens", "load_lora_adapter", "unload_lora_adapter", "models"};
     return std::find(std::begin(names), std::end(names), name) != std::end(names)
            || std::any_of(std::begin(parts), std::end(parts),
                           [&](std::string_view part) { return has_segments(path, part); });
+}
+
+bool is_one_of(std::string_view name, std::span<const std::string_view> names)
+{
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// What servers have beside OpenAI's API, under names of their own. False if it is none of these.
+bool read_native_path(std::string_view path, std::string_view name, api_call& call)
+{
+    using namespace bound_name;
+    constexpr std::string_view converse[] = {"converse", "converse-stream"};
+    constexpr std::string_view invoke[] = {"invoke", "invoke-with-response-stream"};
+    const auto bounds = [&call](bound_names all, bound_names to_give) {
+        call.bounds = all;
+        call.bound_to_give = to_give;
+    };
+    const bool is_bedrocks = path.find("/model/") != std::string_view::npos;
+    const bool is_kserves = path.find("/v2/models/") != std::string_view::npos;
+    const bool generates = name == "generate" || name == "generate_stream";
+    if (name == "completion" || name == "infill") { // llama.cpp
+        bounds(n_predict | max_tokens, n_predict);
+    } else if (generates && path.find("/inference/v1/generate") != std::string_view::npos) { // vLLM
+        bounds(sampling_max_tokens, sampling_max_tokens);
+    } else if (generates && is_kserves) { // Triton: its backends read the one or the other
+        bounds(max_tokens | parameters_max_tokens, max_tokens | parameters_max_tokens);
+    } else if (generates) { // TGI, SGLang: each of these servers passes over the other's
+        bounds(parameters_max_new_tokens | sampling_max_new_tokens,
+               parameters_max_new_tokens | sampling_max_new_tokens);
+    } else if (name == "vertex_generate") { // SGLang
+        bounds(parameters_sampling_max_new_tokens, parameters_sampling_max_new_tokens);
+    } else if (name
+               == "invocations") { // SageMaker: vLLM and SGLang take chats there, TGI its own requests too
+        bounds(max_tokens | max_completion_tokens | parameters_max_new_tokens,
+               max_tokens | parameters_max_new_tokens);
+    } else if (name.empty()) { // TGI's own requests too
+        call.bound_to_give = parameters_max_new_tokens;
+    } else if (is_kserves && name == "infer") { // in tensors
+        call.hidden = hidden_part::fields | hidden_part::bound;
+    } else if (is_bedrocks && is_one_of(name, converse)) {
+        bounds(max_tokens_of_inference_config, max_tokens_of_inference_config);
+    } else if (is_bedrocks && is_one_of(name, invoke)) { // as each model has it
+        bounds(max_tokens | max_tokens_of_inference_config, none);
+        call.needs_bound = true;
+    } else {
+        return false;
+    }
+    return true;
 }
 
 // OpenAI's, and what servers of that API have beside it.
@@ -68,20 +119,25 @@ api_call read_openai_path(std::string_view path)
     const std::string_view name = last_segment(path);
     api_call call;
     call.needs_model = need_of_path(path, name);
+    call.hidden = hidden_in_path(path);
     // Also spellings that some server may take for it: another case, slashes or `;x` at the end.
     if (is_word(name, "completions")) {
         const bool is_chat = path.find("/chat/completions") != std::string_view::npos;
         call.bounds = is_chat ? max_tokens | max_completion_tokens : max_tokens;
         call.bound_to_give = max_tokens;
         call.takes_stream_options = true;
-    } else if (name == "completion" || name == "infill") { // llama.cpp
-        call.bounds = n_predict | max_tokens;
-        call.bound_to_give = n_predict;
-    } else if (name == "generate" || name == "generate_stream") { // TGI, SGLang
-        call.bounds = parameters_max_new_tokens | sampling_max_new_tokens;
-        call.bound_to_give = call.bounds; // each of these servers passes over the other's
-    } else {
+    } else if (name == "batch" && path.find("/chat/completions/") != std::string_view::npos) { // vLLM
+        call.bounds = max_tokens | max_completion_tokens; // of each conversation
+        call.bound_to_give = max_tokens;
+    } else if (!read_native_path(path, name, call)) {
         call.generates = !has_no_text(path, name);
+        if (name == "load_lora_adapter") {
+            call.names_models = model_field::lora_name;
+        } else if (name == "unload_lora_adapter") {
+            call.names_models = model_field::lora_name | model_field::contents;
+        } else if (name == "update_weights_from_disk") { // SGLang
+            call.names_models = model_field::contents;
+        }
     }
     return call;
 }
@@ -101,6 +157,7 @@ api_call read_anthropic_path(std::string_view path)
     return {.speaks = api::anthropic,
             .bounds = bound_name::max_tokens,
             .bound_to_give = last_segment(path) == "messages" ? bound_name::max_tokens : bound_name::none,
+            .hidden = hidden_in_path(path),
             .generates = last_segment(path) != "count_tokens",
             .needs_model = need_of_path(path, last_segment(path))};
 }
@@ -109,9 +166,16 @@ api_call read_ollama_path(std::string_view path)
 {
     const std::string_view name = last_segment(path);
     const bool makes_text = name == "chat" || name == "generate";
+    constexpr std::string_view by_name[] = {"show", "pull", "push", "delete"};
+    const model_fields names = name == "create"
+                                   ? model_field::name | model_field::from | model_field::contents
+                               : name == "copy"           ? model_field::source | model_field::destination
+                               : is_one_of(name, by_name) ? model_field::name
+                                                          : model_field::none;
     return {.speaks = api::ollama,
             .bounds = bound_name::num_predict,
             .bound_to_give = makes_text ? bound_name::num_predict : bound_name::none,
+            .names_models = names,
             .streams_unasked = makes_text,
             // Vectors are worked for as well, whether or not their prompt is counted.
             .generates = makes_text || name == "embed" || name == "embeddings",
@@ -120,8 +184,12 @@ api_call read_ollama_path(std::string_view path)
                                                                                : model_need::always};
 }
 
+constexpr std::string_view gemini_methods[] = {
+    "generateContent",    "streamGenerateContent",  "countTokens",         "embedContent",
+    "batchEmbedContents", "asyncBatchEmbedContent", "batchGenerateContent"};
+
 // ".../models/NAME:METHOD", also ".../tunedModels/NAME:METHOD". In what it has, Google's API has no other
-// paths with a model.
+// paths with a model. Other servers of that API have names with slashes.
 struct gemini_path {
     std::string_view collection;
     std::string_view name;
@@ -139,27 +207,62 @@ struct gemini_path {
         collection = before.substr(before.rfind('/') + 1);
         name = path.substr(slash + 1, colon - slash - 1);
         method = path.substr(colon + 1);
+        if (!is_collection(collection) && is_one_of(method, gemini_methods)) {
+            read_long_name(path.substr(0, colon));
+        }
+    }
+
+    static bool is_collection(std::string_view text) { return text == "models" || text == "tunedModels"; }
+
+    void read_long_name(std::string_view before)
+    {
+        for (size_t slash = before.rfind('/'); slash != std::string_view::npos && slash != 0;
+             slash = before.rfind('/', slash - 1)) {
+            const std::string_view first = before.substr(0, slash);
+            const std::string_view segment = first.substr(first.rfind('/') + 1);
+            if (is_collection(segment)) {
+                collection = segment;
+                name = before.substr(slash + 1);
+                return;
+            }
+        }
     }
 };
 
 bool is_geminis(std::string_view path)
 {
-    const gemini_path parts(path);
-    return parts.collection == "models" || parts.collection == "tunedModels";
+    return gemini_path::is_collection(gemini_path(path).collection);
 }
 
 api_call read_gemini_path(std::string_view path)
 {
+    constexpr std::string_view publishers[] = {"rawPredict",
+                                               "streamRawPredict"}; // Vertex, for others' models
     const gemini_path parts(path);
     const bool makes_content = parts.method == "generateContent" || parts.method == "streamGenerateContent";
+    const bool is_known = is_one_of(parts.method, gemini_methods);
+    const bool is_publishers = is_one_of(parts.method, publishers);
+    const bound_names bounds = is_known        ? bound_name::max_output_tokens_of_config
+                               : is_publishers ? bound_name::max_tokens
+                                               : bound_name::all;
     // A tuned model is another one than a model of that name, which goes without its collection.
     const char* const begin = parts.collection == "models" ? parts.name.data() : parts.collection.data();
-    return {.speaks = api::gemini,
-            .bounds = bound_name::max_output_tokens_of_config,
-            .bound_to_give = makes_content ? bound_name::max_output_tokens_of_config : bound_name::none,
-            .streams = parts.method.starts_with("stream"),
-            .generates = parts.method != "countTokens",
-            .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)}};
+    api_call call{.speaks = api::gemini,
+                  .bounds = bounds,
+                  .bound_to_give = makes_content ? bound_name::max_output_tokens_of_config : bound_name::none,
+                  .needs_bound = is_publishers,
+                  .streams = parts.method.starts_with("stream"),
+                  .generates = parts.method != "countTokens",
+                  .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)}};
+    if (parts.method == "batchEmbedContents") {
+        call.hidden = hidden_part::fields; // the models of the requests within are read
+    } else if (parts.method == "batchGenerateContent" || parts.method == "asyncBatchEmbedContent") {
+        call.hidden = hidden_part::all;
+    } else if (!is_known
+               && !is_publishers) { // such as `predict`, whose `instances` are as each model has them
+        call.hidden = hidden_part::fields | hidden_part::bound;
+    }
+    return call;
 }
 
 // --- headers

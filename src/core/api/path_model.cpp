@@ -38,6 +38,7 @@ constexpr operation bedrock_operations[] = {
     {"/count-tokens"},
 };
 constexpr operation kserve_operations[] = {{"/infer"}, {"/generate"}, {"/generate_stream", true}};
+constexpr operation repository_operations[] = {{"/load"}, {"/unload"}};
 
 // Where `part`, which begins with a slash and is in small letters, stands in the path; some servers, Azure's
 // among them, take capitals for the same.
@@ -117,7 +118,47 @@ path_model model_in_path(std::string_view path)
         !found.name.empty()) {
         return found;
     }
+    if (const path_model found = model_between(path, "/v2/repository/models/", repository_operations, false);
+        !found.name.empty()) {
+        return found;
+    }
     return without_version(model_between(path, "/v2/models/", kserve_operations, false));
+}
+
+bool cancels(std::string_view path)
+{
+    const std::string_view name = last_segment(path);
+    return name == "cancel" || name.ends_with(":cancel");
+}
+
+hidden_parts hidden_in_path(std::string_view path)
+{
+    // Requests within: batches, those that Mistral, Vertex, Fireworks and Bedrock have under other names,
+    // what samples from a model to judge it, and sessions, in whose settings there are models of their own.
+    constexpr std::string_view parts[] = {"/batches",
+                                          "/batch/jobs",
+                                          "/batchpredictionjobs",
+                                          "/batchinferencejobs",
+                                          "/model-invocation-job",
+                                          "/async-invoke",
+                                          "/evals",
+                                          "/graders",
+                                          "/realtime/client_secrets",
+                                          "/realtime/sessions",
+                                          "/realtime/transcription_sessions",
+                                          "/realtime/calls"};
+    const auto is_in = [path](std::string_view part) {
+        for (size_t at = find_part(path, part); at != std::string_view::npos;
+             at = find_part(path, part, at + 1)) {
+            const std::string_view rest = path.substr(at + part.size());
+            if (rest.empty() || rest[0] == '/' || rest[0] == ';' || rest[0] == ':') {
+                return true;
+            }
+        }
+        return false;
+    };
+    const bool has = !cancels(path) && std::any_of(std::begin(parts), std::end(parts), is_in);
+    return has ? hidden_part::all : hidden_part::none;
 }
 
 bool lists_models(std::string_view path)
@@ -147,7 +188,7 @@ model_need need_of_path(std::string_view path, std::string_view name)
         return model_need::none;
     }
     if (std::any_of(std::begin(looked_up), std::end(looked_up), in)) {
-        return name == "cancel" ? model_need::none : model_need::to_make;
+        return cancels(path) ? model_need::none : model_need::to_make;
     }
     const bool is_about = std::find(std::begin(about), std::end(about), name) != std::end(about);
     return is_about ? model_need::to_make : model_need::always;

@@ -21,6 +21,12 @@ path_model model_in_path(std::string_view path);
 // last segment.
 model_need need_of_path(std::string_view path, std::string_view name);
 
+// What of a request to this path, of a server of OpenAI's API or one beside it, is not looked at.
+hidden_parts hidden_in_path(std::string_view path);
+
+// Whether what is done there ends something that runs, by its name alone.
+bool cancels(std::string_view path);
+
 // Whether what is read at this path is a list of models, in any API that has one.
 bool lists_models(std::string_view path);
 

@@ -22,8 +22,10 @@ enum class refusal : uint8_t {
     model,                // not among the key's models
     no_model,             // none is named, and the key may use certain models only
     other_model,          // the same, and others are named beside the model, or may be read
+    hidden_model,         // the same, and requests within this one may name others
     missing_model,        // none is named, and the location has a table of models
     unclear_model,        // the same, and others are named beside the model, or may be read
+    hidden_models,        // the same, and requests within this one may name others
     bad_request,          // the body may be read in more than one way
     bad_path,             // the path has control characters
     bad_user,             // the header that names the user (user_from) does not do so

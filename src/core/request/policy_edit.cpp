@@ -92,6 +92,10 @@ policy_fault policy_edit::plan()
     object root{members_, root_end_};
     const policy_fault fault = take_object(0, root);
     gone_ = root.gone;
+    if (fault == policy_fault::none && call_.needs_bound && !policy_.bound().empty()
+        && (bounds_ & call_.bounds) == 0) {
+        return policy_fault::no_bound;
+    }
     return fault;
 }
 
@@ -126,7 +130,7 @@ policy_fault policy_edit::take_member(uint8_t parent, object& o, size_t at)
     const uint8_t lists = parent == 0 ? policy_.lists() : 0;
     if (inside.size() > member_name::max_escaped) {
         o.gone[at] = lists != 0;
-        return lists != 0 ? policy_fault::none : fail(policy_fault::too_many_fields, parent);
+        return lists != 0 ? policy_fault::none : fail(policy_fault::long_name, parent);
     }
     char room[member_name::max_escaped];
     const std::string_view raw = inside.size() == 0 ? std::string_view() : body_.all(inside, room);
@@ -177,7 +181,7 @@ std::string_view policy_edit::capped(uint8_t i, std::string_view text) const
         return text;
     }
     // Servers cut a fraction off, and some take 0 for no bound.
-    const bool unbounded = n.bound != 0 && compare_numbers(text, "1") < 0;
+    const bool unbounded = n.counts_tokens && compare_numbers(text, "1") < 0;
     return unbounded || compare_numbers(text, n.cap) > 0 ? n.cap : text;
 }
 
@@ -209,6 +213,9 @@ policy_fault policy_edit::take_value(uint8_t i, const body_member& member)
         seen_[i] = false;
         return policy_fault::none;
     }
+    if (n.hides_bound && (call_.bounds & bound_name::parameters_max_tokens) != 0) {
+        return fail(policy_fault::hidden_bound, i);
+    }
     if (!n.cap.empty()) {
         if (const policy_fault fault = take_number(i, member.value); fault != policy_fault::none) {
             return fault;
@@ -235,7 +242,7 @@ policy_fault policy_edit::take_value(uint8_t i, const body_member& member)
         at += piece.size();
     }
     if (!kept.all_kept()) {
-        return fail(policy_fault::too_many_fields, i);
+        return fail(policy_fault::too_many_within, i);
     }
     object o{kept.kept(), member.value.end - 1};
     return take_object(i, o);
@@ -279,7 +286,7 @@ bool policy_edit::puts_value_within(uint8_t i) const
 bool policy_edit::wants_bound(uint8_t i) const
 {
     const request_policy::node& n = policy_.at(i);
-    const bound_names others = n.parent == 0 ? call_.bounds : n.bound;
+    const bound_names others = n.parent == 0 ? call_.bounds & bound_name::of_root : n.bound;
     return (n.bound & call_.bound_to_give) != 0 && (bounds_ & others) == 0;
 }
 
@@ -335,7 +342,7 @@ policy_fault policy_edit::add_missing(uint8_t parent, object& o)
 {
     // Of most requests nothing is.
     const request_policy::node& in = policy_.at(parent);
-    const bool is_bound_here = (bounds_ & call_.bounds) != 0;
+    const bool is_bound_here = (bounds_ & call_.bounds & bound_name::of_root) != 0;
     const bound_names given = is_bound_here ? bounds_ | bound_name::of_root : bounds_;
     if (!in.puts && (in.bounds & call_.bound_to_give & ~given) == 0) {
         return policy_fault::none;

@@ -21,7 +21,11 @@ enum class policy_fault : uint8_t {
     not_an_object,   // rules are about fields within one that is no object
     duplicate_field, // a field of a rule stands twice
     ambiguous_name,  // or is spelled in a way that servers read differently
-    too_many_fields, // of one object: more than are kept; or a name that is too long
+    too_many_fields, // of the root: more than are kept
+    too_many_within, // of another object
+    long_name,       // a field's name is too long
+    no_bound,        // no bound of tokens is given that is known, where none can be put
+    hidden_bound,    // bounds could be in a field in which they cannot be read
     too_many_edits,
     unreadable, // the body cannot be read where it is kept
 };
@@ -29,7 +33,7 @@ enum class policy_fault : uint8_t {
 // First plan(), which changes nothing, then write(). Everything that is handed in has to live as long.
 class policy_edit {
 public:
-    static constexpr size_t max_members = 128;
+    static constexpr size_t max_members = 128; // of an object
 
     // The body is JSON without a fault, and all of its members are kept.
     policy_edit(const request_policy& policy, const api_call& call, std::span<const body_member> members,

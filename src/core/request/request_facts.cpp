@@ -172,6 +172,16 @@ void request_facts::on(const json_event& event, const request_path& path)
     case request_part::model_list:
         on_list(event);
         break;
+    case request_part::model_or_list:
+        if (event.type == json_type::string) {
+            on_listed(event);
+        } else {
+            on_list(event);
+        }
+        break;
+    case request_part::named:
+        on_named(event, path.names);
+        break;
     case request_part::listed_model:
         on_listed(event);
         break;
@@ -271,6 +281,40 @@ void request_facts::on_listed(const json_event& event)
         at[event.text.size()] = '\0';
     }
     list_size_ = static_cast<uint16_t>(list_size_ + event.text.size() + ends);
+    listed_size_ = static_cast<uint16_t>(listed_size_ + event.text.size() + ends);
+    if (ends) {
+        end_listed();
+    }
+}
+
+// A name that is in the list already needs no more room: a request for many vectors may have it in each of
+// its parts.
+void request_facts::end_listed()
+{
+    const std::string_view name(names_ + list_begin_ + list_size_ - listed_size_, listed_size_);
+    std::string_view before(names_ + list_begin_, size_t{list_size_} - listed_size_);
+    for (; !before.empty(); before.remove_prefix(before.find('\0') + 1)) {
+        if (before.starts_with(name)) {
+            list_size_ = static_cast<uint16_t>(list_size_ - listed_size_);
+            break;
+        }
+    }
+    listed_size_ = 0;
+}
+
+void request_facts::on_named(const json_event& event, model_fields names)
+{
+    if ((names & named_in_) == 0 || event.type == json_type::null) {
+        return;
+    }
+    // Clients of Ollama send a name of old that is empty.
+    if (event.is == json_event::what::value && event.type == json_type::string && event.text.empty()
+        && listed_size_ == 0 && names != model_field::contents) {
+        return;
+    }
+    // A server that reads a name in any case has two of them then.
+    unclear_list_ = unclear_list_ || event.folded || names == model_field::contents;
+    on_listed(event);
 }
 
 void request_facts::on_bound(const json_event& event, bound_names name)
@@ -278,21 +322,21 @@ void request_facts::on_bound(const json_event& event, bound_names name)
     if (event.type == json_type::null) {
         return;
     }
-    request_bound& bound = bounds_[std::countr_zero(name)];
-    const bool is_clear = lax_count(event, bound.value);
-    bound.is = is_clear ? request_bound::state::value : request_bound::state::unbounded;
+    const auto at = static_cast<size_t>(std::countr_zero(name));
+    const bool is_clear = lax_count(event, bounds_[at]);
+    bounds_are_[at] = is_clear ? request_bound::state::value : request_bound::state::unbounded;
 }
 
 request_bound request_facts::max_tokens(bound_names names) const
 {
     request_bound largest;
     for (; names != 0; names &= static_cast<bound_names>(names - 1)) {
-        const request_bound& bound = bounds_[std::countr_zero(names)];
-        if (bound.is == request_bound::state::unbounded) {
+        const auto at = static_cast<size_t>(std::countr_zero(names));
+        if (bounds_are_[at] == request_bound::state::unbounded) {
             return {request_bound::state::unbounded, 0};
         }
-        if (bound.is == request_bound::state::value) {
-            largest = {request_bound::state::value, std::max(largest.value, bound.value)};
+        if (bounds_are_[at] == request_bound::state::value) {
+            largest = {request_bound::state::value, std::max(largest.value, bounds_[at])};
         }
     }
     return largest;

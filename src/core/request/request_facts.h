@@ -67,6 +67,9 @@ public:
     // To be called before the first piece: keeps in this memory where the root's members are.
     void keep_members(std::span<body_member> room) { members_.keep_in(room); }
 
+    // To be called before the first piece: these name models too.
+    void look_for_models_in(model_fields names) { named_in_ = names; }
+
     // Takes the next piece of the body. False once the body is faulty: the rest need not be fed.
     bool feed(std::string_view piece);
     // The same for a body that is all in one piece, in less time.
@@ -85,8 +88,8 @@ public:
     byte_range model_value() const { return model_value_; }
     // The root has no members.
     bool empty() const { return empty_; }
-    // The names in `models`, `fallbacks` and TGI's `adapter_id`, which servers may turn to, each with a NUL
-    // behind it.
+    // The names in `models`, `fallbacks`, TGI's `adapter_id` and their like, which servers may turn to, each
+    // once with a NUL behind it.
     std::string_view more_models() const { return {names_ + list_begin_, list_size_}; }
     // These lists have something else than names, or more of them than there is room for.
     bool unclear_models() const { return unclear_list_; }
@@ -134,6 +137,8 @@ private:
     void on_model(const json_event& event);
     void on_list(const json_event& event);
     void on_listed(const json_event& event);
+    void on_named(const json_event& event, model_fields names);
+    void end_listed();
     void on_bound(const json_event& event, bound_names name);
     void on_choices(const json_event& event);
     bool seen_twice(uint8_t once);
@@ -142,13 +147,16 @@ private:
     json_scanner scanner_;
     utf8_check utf8_;
     uint64_t bytes_ = 0;
-    uint64_t seen_ = 0;       // a bit for each member that may be there once only
-    request_bound bounds_[8]; // one for each of bound_names
+    uint64_t seen_ = 0;                 // a bit for each member that may be there once only
+    uint64_t bounds_[bound_name_count]; // one for each of bound_names
     uint32_t choices_ = 0;
     uint32_t prompts_ = 0;
     uint16_t model_size_ = 0;
     uint16_t list_begin_ = 0; // in names_
     uint16_t list_size_ = 0;
+    uint16_t listed_size_ = 0; // of it, what is of the name that is being read
+    model_fields named_in_ = model_field::none;
+    request_bound::state bounds_are_[bound_name_count] = {};
     body_fault fault_ = body_fault::none;
     char first_ = '\0';
     bool has_model_ = false;

@@ -23,8 +23,10 @@ enum class request_part : uint8_t {
     reply_fields, // which fields the reply is to have
     prompt_element,
     model_list,
+    model_or_list,
     listed_model,
     adapter, // a model of its own
+    named,   // where the path says so, a name of a model
     // What is no text, see request_media.
     url,      // of an image, audio or video
     file,     // a file's content
@@ -37,8 +39,9 @@ enum class request_part : uint8_t {
 
 struct request_path {
     request_part is = request_part::other;
-    uint8_t once = 0;       // a number of its own, from 1 up, of a member that may be there once only
-    bound_names bound = {}; // of request_part::bound
+    uint8_t once = 0;        // a number of its own, from 1 up, of a member that may be there once only
+    bound_names bound = {};  // of request_part::bound
+    model_fields names = {}; // of request_part::named
 };
 
 class request_path_list {
@@ -55,6 +58,13 @@ public:
     constexpr uint8_t add_bound(std::string_view name, uint8_t parent, bound_names bound)
     {
         return list.add({name, parent, json_text::bounded}, {request_part::bound, ++onces, bound});
+    }
+    // A member of the root that names a model on some paths, where servers may read it in any case. Others
+    // have it for other things.
+    constexpr void add_named(std::string_view name, uint8_t root, model_fields names)
+    {
+        const json_text text = names == model_field::contents ? json_text::none : json_text::pieces;
+        list.add({name, root, text, true}, {request_part::named, 0, {}, names});
     }
     // What is told as often as it is there.
     constexpr uint8_t add_part(std::string_view name, uint8_t parent, request_part is,
@@ -126,10 +136,30 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     for (const std::string_view name : {"text", "input_ids"}) { // SGLang's
         l.add_part(json_elements, l.add_way(name, root, members), part::prompt_element, json_text::none);
     }
-    // SGLang's lora_path names what makes another model of its own.
-    for (const std::string_view name : {"models", "fallbacks", "lora_path"}) {
+    for (const std::string_view name : {"models", "fallbacks"}) {
         const uint8_t models = l.add_once(name, root, part::model_list);
         l.add_part(json_elements, models, part::listed_model, json_text::pieces);
+    }
+    // SGLang's and vLLM's lora_path names what makes another model of its own: one, or a list.
+    const uint8_t loras = l.add_once("lora_path", root, part::model_or_list, json_text::pieces);
+    l.add_part(json_elements, loras, part::listed_model, json_text::pieces);
+    // A tool may have a model of its own, as OpenAI's pictures and Anthropic's advisor have.
+    l.add_part("model", l.add_way(json_elements, l.add_way("tools", root, members)), part::adapter,
+               json_text::pieces);
+    // Gemini's requests within requests.
+    l.add_part("model", l.add_way(json_elements, l.add_way("requests", root, members)), part::adapter,
+               json_text::pieces);
+    for (const std::string_view name : {"generateContentRequest", "generate_content_request"}) {
+        l.add_part("model", l.add_way(name, root, members), part::adapter, json_text::pieces);
+    }
+    l.add_named("name", root, model_field::name); // Ollama's
+    l.add_named("from", root, model_field::from);
+    l.add_named("source", root, model_field::source);
+    l.add_named("destination", root, model_field::destination);
+    l.add_named("lora_name", root, model_field::lora_name);
+    for (const std::string_view name :
+         {"files", "adapters", "modelfile", "path", "lora_int_id", "model_path"}) {
+        l.add_named(name, root, model_field::contents);
     }
     l.add_bound("num_predict", l.add_once("options", root, part::other), bound_name::num_predict);
     const uint8_t parameters = l.add_once("parameters", root, part::other);
@@ -137,8 +167,16 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     l.add_once("best_of", parameters, part::choices, json_text::bounded);
     // TGI's, which names a model that was made from the server's own.
     l.add_once("adapter_id", parameters, part::adapter, json_text::pieces);
+    l.add_bound("max_tokens", parameters, bound_name::parameters_max_tokens); // Triton's
+    // SGLang's requests as Vertex has them.
+    l.add_once("lora_path", parameters, part::adapter, json_text::pieces);
+    const uint8_t sampling_within = l.add_once("sampling_params", parameters, part::other);
+    l.add_bound("max_new_tokens", sampling_within, bound_name::parameters_sampling_max_new_tokens);
     const uint8_t sampling = l.add_once("sampling_params", root, part::other);
     l.add_bound("max_new_tokens", sampling, bound_name::sampling_max_new_tokens);
+    l.add_bound("max_tokens", sampling, bound_name::sampling_max_tokens);       // vLLM's
+    const uint8_t inference = l.add_once("inferenceConfig", root, part::other); // Bedrock's
+    l.add_bound("maxTokens", inference, bound_name::max_tokens_of_inference_config);
     l.add_once("n", sampling, part::choices, json_text::bounded);
     // Gemini's, whose every field has two spellings.
     for (const std::string_view name : {"generationConfig", "generation_config"}) {

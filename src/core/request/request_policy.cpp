@@ -27,6 +27,11 @@ constexpr bound_path bound_paths[] = {
     {"options.num_predict", bound_name::num_predict},
     {"parameters.max_new_tokens", bound_name::parameters_max_new_tokens},
     {"sampling_params.max_new_tokens", bound_name::sampling_max_new_tokens},
+    {"parameters.max_tokens", bound_name::parameters_max_tokens},
+    {"parameters.sampling_params.max_new_tokens", bound_name::parameters_sampling_max_new_tokens},
+    {"sampling_params.max_tokens", bound_name::sampling_max_tokens},
+    {"inferenceConfig.maxTokens", bound_name::max_tokens_of_inference_config},
+    {"additionalModelRequestFields.max_tokens", bound_name::none}, // may go before it
     {"generationConfig.maxOutputTokens", bound_name::max_output_tokens_of_config},
     {"generationConfig.max_output_tokens", bound_name::max_output_tokens_of_config},
     {"generation_config.maxOutputTokens", bound_name::max_output_tokens_of_config},
@@ -35,13 +40,44 @@ constexpr bound_path bound_paths[] = {
 
 constexpr std::string_view bound_of_all = "max_tokens";
 
+// Triton's for vLLM: a string of JSON, which goes before `parameters`.
+constexpr std::string_view hides_bounds = "sampling_parameters";
+
+bool same_name(std::string_view a, std::string_view b)
+{
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](char x, char y) { return ascii_lower(x) == ascii_lower(y); });
+}
+
+bool is_inside(std::string_view field, std::string_view outer)
+{
+    return field.size() > outer.size() && field[outer.size()] == '.'
+           && same_name(field.substr(0, outer.size()), outer);
+}
+
+template <class F>
+bool any_bound(F&& is)
+{
+    return std::any_of(std::begin(bound_paths), std::end(bound_paths),
+                       [&](const bound_path& bound) { return is(bound.field); });
+}
+
 } // namespace
 
 bool is_within_bound(std::string_view field)
 {
-    return std::any_of(std::begin(bound_paths), std::end(bound_paths), [&](const bound_path& bound) {
-        return field.starts_with(bound.field) && field.substr(bound.field.size()).starts_with('.');
-    });
+    return any_bound([&](std::string_view bound) { return is_inside(field, bound); });
+}
+
+bool is_bound(std::string_view field)
+{
+    return any_bound([&](std::string_view bound) { return same_name(field, bound); });
+}
+
+bool holds_bound(std::string_view field)
+{
+    return same_name(field, hides_bounds)
+           || any_bound([&](std::string_view bound) { return is_inside(bound, field); });
 }
 
 std::string_view lower_cap(std::string_view a, std::string_view b)
@@ -96,6 +132,7 @@ bool request_policy::cap(std::string_view field, std::string_view value, bound_n
     }
     nodes_[at].cap = lower_cap(nodes_[at].cap, value);
     nodes_[at].bound = bound;
+    nodes_[at].counts_tokens = is_bound(field);
     return true;
 }
 
@@ -149,6 +186,11 @@ bool request_policy::finish()
                 return false;
             }
         }
+        const uint8_t at = child_of(0, hides_bounds);
+        if (at == 0) {
+            return false;
+        }
+        nodes_[at].hides_bound = true;
     }
     if (lists_ != 0) {
         // What the gateway goes by.

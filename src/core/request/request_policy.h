@@ -15,7 +15,7 @@ namespace llm {
 // the lowest holds. Of several values to set, or defaults, the one that was added first holds.
 class request_policy {
 public:
-    static constexpr size_t max_nodes = 250;
+    static constexpr size_t max_nodes = 255;
     // Of the rules of one level, so that three of them and the bounds of tokens fit.
     static constexpr size_t max_level_nodes = 76;
 
@@ -31,6 +31,8 @@ public:
         uint8_t allowed = 0;   // lists that name it: bits
         bound_names bound = 0; // the bound of tokens that it is
         bool drops = false;
+        bool counts_tokens = false; // below 1 it is no bound to some servers
+        bool hides_bound = false;   // bounds could be in it that cannot be read
         // Of it and all that is within it, after finish():
         bool puts = false;      // there is a value to set, or a default
         bound_names bounds = 0; // bounds of tokens
@@ -38,7 +40,8 @@ public:
         // A rule looks at its value, or wants to see that it is there once.
         bool acts() const
         {
-            return drops || first_child != 0 || !cap.empty() || !set.empty() || !fallback.empty();
+            return drops || hides_bound || first_child != 0 || !cap.empty() || !set.empty()
+                   || !fallback.empty();
         }
     };
 
@@ -83,8 +86,10 @@ public:
     request_policy() { nodes_[0] = {}; }
 };
 
-// It is in what is the bound of tokens, a number.
-bool is_within_bound(std::string_view field);
+// A field as a place of bounds of tokens, by its name in any case, as Go's servers take it.
+bool is_within_bound(std::string_view field); // it is in one, which is a number
+bool is_bound(std::string_view field);
+bool holds_bound(std::string_view field); // one is in it, or could be hidden in it
 
 // The lower of two caps, where "" is none.
 std::string_view lower_cap(std::string_view a, std::string_view b);
