@@ -43,6 +43,11 @@ my $t = LLM::Test->new(
     llm_model direct      to=127.0.0.1:%%PORT_3%%;
     llm_model bounded     to=first    max_tokens=100;
     llm_model pattern-*   to=second;
+    llm_model slashed     to=first    as=org/name:x;
+    llm_model tuned       to=first    as=tunedModels/t-1;
+    llm_model longer      to=first    as=models/y;
+    llm_model a/b         to=first    as=z;
+    llm_model kept/name   to=second;
     server {
         listen 127.0.0.1:%%PORT_0%%;
         listen 127.0.0.1:%%PORT_2%% http2;
@@ -80,7 +85,7 @@ my $t = LLM::Test->new(
             error_page 503 = \@hosted;
             proxy_pass http://\$llm_upstream;
         }
-        location \@hosted { llm_model short as=hosted-name to=second; llm_model good to=second; llm_model gpt-4o* to=second; llm_model quoted as=$long to=second; proxy_pass http://\$llm_upstream; }
+        location \@hosted { llm_model slashed to=second as=other/name; llm_model kept/name to=second; llm_model tuned to=second; llm_model short as=hosted-name to=second; llm_model good to=second; llm_model gpt-4o* to=second; llm_model quoted as=$long to=second; proxy_pass http://\$llm_upstream; }
         location /open/ { llm_api_keys off; proxy_pass http://127.0.0.1:%%PORT_1%%; }
         location = /status { llm_api_keys off; llm_status; }
     }
@@ -281,6 +286,27 @@ case 'in the path and the query' => sub {
         is($got, $want, $uri) if defined $want;
         is($r->{got}{body}, $none, "$uri: no model is put into the body");
     }
+    # A name is one segment, and keeps its collection.
+    for (
+        [ '/v1beta/models/slashed:generateContent?x=a%2fb', '/v1beta/models/org%2Fname%3Ax:generateContent?x=a%2fb' ],
+        [ '/v1beta/models/tuned:generateContent',      '/v1beta/tunedModels/t-1:generateContent' ],
+        [ '/v1beta/models/longer:generateContent',     '/v1beta/models/y:generateContent' ],
+        [ '/v1beta/models/a%2fb:generateContent',      '/v1beta/models/z:generateContent' ],
+        [ '/v1beta/models/a/b:generateContent',        '/v1beta/models/z:generateContent' ],
+        [ '/v1beta/models/kept%2fname:generateContent', '/v1beta/models/kept%2fname:generateContent' ],
+        [ '/a%20b/deployments/slashed/embeddings',     '/a%20b/deployments/org%2Fname%3Ax/embeddings' ],
+        [ '/v2/models/slashed/generate',               '/v2/models/org%2Fname%3Ax/generate' ],
+        [ '/model/slashed/converse',                   '/model/org%2Fname%3Ax/converse' ],
+        [ '/v1/x?model=slashed',                       '/v1/x?model=org%2Fname%3Ax' ],
+        [ '/model/a%2fb/converse?model=a%2Fb',         '/model/z/converse?model=z' ],
+    ) {
+        my ($uri, $want) = @$_;
+        my $r = ask(POST => $uri, $none);
+        is("$r->{status} " . ($r->{got}{uri} // ''), "200 $want", $uri);
+    }
+    is(ask(POST => $chat, '{"model":"models/tuned"}')->{got}{body}, '{"model":"tunedModels/t-1"}', 'a collection in a body');
+    is(ask(POST => $chat, '{"model":"models/longer"}')->{got}{body}, '{"model":"models/y"     }', 'the same one');
+    is(ask(POST => $chat, '{"model":"models/slashed"}')->{got}{body}, '{"model":"models/org/name:x"}', 'and a name with a slash');
     my $r = ask(POST => '/v1beta/models/gpt-4o:countTokens', '{"model":"models/gpt-4o"}');
     is("$r->{got}{uri} $r->{got}{body}", '/v1beta/models/qwen3:countTokens {"model":"models/qwen3" }', 'in both');
     $r = ask(POST => '/openai/deployments/short/embeddings', '{"model":"short","a":1}');
@@ -523,6 +549,40 @@ case 'what is not clear, and lists' => sub {
     }
 };
 
+case 'requests within requests, and models that are made of others' => sub {
+    for my $uri ('/v1/batches', '/v1/messages/batches', '/v1beta/models/good:batchGenerateContent', '/v1/evals') {
+        for my $body ('{"input_file_id":"f"}', body('good')) {
+            my $r = ask(POST => $uri, $body);
+            is("$r->{status} $r->{at}", '400 ', "$uri $body");
+            like($r->{body}, qr/those of the requests within this one cannot be looked up/, "$uri: why");
+        }
+        is(ask(POST => "/all$uri", body('good'))->{at}, 'first', "$uri where all models pass");
+        is(ask(GET => $uri, undef)->{status}, 200, "$uri is read") if $uri !~ /good/;
+    }
+    for (
+        [ 200, '/v1beta/models/good:batchEmbedContents', { requests => [ { model => 'models/good' }, { model => 'models/good' } ] } ],
+        [ 400, '/v1beta/models/good:batchEmbedContents', { requests => [ { model => 'models/good' }, { model => 'models/short' } ] } ],
+        # The upstream would be told another name there.
+        [ 400, '/v1beta/models/gpt-4o:batchEmbedContents', { requests => [ { model => 'models/gpt-4o' } ] } ],
+        [ 400, '/v1beta/models/gpt-4o:countTokens', { generateContentRequest => { model => 'models/gpt-4o' } } ],
+        [ 200, '/v1/responses', { model => 'good', tools => [ { type => 'x' } ] } ],
+        [ 400, '/v1/responses', { model => 'good', tools => [ { model => 'unknown' } ] } ],
+        [ 200, '/api/copy', { source => 'good', destination => 'good' } ],
+        [ 400, '/api/copy', { source => 'good', destination => 'short' } ],
+        [ 400, '/api/copy', { source => 'unknown', destination => 'good' } ],
+        [ 404, '/api/copy', { source => 'unknown', destination => 'unknown' } ],
+        [ 400, '/api/create', { model => 'good', from => 'unknown' } ],
+        [ 400, '/api/create', { model => 'good', files => { a => 'sha256:1' } } ],
+        [ 200, '/api/pull', { model => 'good', name => '' } ],
+        [ 200, '/v1/load_lora_adapter', { lora_name => 'pattern-a', lora_path => 'pattern-b' } ],
+        [ 400, '/v1/load_lora_adapter', { lora_name => 'pattern-a', lora_path => '/x' } ],
+        [ 404, '/v1/unload_lora_adapter', { lora_name => 'x' } ],
+    ) {
+        my ($status, $uri, $body) = @$_;
+        is(ask(POST => $uri, $json->encode($body))->{status}, $status, "$uri " . $json->encode($body));
+    }
+};
+
 # --- another location
 
 case 'a fallback to another table' => sub {
@@ -541,6 +601,17 @@ case 'a fallback to another table' => sub {
             $second .= ' ' x (length($first) - length $second) if length $second < length $first;
             is($r->{got}{sha256}, Digest::SHA::sha256_hex(qq({"model":$second,"x":"$x"})), "$model: the second") or diag(substr $r->{got}{body} // '', 0, 200);
         }
+    }
+    for (
+        [ slashed => '/then/v1beta/models/org%2Fname%3Ax:generateContent', '/then/v1beta/models/other%2Fname:generateContent' ],
+        [ tuned => '/then/v1beta/tunedModels/t-1:generateContent', '/then/v1beta/models/tuned:generateContent' ],
+        [ 'kept%2fname' => '/then/v1beta/models/kept%2fname:generateContent', undef ],
+    ) {
+        my ($model, $first, $second) = @$_;
+        my $r = ask(POST => "/then/v1beta/models/$model:generateContent", '{"contents":[]}', headers => [ 'X-Reply' => json({ %{ $reply{reply} } }) ]);
+        is($r->{at}, $second ? 'first+second' : 'second', "$model in the path: both are asked");
+        is($up{first}->last_request->{uri}, $first, "$model in the path: the first") if $second;
+        is($up{second}->last_request->{uri}, $second // $first, "$model in the path: the second");
     }
     my $r = ask(POST => "/then$chat", body('pattern-1'), headers => [ 'X-Reply' => json({ %{ $reply{reply} } }) ]);
     is($r->{status}, 404, 'not in the table there');
@@ -593,6 +664,12 @@ case 'nginx -t' => sub {
         [ 'llm_model;',                              qr/invalid number of arguments in "llm_model" directive/ ],
         [ 'llm_model "";',                           qr/the name "" in "llm_model" is empty/ ],
         [ 'llm_model a*b;',                          qr/the name "a\*b" in "llm_model" has a "\*" elsewhere than at its end/ ],
+        [ 'llm_model $host;',                        qr/the name "\$host" in "llm_model" has a "\$": only "to=" takes variables/ ],
+        [ 'llm_model "a$";',                         qr/the name "a\$" in "llm_model" has a "\$"/ ],
+        [ 'llm_model a as=$host;',                   qr/invalid parameter "as=\$host" in "llm_model": its value has a "\$": only "to=" takes variables/ ],
+        [ 'llm_model a prompt=$x;',                  qr/invalid parameter "prompt=\$x" in "llm_model": its value has a "\$"/ ],
+        [ 'llm_model a as=;',                        qr/invalid parameter "as=" in "llm_model": its value is empty/ ],
+        [ "llm_model a\xc2\x85;",                    qr/has control characters/ ],
         [ 'llm_model models/a;',                     qr/begins with "models\/"/ ],
         [ 'llm_model ' . 'x' x 129 . ';',            qr/is too long: expected at most 128 bytes/ ],
         [ 'llm_model a to;',                         qr/invalid parameter "to" in "llm_model": expected to=, as=/ ],
@@ -629,6 +706,19 @@ case 'nginx -t' => sub {
         my $what = substr $rows, 0, 100;
         is(!!$good, !$bad, "$what: accepted") or diag($said);
         $warns ? like($said, $warns, "$what: warns") : unlike($said, qr/\[warn\]/, "$what: does not warn");
+    }
+    my $server = sub { return "%%HTTP_BEGIN%%\nllm_zone llm:4m;\nllm_api_keys %%DIR%%/keys.json;\nserver { listen 127.0.0.1:%%PORT_0%%; $_[0] }\n}\n" };
+    for (
+        [ 'location / { llm_model a; llm_body off; }',                       qr/\[warn\].*"llm_model" stands where "llm_body off" is in force: each request for a model is refused.*check\.conf:/ ],
+        [ 'location / { llm_body off; llm_model * as=a; }',                  qr/\[warn\].*"llm_model" stands where "llm_body off"/ ],
+        [ 'location / { llm_body off; llm_model *; }',                       undef ],
+        [ 'llm_model a; location / { llm_body off; }',                       undef ],
+        [ 'location / { llm_body off; llm_model a; location /x { llm_body on; } }', undef ],
+    ) {
+        my ($text, $warns) = @$_;
+        my ($good, $said) = $t->check_conf($server->($text));
+        ok($good, "$text: accepted") or diag($said);
+        $warns ? like($said, $warns, "$text: warns") : unlike($said, qr/\[warn\]/, "$text: does not warn");
     }
     my ($good, $said) = $t->check_conf("%%HTTP_BEGIN%%\nllm_zone llm:4m;\nllm_model a;\nserver { listen 127.0.0.1:%%PORT_0%%; }\n}\n");
     ok($good && $said =~ /\[warn\].*"llm_model" does nothing, since no "llm_api_keys" is in force/, 'without keys');

@@ -207,7 +207,10 @@ case 'what cannot be judged is refused' => sub {
             [ 'twice',             '{"temperature":0,"temperature":1}',    qr/the field \\"temperature\\" stands twice/ ],
             [ 'twice, escaped',    '{"temperature":0,"temper\u0061ture":1}', qr/the field \\"temperature\\" stands twice/ ],
             [ 'no object',         '{"nested":1}',                         qr/the field \\"nested\\" is not an object/ ],
-            [ 'too many',          '{' . join(',', map { qq("f$_":1) } 1 .. 65) . '}', qr/too many fields/ ],
+            [ 'too many',          '{' . join(',', map { qq("f$_":1) } 1 .. 65) . '}', qr/it has more than 64 fields/ ],
+            [ 'too many within',   '{"a":{' . join(',', map { qq("f$_":1) } 1 .. 129) . '}}', qr/the field \\"a\\" has more than 128 fields/ ],
+            [ 'a long name',       '{"' . 'f' x 1025 . '":1}',             qr/a field's name has more than 1024 bytes/ ],
+            [ 'a long name within', '{"a":{"' . 'f' x 1025 . '":1}}',      qr/the field \\"a\\" has a field whose name has more than 1024 bytes/ ],
         ) {
             my ($name, $body, $why) = @$_;
             refused("$name, $way", "/ruled/$chat", $body, $why, way => $way);
@@ -220,6 +223,37 @@ case 'what cannot be judged is refused' => sub {
     is($t->fetch(GET => '/ruled/v1/models', key => 'sk-alice')->{status}, 200, 'a request without a body');
     my @ws = (Upgrade => 'websocket', Connection => 'Upgrade', 'Sec-WebSocket-Version' => 13, 'Sec-WebSocket-Key' => 'dGhlIHNhbXBsZSBub25jZQ==');
     is($t->fetch(GET => '/ws/', key => 'sk-alice', headers => \@ws)->{status}, 426, 'a WebSocket');
+};
+
+case 'what stands where no rule looks' => sub {
+    my $within = qr/there are rules for what may be asked here, which cannot be applied to what is within it/;
+    my @all    = ('v1/batches', 'v1/messages/batches', 'v1beta/models/g:batchGenerateContent', 'v1/batch/jobs', 'v1/evals');
+    for my $path (@all, 'v2/models/m/infer', 'v1/models/m:predict') {
+        for my $under (qw(ruled capped allowed)) {
+            refused("$path, $under", "/$under/$path", '{"model":"m","requests":[{"params":{"max_tokens":5000}}]}', $within);
+        }
+        refused("$path, by the key", "/$path", '{"model":"m"}', $within, key => 'sk-short');
+        refused("$path, a wrong key", "/$path", '{"model":"m"}', qr/Incorrect API key/, key => 'sk-none', status => 401);
+        forwarded("$path without rules", "/$path", '{"model":"m"}', '{"model":"m"}');
+    }
+    is($t->fetch(GET => "/ruled/$_", key => 'sk-short')->{status}, 200, "$_ is read") for @all[ 0, 1 ];
+    is(send_body("/ruled/$_", '{}', key => 'sk-short')->{status}, 200, "$_: an end") for 'v1/batches/b1/cancel', 'v1/messages/batches/b1/cancel';
+    my $embed = 'v1beta/models/g:batchEmbedContents';
+    refused('vectors, of whose requests rules are', "/ruled/$embed", '{"requests":[{"model":"models/g"}]}', $within);
+    forwarded('vectors, where only tokens are capped', "/capped/$embed", '{"requests":[{"model":"models/g"}]}', '{"requests":[{"model":"models/g"}]}');
+};
+
+case 'bounds that have other names' => sub {
+    for my $way (@ways) {
+        forwarded('vLLM', '/capped/inference/v1/generate', '{"sampling_params":{"max_tokens":500}}', '{"sampling_params":{"max_tokens":100}}', way => $way);
+        forwarded('SGLang', '/capped/vertex_generate', '{"instances":[]}', '{"instances":[],"parameters":{"sampling_params":{"max_new_tokens":100}}}', way => $way);
+        forwarded('Triton', '/capped/v2/models/m/generate_stream', '{"parameters":{"max_tokens":500}}', '{"parameters":{"max_tokens":100},"max_tokens":100}', way => $way);
+        forwarded('Bedrock', '/capped/model/m/converse', '{"inferenceConfig":{"maxTokens":500}}', '{"inferenceConfig":{"maxTokens":100}}', way => $way);
+        refused('what could hide one', '/capped/v2/models/m/generate', '{"sampling_parameters":"{}"}', qr/\\"sampling_parameters\\" could hide a bound of tokens/, way => $way);
+        refused('none that is known', '/capped/model/m/invoke', '{"max_gen_len":500}', qr/has no bound of tokens that is known/, way => $way);
+    }
+    forwarded('one that is known', '/capped/model/m/invoke', '{"max_tokens":500}', '{"max_tokens":100}');
+    forwarded('and without a cap', '/model/m/invoke', '{"max_gen_len":500}', '{"max_gen_len":500}');
 };
 
 case 'rules of keys and plans' => sub {
@@ -309,6 +343,15 @@ EOF
         [ 'llm_request drop Stream.x;',          qr/the gateway itself goes by this field/ ],
         [ 'llm_request set stream_options.x 1;', qr/llm_usage_inject/ ],
         [ 'llm_request set options \'{}\';',     qr/name the fields within it/ ],
+        [ 'llm_request default parameters null;', qr/name the fields within it/ ],
+        [ 'llm_request set max_completion_tokens -1;', qr/a whole number of tokens/ ],
+        [ 'llm_request default max_tokens null;', qr/a whole number of tokens/ ],
+        [ 'llm_request set options.num_predict many;', qr/a whole number of tokens/ ],
+        [ 'llm_request cap options.num_predict -1;', qr/a whole number of tokens/ ],
+        [ 'llm_request cap max_tokens 100; llm_request default max_completion_tokens 101;', qr/above "cap max_tokens", which is about this field too/ ],
+        [ 'llm_request set n_predict 101; llm_request cap max_tokens 100;', qr/above "cap max_tokens", which is about this field too/ ],
+        [ 'llm_body off; llm_request drop x;',   qr/"llm_request" cannot hold where "llm_body off" is in force.*check\.conf:\d+/ ],
+        [ 'llm_request drop x; llm_body off; location /x { proxy_pass http://127.0.0.1:1; }', qr/"llm_request" cannot hold/ ],
         [ 'llm_request drop a..b;',              qr/expected the name of a field/ ],
         [ 'llm_request drop "a b";',             qr/expected the name of a field/ ],
         [ 'llm_request allow a.b;',              qr/not of what is in them/ ],
@@ -327,6 +370,23 @@ EOF
     for my $rule ('cap a 1; llm_request default a 0.5', 'set a low', q(set a '"x"'), 'allow model stream stream_options', 'drop stream_options') {
         my ($ok, $said) = $t->check_conf($check =~ s/RULE/location \/ { llm_request $rule; }/r);
         ok($ok, "$rule: fine") or diag($said);
+    }
+    my ($read, $told) = $t->check_conf($check =~ s/RULE/llm_request drop x; location \/ { llm_body off; } location \/y { proxy_pass http:\/\/127.0.0.1:1; }/r);
+    ok($read, 'rules that hold elsewhere') or diag($told);
+    my ($nested, $why) = $t->check_conf($check =~ s/RULE/location \/ { llm_body off; llm_request drop x; location \/x { llm_body on; } }/r);
+    ok($nested, 'or within') or diag($why);
+    for (
+        [ { set => { max_tokens => undef } },                              qr/wrong\.json:\d+:\d+: "request\.set\.max_tokens" of key "a": expected a whole number of tokens/ ],
+        [ { default => { 'options.num_predict' => -1 } },                  qr/expected a whole number of tokens/ ],
+        [ { default => { max_output_tokens => '50' } },                    qr/expected a whole number of tokens/ ],
+        [ { set => { parameters => [] } },                                 qr/name the fields within it/ ],
+        [ { cap => { max_tokens => 10 }, set => { n_predict => 11 } },     qr/above "cap max_tokens"/ ],
+    ) {
+        my ($request, $says) = @$_;
+        $t->write_file('wrong.json', key_file([ { name => 'a', secret => 'sk-a', request => $request } ]));
+        my ($good, $text) = $t->check_conf($check =~ s/keys\.json/wrong.json/r =~ s/RULE//r);
+        ok(!$good, 'a key with ' . json($request));
+        like($text, $says, 'why');
     }
     my ($ok, $said) = $t->check_conf($check =~ s/RULE/location \/ { llm_api_keys off; llm_request drop x; }/r);
     like($said, qr/\[warn\].*"llm_request" limits nothing/, 'without keys');

@@ -41,8 +41,10 @@ void note_in_force(ngx_conf_t* cf, const location_conf& conf)
 {
     auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     for (limit_level& level : levels_of(mcf)) {
-        level.in_force = level.in_force || (level.rules && level.rules == conf.rules)
-                         || (level.request && level.request == conf.request);
+        const bool has_it =
+            (level.rules && level.rules == conf.rules) || (level.request && level.request == conf.request);
+        level.in_force = level.in_force || has_it;
+        level.is_read_for = level.is_read_for || (has_it && conf.reads_body);
     }
 }
 
@@ -127,6 +129,7 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
                            &to.content->name);
         return conf_error();
     }
+    ngx_conf_merge_value(to.reads_body, from.reads_body, 1);
     if (!to.rules) {
         to.rules = from.rules;
     }
@@ -148,13 +151,13 @@ char* merge_location_conf(ngx_conf_t* cf, void* parent, void* child)
     }
     if (to.models && to.keys) {
         to.models->in_force = true;
+        to.models->is_read_for = to.models->is_read_for || to.reads_body;
     }
     if (!to.weights) {
         to.weights = from.weights;
     }
     ngx_conf_merge_uint_value(to.inject, from.inject, static_cast<ngx_uint_t>(usage_inject::final));
     ngx_conf_merge_value(to.websocket, from.websocket, 0);
-    ngx_conf_merge_value(to.reads_body, from.reads_body, 1);
     ngx_conf_merge_uint_value(to.quota_status, from.quota_status, NGX_HTTP_TOO_MANY_REQUESTS);
     if (to.errors.is == errors_as::unset) {
         to.errors = from.errors;

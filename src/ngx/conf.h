@@ -17,6 +17,7 @@ struct limit_level {
     const ngx_array_t* rules;    // of llm_limit; else nullptr
     const policy_level* request; // of llm_request
     bool in_force;               // some level with keys has them
+    bool is_read_for;            // and reads bodies
     // Where the first of them stands, for messages.
     ngx_str_t conf_file;
     ngx_uint_t conf_line;

@@ -100,12 +100,12 @@ bool add_level(ngx_conf_t* cf, const ngx_array_t* rules, const policy_level* req
     auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     auto* level = static_cast<limit_level*>(ngx_array_push(&mcf.levels));
     if (level) {
-        *level = {rules, request, false, cf->conf_file->file.name, cf->conf_file->line};
+        *level = {rules, request, false, false, cf->conf_file->file.name, cf->conf_file->line};
     }
     return level != nullptr;
 }
 
-void warn_of_limits_without_keys(ngx_conf_t* cf)
+ngx_int_t check_levels(ngx_conf_t* cf)
 {
     auto& mcf = *static_cast<main_conf*>(ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module));
     for (limit_level& level : levels_of(mcf)) {
@@ -114,8 +114,16 @@ void warn_of_limits_without_keys(ngx_conf_t* cf)
                 NGX_LOG_WARN, cf->log, 0,
                 "\"%s\" limits nothing, since no \"llm_api_keys\" is in force where it is, in %V:%ui",
                 level.request ? "llm_request" : "llm_limit", &level.conf_file, level.conf_line);
+        } else if (level.request && !level.is_read_for) {
+            ngx_log_error(
+                NGX_LOG_EMERG, cf->log, 0,
+                "\"llm_request\" cannot hold where \"llm_body off\" is in force: what a request asks "
+                "is not read there, in %V:%ui",
+                &level.conf_file, level.conf_line);
+            return NGX_ERROR;
         }
     }
+    return NGX_OK;
 }
 
 char* set_limit(ngx_conf_t* cf, ngx_command_t*, void* conf)

@@ -9,10 +9,11 @@ namespace llm {
 char* set_limit(ngx_conf_t* cf, ngx_command_t* command, void* conf);
 char* set_usage_weights(ngx_conf_t* cf, ngx_command_t* command, void* conf);
 
-// To be called where the first rule of a level stands, for the warning below: with what is kept of it, and
+// To be called where the first rule of a level stands, for the check below: with what is kept of it, and
 // nullptr.
 bool add_level(ngx_conf_t* cf, const ngx_array_t* rules, const struct policy_level* request);
-// To be called when all of the configuration is read.
-void warn_of_limits_without_keys(ngx_conf_t* cf);
+// To be called when all of the configuration is read: tells of levels that hold nowhere. NGX_ERROR for one
+// that cannot.
+ngx_int_t check_levels(ngx_conf_t* cf);
 
 } // namespace llm

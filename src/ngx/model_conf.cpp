@@ -21,11 +21,17 @@ constexpr std::string_view expected =
 // What is wrong with a name, or nothing.
 std::string_view fault_of_name(std::string_view name)
 {
+    if (name.empty()) {
+        return "is empty";
+    }
     if (name.size() > model_row::max_name) {
         return "is too long: expected at most 128 bytes";
     }
-    if (std::any_of(name.begin(), name.end(), is_control) || !is_utf8(name)) {
+    if (has_control(name) || !is_utf8(name)) {
         return "has control characters, or is not UTF-8";
+    }
+    if (name.find('$') != std::string_view::npos) {
+        return "has a \"$\": only \"to=\" takes variables";
     }
     if (name.find('*') != std::string_view::npos) {
         return "has a \"*\" elsewhere than at its end";
@@ -39,8 +45,8 @@ std::string_view read_name(std::string_view text, model_row& row)
 {
     row.is_prefix = text.ends_with('*');
     row.name = text.substr(0, text.size() - row.is_prefix);
-    if (row.name.empty() && !row.is_prefix) {
-        return "is empty";
+    if (row.fits_all()) {
+        return {};
     }
     if (row.name.starts_with("models/")) {
         return "begins with \"models/\", which is left out of what clients ask for";
@@ -59,7 +65,7 @@ bool read_weight(std::string_view text, uint32_t& to)
 bool read_as(ngx_conf_t* cf, std::string_view text, model_row& row)
 {
     auto* json = static_cast<char*>(ngx_pnalloc(cf->pool, text.size() * 6 + 2));
-    if (!json || text.empty() || !fault_of_name(text).empty()) {
+    if (!json) {
         return false;
     }
     json[0] = '"';
@@ -79,6 +85,17 @@ bool compile(ngx_conf_t* cf, std::string_view text, ngx_http_complex_value_t*& t
     compiled.value = &value;
     compiled.complex_value = to;
     return to && ngx_http_compile_complex_value(&compiled) == NGX_OK;
+}
+
+// What is wrong with a parameter's value beside what is expected of all, or nothing.
+std::string_view fault_of_value(std::string_view name, std::string_view value)
+{
+    if (name == "as") {
+        return fault_of_name(value);
+    }
+    return name != "to" && value.find('$') != std::string_view::npos
+               ? "has a \"$\": only \"to=\" takes variables"
+               : "";
 }
 
 // One parameter `name=value`. False if there is none of that name, or its value is wrong.
@@ -212,11 +229,16 @@ char* set_model(ngx_conf_t* cf, ngx_command_t*, void* conf)
         const std::string_view text = view(value[i]);
         const size_t equals = text.find('=');
         const std::string_view name = text.substr(0, equals);
+        const std::string_view given = equals == std::string_view::npos ? "" : text.substr(equals + 1);
+        if (ngx_str_t wrong = to_ngx(fault_of_value(name, given)); wrong.len != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"llm_model\": its value %V", &value[i], &wrong);
+            return conf_error();
+        }
         const bool stands_before = std::any_of(value + 2, value + i, [name](const ngx_str_t& other) {
             return view(other).substr(0, view(other).find('=')) == name;
         });
-        if (stands_before || equals == std::string_view::npos
-            || !read_parameter(cf, name, text.substr(equals + 1), row, to)) {
+        if (stands_before || equals == std::string_view::npos || !read_parameter(cf, name, given, row, to)) {
             ngx_str_t what = to_ngx(expected);
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\" in \"llm_model\": expected %V",
                                &value[i], &what);
@@ -248,6 +270,12 @@ ngx_int_t finish_model_tables(ngx_conf_t* cf)
                 "\"llm_model\" does nothing, since no \"llm_api_keys\" is in force where it is, in %V:%ui",
                 &level->conf_file, level->conf_line);
         }
+        if (level->in_force && !level->is_read_for && level->table.tells_apart()) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"llm_model\" stands where \"llm_body off\" is in force: each request for a model "
+                          "is refused there, since it is not known for which, in %V:%ui",
+                          &level->conf_file, level->conf_line);
+        }
         warn_of_upstreams(cf, *level);
     }
     return NGX_OK;
@@ -257,7 +285,7 @@ void name_table_models(main_conf& conf, zone_conf& zone)
 {
     for (const model_level* level : tables_of(conf)) {
         for (const model_row& row : rows_of(*level)) {
-            const std::string_view name = row.is_prefix ? row.as : row.name;
+            const std::string_view name = row.is_prefix ? short_model_name(row.as) : row.name;
             if (!name.empty()) {
                 zone_session session(zone);
                 session->name_model(name, {0, wall_clock_ms()});

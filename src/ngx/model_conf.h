@@ -17,7 +17,8 @@ struct model_level {
     ngx_array_t rows; // model_row
     ngx_array_t to;   // ngx_http_complex_value_t*, one for each row; nullptr: it has no `to`
     model_table table;
-    bool in_force; // some level with keys has it
+    bool in_force;    // some level with keys has it
+    bool is_read_for; // and reads bodies
     // Where the first row stands, for messages.
     ngx_str_t conf_file;
     ngx_uint_t conf_line;

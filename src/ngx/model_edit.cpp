@@ -14,6 +14,11 @@ namespace {
 
 constexpr std::string_view collection = "models/";
 
+bool has_collection(std::string_view name)
+{
+    return name.starts_with(collection) || name.starts_with(tuned_models);
+}
+
 // Text that is put together in the pool; empty if there is no memory.
 class pool_text {
 public:
@@ -66,8 +71,9 @@ bool write_json(ngx_http_request_t* r, request_ctx& ctx, byte_range& at, const n
     if (!name.data) {
         text.put("null");
     } else {
+        const bool is_long = ctx.asked.place.is_long && !has_collection(view(name));
         text.put("\"");
-        text.put(ctx.asked.place.is_long ? collection : std::string_view());
+        text.put(is_long ? collection : std::string_view());
         text.put_json(view(name));
         text.put("\"");
     }
@@ -113,28 +119,38 @@ void use_parsed_uri(ngx_http_request_t* r)
     r->quoted_uri = 1; // what it has to escape is escaped
 }
 
-bool write_path(ngx_http_request_t* r, std::string_view name)
+// The name is one segment of the path. `segment`: where that is, if it has bytes that nginx would leave as
+// they are, and that would make it several, or a part of one.
+bool write_path(ngx_http_request_t* r, std::string_view name, byte_range& segment)
 {
     const std::string_view path = view(r->uri);
     const api_call call = call_of_path(path);
-    if (call.model.empty() || call.model == name) {
+    if (call.model.empty()) {
         return true;
     }
     auto at = static_cast<size_t>(call.model.data() - path.data());
     const size_t end = at + call.model.size();
-    // A tuned model has another collection before its name.
-    const bool is_tuned = call.model.find('/') != std::string_view::npos;
-    const bool in_collection = call.speaks == api::gemini;
-    if (in_collection && !is_tuned) {
-        at -= collection.size();
+    std::string_view before;
+    if (call.speaks == api::gemini) {
+        before = name.starts_with(tuned_models) ? tuned_models : collection;
+        at -= call.model.starts_with(tuned_models) ? 0 : collection.size();
+        name.remove_prefix(has_collection(name) ? before.size() : 0);
     }
-    pool_text text(r->pool, path.size() + collection.size() + name.size());
+    const bool is_odd = name.find_first_of("/;") != std::string_view::npos;
+    const bool is_there = path.substr(at, end - at).starts_with(before)
+                          && path.substr(at + before.size(), end - at - before.size()) == name;
+    if (is_there && (!is_odd || r->valid_unparsed_uri)) {
+        return true;
+    }
+    pool_text text(r->pool, path.size() + before.size() + name.size());
     if (!text) {
         return false;
     }
     text.put(path.substr(0, at));
-    text.put(in_collection && name.find('/') == std::string_view::npos ? collection : std::string_view());
+    text.put(before);
+    const size_t begin = text.size();
     text.put(name);
+    segment = is_odd ? byte_range{begin, text.size()} : byte_range{};
     text.put(path.substr(end));
     // `proxy_pass` with a URI leaves out as many bytes as its location's name has.
     auto* core =
@@ -169,6 +185,40 @@ bool write_query(ngx_http_request_t* r, ngx_str_t name)
     return true;
 }
 
+// The path and the query as they are to be sent, where a segment of the path has to be escaped in another way
+// than nginx does.
+bool escape_target(ngx_http_request_t* r, const byte_range& segment)
+{
+    const std::string_view path = view(r->uri);
+    pool_text text(r->pool, path.size() * 3 + 1 + r->args.len);
+    if (!text) {
+        return false;
+    }
+    const auto put = [&](std::string_view part, ngx_uint_t how) {
+        auto* from = reinterpret_cast<u_char*>(const_cast<char*>(part.data()));
+        auto* to = reinterpret_cast<u_char*>(text.end());
+        const auto* end = reinterpret_cast<u_char*>(ngx_escape_uri(to, from, part.size(), how));
+        text.took(static_cast<size_t>(end - to));
+    };
+    put(path.substr(0, segment.begin), NGX_ESCAPE_URI);
+    put(path.substr(segment.begin, segment.size()), NGX_ESCAPE_URI_COMPONENT);
+    put(path.substr(segment.end), NGX_ESCAPE_URI);
+    if (r->args.len != 0) {
+        text.put("?");
+        text.put(view(r->args));
+    }
+    r->unparsed_uri = to_ngx(text.view());
+    r->valid_unparsed_uri = 1;
+    return true;
+}
+
+bool write_target(ngx_http_request_t* r, const ngx_str_t& name)
+{
+    byte_range segment{};
+    return write_path(r, view(name), segment) && (r->args.len == 0 || write_query(r, name))
+           && (segment.size() == 0 || escape_target(r, segment));
+}
+
 // As the client wrote it, but for the collection, which its place in the body has or has not.
 ngx_str_t clients_name(const request_ctx& ctx)
 {
@@ -195,7 +245,7 @@ bool detail::send_model(ngx_http_request_t* r, request_ctx& ctx)
             return false;
         }
     }
-    return !name.data || (write_path(r, view(name)) && (r->args.len == 0 || write_query(r, name)));
+    return !name.data || write_target(r, name);
 }
 
 ngx_str_t upstream_model(const request_ctx& ctx)

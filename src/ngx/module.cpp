@@ -22,10 +22,9 @@ ngx_int_t preconfiguration(ngx_conf_t* cf)
 
 ngx_int_t postconfiguration(ngx_conf_t* cf)
 {
-    if (resolve_zones(cf) != NGX_OK) {
+    if (resolve_zones(cf) != NGX_OK || check_levels(cf) != NGX_OK) {
         return NGX_ERROR;
     }
-    warn_of_limits_without_keys(cf);
     if (finish_model_tables(cf) != NGX_OK) {
         return NGX_ERROR;
     }
