@@ -236,6 +236,7 @@ case 'two nginx with one file' => sub {
     my $t = gateway()->start;
     spend($t, 2);
     wait_ledger($t);
+    is_deeply([ ($t->check_conf)[0] ], [1], 'nginx -t of the one that runs is no other nginx');
     my $path = db($t);
     my $second = gateway($conf =~ s{%%DIR%%/state/state\.db}{$path}r);
     my ($fine, $out) = $second->check_conf;

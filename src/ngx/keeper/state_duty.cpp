@@ -5,6 +5,7 @@
 #include "state/state_store.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fcntl.h>
 #include <memory>
 #include <string>
@@ -133,6 +134,20 @@ bool check(zone_conf& zone)
     return will_do;
 }
 
+// The master that runs with the configuration that is only tested: what it holds is no stranger's. 0 if none.
+ngx_pid_t running_master(const ngx_core_conf_t& core)
+{
+    char text[16];
+    const int fd = open(reinterpret_cast<const char*>(core.pid.data), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const ssize_t size = fd >= 0 ? read(fd, text, sizeof text) : 0;
+    if (fd >= 0) {
+        ::close(fd);
+    }
+    ngx_pid_t pid = 0;
+    std::from_chars(text, text + std::max<ssize_t>(size, 0), pid);
+    return pid;
+}
+
 // For the workers' user, as nginx makes those of its caches. What is there is left as it is, and what cannot
 // be made is found by the look at the file. Root gives away only what it has just made: by its descriptor,
 // since somebody else may own the directory above.
@@ -172,7 +187,7 @@ bool prepare_state(zone_conf& zone)
     const auto* core =
         reinterpret_cast<ngx_core_conf_t*>(ngx_get_conf(zone.cycle->conf_ctx, ngx_core_module));
     zone.has_master = core->master != 0;
-    zone.parent_of_master = ngx_parent;
+    zone.parent_of_master = ngx_test_config ? running_master(*core) : ngx_parent;
     return !has_state(zone)
            || (make_directory(zone, *core) && run_as_worker(zone.cycle, zone, check, "looks at the state"));
 }
