@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use Cwd qw(abs_path);
+use File::Basename qw(dirname);
 use FindBin;
 use IO::Select;
 
@@ -74,6 +75,35 @@ sub moved {
 
 my $module = $ENV{LLM_MODULE} ? abs_path($ENV{LLM_MODULE}) : abs_path("$FindBin::Bin/..") . '/build/ngx_http_llm_module.so';
 
+my $llmctl = -x dirname($module) . '/llmctl' ? dirname($module) . '/llmctl' : abs_path("$FindBin::Bin/..") . '/build/llmctl';
+
+# Makes one more key as people do, by llmctl with the nginx that will run. Returns the key, and the line to try it that llmctl prints.
+sub first_key {
+    my ($t) = @_;
+
+    my $dir = $t->dir;
+    local $ENV{LLM_NGINX} = $t->write_file('nginx.sh', "#!/bin/sh\nexec " . ($ENV{LLM_NGINX} || '/usr/sbin/nginx')
+            . " -p $dir/ -c $dir/nginx.conf -e $dir/check.log \"\$@\"\n");
+    chmod 0755, $ENV{LLM_NGINX} or die;
+    chomp(my $key = `$llmctl key add visitor --file $dir/llm/keys.json 2>$dir/llmctl.err`);
+    my ($line) = $t->read_file('llmctl.err') =~ /^(curl .*)$/m;
+    return ($key, $line);
+}
+
+my %first_key;
+
+# Types the line that llmctl printed, and sees that it gets an answer. `answer` is run meanwhile.
+sub try_key {
+    my ($t, $name, $answer) = @_;
+
+    my ($key, $line) = @{ $first_key{ $t->dir } };
+    local $ENV{KEY} = $key;
+    open my $curl, '-|', "$line -s -o /dev/null -w '%{http_code}'" or die "curl: $!\n";
+    $answer->() if $answer;
+    is(scalar(<$curl>), 200, $name // 'the line to try the first key') or diag($line);
+    close $curl;
+}
+
 # The recipe in a Debian. Options: keys; changes => [from => to, ...] beyond the first port; files => { name => text }.
 sub recipe {
     my ($name, %o) = @_;
@@ -93,6 +123,7 @@ sub recipe {
     );
     $t->write_file($_, $t->expand($files{$_})) for keys %files;
     $t->write_conf(changed($debian, '%%USER%%' => $> == 0 ? 'user nobody nogroup;' : ''));
+    $first_key{ $t->dir } = [ first_key($t) ];
     return $t;
 }
 
@@ -175,6 +206,7 @@ case 'retry' => sub {
     isnt((lines_of($t, ++$n))[-1]{outcome}, 'ok', 'and its end is not taken for a good one');
     ok(!(grep { $_->pending } @servers), 'nobody else was asked');
     is($t->totals('alice')->{requests}, $n, 'each request is one');
+    try_key($t, 'the line to try the first key', sub { $asked->()->reply(chat_reply(7, 10)) });
     $t->check_and_stop;
 };
 
@@ -190,6 +222,7 @@ case 'upstream-key' => sub {
     is_deeply([ hosts_of($seen) ], ['Host: model_servers'], 'and one Host');
     is($t->fetch(POST => $chat, key => 'upstream-secret', body => chat_request())->{status}, 401, 'which is none of the gateway');
     is($model->count, 1, 'and does not get there');
+    try_key($t);
     $t->check_and_stop;
 };
 
@@ -223,6 +256,7 @@ case 'browser' => sub {
     $r = $t->fetch(POST => $chat, key => 'sk-alice', headers => [ Origin => 'https://evil.example.net' ], body => chat_request());
     is($r->{headers}{'access-control-allow-origin'}, undef, 'no other page reads anything');
     is($r->{headers}{'access-control-expose-headers'}, undef, 'nor its header');
+    try_key($t);
     $t->check_and_stop;
 };
 
@@ -247,6 +281,7 @@ case 'ollama' => sub {
     }
     is($t->fetch(POST => '/api/chat/../pull', key => 'sk-alice', body => '{}')->{status}, 404, 'however it is spelled');
     is($t->fetch(GET => '/api/tags')->{status}, 401, 'nothing without a key');
+    try_key($t);
     $t->check_and_stop;
 };
 
@@ -261,6 +296,8 @@ case 'anthropic' => sub {
     $r = $t->fetch(GET => '/v1/messages', key => 'sk-wrong');
     is($json->decode($r->{body})->{error}{type}, 'authentication_error', 'refusals are Anthropic\'s');
     is($json->decode($t->fetch(GET => '/v1/models', key => 'sk-wrong')->{body})->{type}, 'error', 'of the list of models too');
+    try_key($t);
+    is($model->last_request->{uri}, '/v1/messages', 'which asks in its API');
     $t->check_and_stop;
 };
 
@@ -296,6 +333,7 @@ case 'websocket' => sub {
         $server->wait_close;
     }
     $t->wait_idle;
+    try_key($t, 'the line to try the first key', sub { $model->take->reply(chat_reply(7, 10)) });
     $t->check_and_stop;
 };
 
@@ -323,6 +361,8 @@ case 'beside-other-sites' => sub {
     is($json->decode($t->fetch(GET => '/ai/nothing', key => 'sk-alice')->{body})->{error}{type}, 'invalid_request_error', 'its errors too');
     my ($line) = grep { $_->{status} == 200 } lines_of($t, 3);
     is("$line->{uri} $line->{key}", '/ai/v1/chat/completions alice', 'its log is its own');
+    try_key($t);
+    is($model->last_request->{uri}, $chat, 'which knows the path, and not the site');
     $t->check_and_stop;
 };
 
@@ -340,6 +380,7 @@ case 'from-limit-req' => sub {
     is($t->fetch(POST => $chat, key => 'sk-wrong', body => chat_request(), port => $_)->{status}, 401, "a wrong key on port $_") for 0, 2;
     is($t->fetch(POST => $chat, key => $keys[0], body => chat_request(), port => 2)->{status}, 200, 'the new limits refuse nothing');
     $t->wait_error_log('request would be refused, dry run: requests');
+    try_key($t, 'the line to try the first key asks the new server');
     my @old = map { $t->fetch(POST => $chat, key => $keys[0], body => chat_request())->{status} } 1 .. 25;
     ok((grep { $_ == 503 } @old), 'the old ones do as ever');
     $t->check_and_stop;
@@ -368,6 +409,7 @@ case 'coding-agents' => sub {
     $model->go('agents');
     is($_->response->{status}, 200, 'let in') for @at_once;
     $_->close for @at_once;
+    try_key($t);
     $t->check_and_stop;
 };
 
@@ -400,6 +442,8 @@ case 'several-models' => sub {
         is(join(' ', sort map { $_->{id} } @{ $list->{data} }), $models, "the list for $key");
     }
     is($t->fetch(POST => $chat, key => 'sk-search', body => chat_request(model => 'qwen3-32b'))->{status}, 404, 'and no more than that');
+    try_key($t);
+    is(models_of($chats) =~ s/.* //r, 'qwen3-32b', 'with a model that makes text');
     $t->check_and_stop;
 };
 
@@ -421,6 +465,7 @@ case 'ab-by-key' => sub {
     ok(!(grep { / / } @halves), 'a key always gets the same');
     is(join(' ', sort keys %{ { map { $_ => 1 } @halves } }), 'new old', 'and both halves have some');
     is($t->fetch(POST => $chat, key => 'sk-alice', body => chat_request(model => 'new'))->{status}, 404, 'nobody can choose');
+    try_key($t);
     $t->check_and_stop;
 };
 
@@ -436,6 +481,7 @@ case 'canary' => sub {
         $t->fetch(POST => $chat, key => 'sk-alice', body => chat_request(model => 'qwen3-32b'));
         $stable->count && $canary->count > 1;
     }), 'the others get a part of it');
+    try_key($t);
     $t->check_and_stop;
 
     $t = recipe('canary', changes => \@two_servers);
@@ -469,6 +515,7 @@ case 'open-webui' => sub {
     my %users;
     $users{ $_->{user} }++ for lines_of($t, 6);
     is_deeply(\%users, { 'alice@example.com' => 4, 'bob@example.com' => 1, carol => 1 }, 'is nobody else');
+    try_key($t);
     $t->check_and_stop;
 };
 

@@ -1,20 +1,17 @@
 // What to type to try a key.
 #pragma once
 
+#include "core/shared/key_record.h"
 #include "nginx_conf.h"
 
 #include <string>
-#include <vector>
 
 namespace llm::ctl {
 
-// Where chat completions are asked for, as the configuration (null if not known) says.
-std::string chat_address(const nginx_conf* conf);
-
-// A model for it: the first of these that is no pattern, or of the configuration's; empty if none is known.
-std::string known_model(const std::vector<std::string>& allowed, const nginx_conf* conf);
-
-// A line of curl, in which the key is $KEY.
-std::string curl_line(const std::string& address, const std::string& model);
+// A line of curl that asks, in the API that a location has for keys of this file, with the key as $KEY. If
+// the configuration (null if not known) tells none, one for chat completions at the usual address. Empty for
+// a key without a secret where only nginx knows who has its name.
+std::string curl_line(const nginx_conf* conf, const std::string& key_file, const key_record& key,
+                      const key_policy& policy);
 
 } // namespace llm::ctl

@@ -100,6 +100,8 @@ int show(const std::vector<made_key>& all, bool is_given, const std::string& cur
     } else if (!curl.empty() && is_terminal) {
         out.line("# try it:");
         out.line(curl);
+    } else if (!curl.empty() && !all[0].key) {
+        fprintf(stderr, "# try it:\n%s\n", curl.c_str());
     } else if (!curl.empty()) {
         fprintf(stderr, "# KEY is what stands on stdout. Try it:\n%s\n", curl.c_str());
     }
@@ -189,18 +191,16 @@ int run_key_add(const arguments& given, output& out)
         out.warn(*path + " is readable for your own group only: make it that of nginx's workers (chgrp)");
     }
     std::string curl;
-    if (!out.json() && all[0].key) {
-        std::vector<std::string> allowed;
+    if (!out.json()) {
         key_file file;
         std::string text;
         if (read_key_file(*path, file, text, out) == exit_well) {
             for (const key_record& each : file.keys) {
                 if (each.name == all[0].name) {
-                    allowed = file.policies[each.policy].models;
+                    curl = curl_line(conf.get(), *path, each, file.policies[each.policy]);
                 }
             }
         }
-        curl = curl_line(chat_address(conf.get()), known_model(allowed, conf.get()));
     }
     return show(all, given.has("--key-stdin"), curl, out);
 }

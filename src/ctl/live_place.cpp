@@ -1,6 +1,6 @@
 #include "live_place.h"
 
-#include "nginx_conf.h"
+#include "nginx_listen.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -305,42 +305,4 @@ std::vector<std::string> state_files_of(const nginx_conf& conf)
     return files;
 }
 
-std::string address_of(const directive& server)
-{
-    std::string_view name;
-    std::string address;
-    for (const directive& each : server.block) {
-        if (each.words[0] == "server_name" && each.words.size() > 1 && name.empty()) {
-            name = each.words[1];
-        }
-    }
-    for (const directive& each : server.block) {
-        if (each.words[0] != "listen" || each.words.size() < 2 || each.words[1].starts_with("unix:")) {
-            continue;
-        }
-        const std::string& on = each.words[1];
-        const bool tls = std::find(each.words.begin(), each.words.end(), "ssl") != each.words.end();
-        // "80", "1.2.3.4", "1.2.3.4:80", "[::]:80", "*:80", "name"
-        const size_t colon = on.rfind(':');
-        const bool has_port = colon != std::string::npos && !on.ends_with(']');
-        const bool is_port = std::all_of(on.begin(), on.end(), is_digit);
-        std::string host = is_port ? "*" : on.substr(0, has_port ? colon : on.size());
-        const std::string port = is_port ? on : has_port ? on.substr(colon + 1) : tls ? "443" : "80";
-        if (host == "*" || host == "0.0.0.0" || host == "[::]") {
-            // A certificate is for a name.
-            const bool has_name = !name.empty() && name.find_first_of("*~_$") == std::string_view::npos;
-            host = tls && has_name ? std::string(name) : host == "[::]" ? "[::1]" : "127.0.0.1";
-        }
-        address = (tls ? "https://" : "http://") + host;
-        if (port != (tls ? "443" : "80")) {
-            address += ':' + port;
-        }
-        // Without TLS it is simpler to try.
-        if (!tls) {
-            return address;
-        }
-    }
-    return address;
-}
-
 } // namespace llm::ctl

@@ -49,7 +49,4 @@ std::vector<std::string> key_files_of(const nginx_conf& conf);
 // The same for `state=` of llm_zone.
 std::vector<std::string> state_files_of(const nginx_conf& conf);
 
-// "http://127.0.0.1:8080": where a server of the configuration listens. Empty for what is no TCP socket.
-std::string address_of(const directive& server);
-
 } // namespace llm::ctl

@@ -55,24 +55,6 @@ TEST(nginx_conf, includes_that_go_round_end)
     EXPECT_EQ(conf.top()[0].words[0], "a");
 }
 
-TEST(nginx_conf, addresses)
-{
-    const auto address = [](std::string_view text) {
-        return address_of(conf_of("server {" + std::string(text) + "}").top()[0]);
-    };
-    EXPECT_EQ(address("listen 8080;"), "http://127.0.0.1:8080");
-    EXPECT_EQ(address("listen 80 default_server;"), "http://127.0.0.1");
-    EXPECT_EQ(address("listen 10.1.2.3;"), "http://10.1.2.3");
-    EXPECT_EQ(address("listen 10.1.2.3:81;"), "http://10.1.2.3:81");
-    EXPECT_EQ(address("listen [::]:81;"), "http://[::1]:81");
-    EXPECT_EQ(address("listen [fd00::1];"), "http://[fd00::1]");
-    EXPECT_EQ(address("listen *:443 ssl; server_name llm.example.com;"), "https://llm.example.com");
-    EXPECT_EQ(address("listen 8443 ssl; server_name _;"), "https://127.0.0.1:8443");
-    EXPECT_EQ(address("listen 443 ssl; listen 8080; server_name a;"), "http://127.0.0.1:8080");
-    EXPECT_EQ(address("listen unix:/run/x.sock;"), "");
-    EXPECT_EQ(address(""), "");
-}
-
 TEST(nginx_conf, any_text_is_read)
 {
     const std::string text = "http { server { listen 80; a \"b\\\"c\" 'd'; x_by_lua_block { { } } } # e\n }";
