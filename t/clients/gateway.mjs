@@ -180,6 +180,10 @@ class Gateway {
         dead.catch(() => {});
     }
 
+    get dir() {
+        return this.#dir;
+    }
+
     // The log lines of the requests that had this X-Test header, once there are `count`.
     logged(test, count = 1) {
         return this.#access.until((lines) => {

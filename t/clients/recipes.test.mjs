@@ -1,9 +1,9 @@
 // The recipes of conf-examples through the clients that they are for; above all those that talk to hosted APIs over TLS.
 
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,35 +15,17 @@ import { Ollama } from 'ollama';
 import OpenAI, { AzureOpenAI } from 'openai';
 
 import { secrets, startGateway } from './gateway.mjs';
-import { recipe } from './recipe.mjs';
+import { certify, recipe, tryFirstKey, withGateway } from './recipe.mjs';
 import { startUpstream } from './upstream.mjs';
 import { text } from './upstream/plan.mjs';
 
 const messages = [{ role: 'user', content: 'hi' }];
 const hosts = ['api.openai.com', 'api.mistral.ai', 'example.openai.azure.com', 'llm.example.com'];
 
-// A certificate that is its own authority, for these names.
-function certify(dir, name, names) {
-    const [key, cert] = ['key', 'pem'].map((end) => join(dir, `${name}.${end}`));
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', `/CN=${name}`,
-        '-addext', `subjectAltName=${names.map((one) => `DNS:${one}`).join(',')},IP:127.0.0.1`, '-keyout', key, '-out', cert], { stdio: 'ignore' });
-    return { key: readFileSync(key), cert: readFileSync(cert), keyFile: key, certFile: cert };
-}
-
 const dir = mkdtempSync(join(tmpdir(), 'nginx-llm-recipes-'));
 const right = certify(dir, 'right', hosts);
 const wrong = certify(dir, 'wrong', ['api.example.net']);
 after(() => rmSync(dir, { recursive: true }));
-
-// The gateway while `use` has it.
-async function withGateway(options, use) {
-    const gateway = await startGateway([], options);
-    try {
-        return await use(gateway);
-    } finally {
-        await gateway.stop();
-    }
-}
 
 const headersNamed = ({ rawHeaders }, name) => rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1].toLowerCase() === name);
 
@@ -98,6 +80,7 @@ for (const { name, host, header, value, path, client } of hosted) {
             assert.equal(lines[0].key, 'good-key');
             assert.ok(lines.every((line) => line.outcome === 'ok' && line.model === 'm1'), JSON.stringify(lines));
             assert.equal(lines[0].usage_source, 'upstream');
+            assert.equal(await tryFirstKey(gateway), 200);
         }));
 
         test('who has no key of the team', () => withGateway(options(right), async (gateway) => {
@@ -213,6 +196,7 @@ describe('fallback.conf', () => {
         await assert.rejects(openai.chat.completions.create({ model: 'm2', messages }), OpenAI.NotFoundError);
         assert.equal(gateway.upstream.seen.length, before);
         assert.deepEqual((await openai.models.list()).data.map(({ id }) => id), ['m1']);
+        assert.equal(await tryFirstKey(gateway), 200);
     });
 });
 
@@ -243,6 +227,7 @@ test('tls.conf', async () => {
         const plain = new OpenAI({ baseURL: `http://127.0.0.1:${port80}/v1`, apiKey: secrets.good, maxRetries: 0 });
         await assert.rejects(plain.chat.completions.create({ model: 'm1', messages }), OpenAI.NotFoundError);
         assert.equal(gateway.upstream.seen.length, 1, 'nothing goes on from port 80');
+        assert.equal(await tryFirstKey(gateway, { CURL_CA_BUNDLE: right.certFile }), 200);
     });
 });
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs client libraries (openai, @anthropic-ai/sdk, @google/genai, ollama, @langchain/openai, ai with @ai-sdk/openai) against the
+# Runs client libraries (openai, @anthropic-ai/sdk, @google/genai, ollama, @langchain/openai, ai with @ai-sdk/openai, ws) against the
 # gateway. Needs nginx, node >= 18, npm and openssl.
 #
 #   LLM_MODULE   the module, by default build/ngx_http_llm_module.so

@@ -26,6 +26,9 @@ export async function serve(answer, { certificate } = {}) {
         port: server.address().port,
         seen,
         async stop() {
+            if (!server.listening) {
+                return;
+            }
             server.closeAllConnections();
             server.close();
             await once(server, 'close');
