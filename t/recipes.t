@@ -549,7 +549,7 @@ case 'container' => sub {
 
 case 'each recipe' => sub {
     my $page  = text_of("$examples/../docs/recipes.md");
-    my $tests = join "\n", map { text_of("$FindBin::Bin/$_") } qw(recipes.t clients/recipes.test.mjs clients/recipes_own.test.mjs);
+    my $tests = join "\n", map { text_of("$FindBin::Bin/$_") } qw(recipes.t clients/recipes.test.mjs clients/recipes_own.test.mjs page/recipe.test.mjs);
     for my $name (map { m{([^/]+)\.conf\z} } glob "$examples/recipes/*.conf") {
         like($page, qr{\(\.\./conf-examples/recipes/\Q$name\E\.conf\)}, "$name is explained");
         like($tests, qr/recipe\('\Q$name\E'|name: '\Q$name\E'/, 'and tested');

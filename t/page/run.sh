@@ -1,6 +1,6 @@
 #!/bin/sh
-# Opens the pages in Chromium: with figures that are made up (t/page/mock.mjs), and those of nginx with the module. Screenshots are
-# written into build/page/. Needs nginx, Chromium, node >= 18 and npm, and the pages in build/page/.
+# Opens the pages in Chromium: with figures that are made up (t/page/mock.mjs), and those of nginx with the module; and a web application on
+# the recipe for browsers. Screenshots are written into build/page/. Needs nginx, Chromium, node >= 18 and npm, and the pages in build/page/.
 #
 #   LLM_MODULE    the module, by default build/ngx_http_llm_module.so
 #   LLM_NGINX     the nginx binary, by default nginx of the PATH
