@@ -146,6 +146,35 @@ case 'a disk that is read-only' => sub {
     });
 };
 
+# It has its own reasons, and nothing is forgiven: the zone goes on.
+case 'a reload while the disk is read-only' => sub {
+    my $t = gateway();
+    with_disk($t, sub {
+        my ($dir) = @_;
+        $t->start;
+        push @{ $t->{alerts} }, qr/cache manager process \d+ exited on signal 9/;
+        fault($t, sub {
+            kill STOP => $t->master;
+            kill KILL => $t->wait_keeper;
+            wait_until('a disk without writers', sub { system("mount -o remount,ro '$dir' 2>/dev/null") == 0 });
+            kill CONT => $t->master;
+            my $since = -s $t->dir . '/error.log';
+            $t->reload;
+            like($t->wait_error_log(qr/state=.*tried again until it is written/, $since), qr/\[warn\]/, 'the reload says so');
+        }, qr/read-?only|may not be written/i, sub { system("mount -o remount,rw '$dir'") });
+        $t->reload;
+        wait_ledger($t, 'after another reload');
+        # At a start it is another matter.
+        $t->stop;
+        system("mount -o remount,ro '$dir'");
+        push @{ $t->{alerts} }, qr/\[emerg\].*state=.*[Rr]ead-only/;
+        my ($fine, $out) = $t->check_conf;
+        ok(!$fine, 'nginx -t fails');
+        like($out, qr/\[emerg\].*state=.*[Rr]ead-only/, 'and says why');
+        system("mount -o remount,rw '$dir'");
+    });
+};
+
 case 'a damaged file' => sub {
     my $t = gateway()->start;
     spend($t, 3);

@@ -16,6 +16,8 @@
 # of each step as NAME.log. Nothing is downloaded but the Debian packages that t/debian.sh needs for its chroots. With the
 # package ccache, CMAKE_CXX_COMPILER_LAUNCHER=ccache and CMAKE_C_COMPILER_LAUNCHER=ccache save time.
 #
+# LLM_PROGRAMS=DIR is a build that has llmctl and t/soak already.
+#
 # Ends with status 0 only if all was built without warnings, and no test failed.
 
 # `sh` may be dash: the script needs bash.
@@ -127,6 +129,11 @@ result() {
 
 # The programs that tests start beside nginx: they have nothing of nginx in them.
 build_programs() {
+    if [ -n "${LLM_PROGRAMS:-}" ]; then
+        mkdir -p "$work/programs/t/soak"
+        cp "$LLM_PROGRAMS/llmctl" "$work/programs/" && cp "$LLM_PROGRAMS"/t/soak/{soak,names}_load "$work/programs/t/soak/"
+        return
+    fi
     log_of programs sh -c 'cmake -S . -B "$1" -G Ninja -DLLM_DEV=ON -DLLM_MODULE=OFF &&
         cmake --build "$1" --target llmctl soak_load names_load' sh "$work/programs"
 }

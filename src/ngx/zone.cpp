@@ -29,6 +29,7 @@ ngx_int_t attach(ngx_shm_zone_t* shm, zone_conf& zone, const zone_conf* old)
 {
     zone.pool = reinterpret_cast<ngx_slab_pool_t*>(shm->shm.addr);
     zone.inherited = old != nullptr;
+    zone.keeps_file = old && view(old->state_path) == view(zone.state_path);
     if (old) {
         zone.state = old->state;
         return NGX_OK;

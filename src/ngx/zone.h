@@ -34,6 +34,7 @@ struct zone_conf {
     key_table* staged;
     publisher::ticket ticket;
     bool inherited;          // the zone was there before this configuration
+    bool keeps_file;         // and its state was in the same file
     size_t staged_subjects;  // that its keys and users need
     uint64_t configuration;  // the number of this one, see shared_state
     struct key_watch* watch; // of the keeper; nullptr elsewhere

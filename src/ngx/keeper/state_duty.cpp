@@ -127,10 +127,15 @@ bool check(zone_conf& zone)
     if (looked.ok()) {
         return true;
     }
-    const bool will_do = looked.fault == state_fault::damaged || looked.fault == state_fault::busy;
+    // At a reload the zone goes on with its counters, whatever has become of its file: nothing is forgiven,
+    // and what else the configuration changes has nothing to do with the disk.
+    const bool is_damaged = looked.fault == state_fault::damaged;
+    const bool will_do = zone.keeps_file || is_damaged || looked.fault == state_fault::busy;
     const ngx_uint_t level = will_do ? NGX_LOG_WARN : NGX_LOG_EMERG;
     ngx_log_error(level, zone.shm->shm.log, 0, "llm_zone \"%V\": state=%s%s", &zone.name, looked.text.c_str(),
-                  looked.fault == state_fault::damaged ? ": it will be set aside" : "");
+                  is_damaged        ? ": it will be set aside"
+                  : zone.keeps_file ? ": tried again until it is written"
+                                    : "");
     return will_do;
 }
 
