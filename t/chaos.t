@@ -395,6 +395,7 @@ case 'nothing grows' => sub {
 };
 
 case 'a restart' => sub {
+    mend();
     my $zone = $t->wait_idle;
     my $book = book_of_metrics($soak->metrics);
     my $of   = sub { my ($zone) = @_; return { map { $_->{name} => [ @$_{qw(requests prompt_tokens completion_tokens)} ] } grep { $_->{name} =~ /^k\d/ } @{ $zone->{keys} } } };
