@@ -203,6 +203,12 @@ case 'changes' => sub {
     push @secrets, $plain;
     is(slurp("$dir/plain.json"), '{"keys":[{"sha256":"' . sha256_hex($plain) . '","user":"user1","quota":10000,"enabled":true}]}',
         'a plain key becomes a digest, and nothing else changes');
+    my $late = ctl(qw(key add late --expires 2020-01-01 --file), $file);
+    is($late->{rc}, 0, 'a key that has expired');
+    like($late->{err}, qr/over: the key is refused/, 'is said to be of no use');
+    like(ctl(qw(key set late expires=2021-01-01 --file), $file)->{err}, qr/over/, 'again');
+    is(ctl(qw(key set late expires=1d --file), $file)->{err}, '', 'and not, when it is of some');
+    is(ctl(qw(key remove late --file), $file)->{rc}, 0, 'removed');
     is(ctl(qw(key remove carol dave --file), $file)->{rc}, 0, 'remove two');
     is_deeply([ map { $_->{name} } @{ keys_of() } ], [qw(bob own)], 'they are gone');
 };
@@ -221,6 +227,11 @@ case 'what is wrong changes nothing' => sub {
         [ 1, qr/there is no key carol/,       qw(key rotate carol) ],
         [ 1, qr/there is no key carol/,       qw(key disable carol) ],
         [ 1, qr/concurrency/,                 qw(key set bob concurrency=0) ],
+        [ 1, qr/admin: expected yes or no, got maybe/,   qw(key set bob admin=maybe) ],
+        [ 1, qr/models: expected .* commas .*, got a,,b/, qw(key set bob), 'models=a,,b' ],
+        [ 1, qr/--models: expected .*, got none/, qw(key add new1 --models), '' ],
+        [ 2, qr/no command add: did you mean llmctl key add\?/, qw(add x) ],
+        [ 2, qr/no command adds: see llmctl --help/, qw(adds x) ],
         [ 2, qr/there is no field name/,      qw(key set bob name=x) ],
         [ 2, qr/FIELD=VALUE/,                 qw(key set bob user) ],
         [ 2, qr/arguments are missing/,       qw(key set bob) ],
@@ -246,7 +257,14 @@ case 'what is wrong changes nothing' => sub {
         is($r->{rc}, 1, "@$_: a faulty file is refused");
         like($r->{err}, qr/bad\.json:2:\d+: |format|no JSON|has no "key"/, 'with its place');
     }
-    is(ctl(qw(key list --file), "$dir/none.json")->{rc}, 2, 'a file that is not there');
+    for ([qw(key list)], [qw(key disable a)], [qw(key rotate a)]) {
+        my $r = ctl(@$_, '--file', "$dir/none.json");
+        is($r->{rc}, 2, "@$_: a file that is not there");
+        like($r->{err}, qr/none\.json: .*No such file.*llmctl key add NAME makes the file/, 'and what makes one');
+    }
+    my $nowhere = ctl(qw(key add a --file), "$file/keys.json");
+    is($nowhere->{rc}, 2, 'a file that cannot be there');
+    unlike($nowhere->{err}, qr/makes the file/, 'is not made by what has just failed');
     is(ctl(qw(key list --file), $dir)->{rc}, 2, 'a folder');
 };
 
@@ -401,6 +419,7 @@ case 'the key file is found' => sub {
     is(ctl(qw(key add known --no-secret))->{rc}, 0, 'nor one that is used by name');
     local $ENV{LLM_KEYS} = $file;
     is(ctl(qw(key show bob))->{rc}, 0, 'LLM_KEYS comes first');
+    like(ctl('check')->{out}, qr/^\Q$file\E: \d+ keys/, 'check finds it, too');
     is(ctl(qw(key show bob --file), "$dir/conf/found.json")->{rc}, 1, '--file before that');
 };
 
@@ -650,8 +669,24 @@ case 'help, man page and completion name everything' => sub {
         is(`mandoc -T lint -W warning $root/docs/llmctl.1 2>&1`, '', 'mandoc has nothing to say');
     }
     is(system('bash', '-n', "$root/src/ctl/completion/llmctl.bash"), 0, 'bash reads its completion');
-    my $words = `bash -c '. $root/src/ctl/completion/llmctl.bash; COMP_WORDS=(llmctl key ""); COMP_CWORD=2; _llmctl; echo "\${COMPREPLY[*]}"'`;
-    like($words, qr/\badd\b.*\brotate\b/, 'and completes');
+    # What bash offers behind these words, of which the last is empty or has begun. Bash makes words of its own of "=".
+    local $ENV{PATH} = dirname($llmctl) . ":$ENV{PATH}";
+    my $offers = sub {
+        my $words = join ' ', map { "'$_'" } @_;
+        chomp(my $said = `bash -c '. "\$0"; COMP_WORDS=("\$\@"); COMP_CWORD=\$((\$# - 1)); _llmctl; echo "\${COMPREPLY[*]}"' $root/src/ctl/completion/llmctl.bash $words`);
+        return $said;
+    };
+    like($offers->(qw(llmctl key), ''), qr/\badd\b.*\brotate\b/, 'and completes commands');
+    my $named = spew("$dir/offered.json", '{"keys":[{"name":"ann"},{"name":"bea"}]}');
+    is($offers->(qw(llmctl key show --file), $named, ''), 'ann bea', 'names of the file that was given');
+    is($offers->(qw(llmctl key show --file =), $named, 'b'), 'bea', 'in each way');
+    my ($fields) = ctl(qw(key set a x))->{err} =~ /the fields are (.*)/;
+    is($offers->(qw(llmctl key set ann), ''), $fields =~ s/, |\z/= /gr =~ s/ \z//r, 'fields');
+    is($offers->(qw(llmctl key set ann quota =)), '', 'nothing for a value');
+    is($offers->(qw(llmctl key set ann enabled = n)), 'no', 'but for those of which there are few');
+    is($offers->(qw(llmctl key add x --us)), '--user --user_from', 'options');
+    my $of_set = ctl(qw(key set --help))->{out} =~ s/\s+/ /gr;
+    like($of_set, qr/The fields are \Q@{[ $fields =~ s{, (?=\w+\z)}{ and }r ]}\E\./, 'the help of set names the fields');
 };
 
 case 'the examples of llmctl.md and operations.md' => sub {

@@ -3,6 +3,7 @@
 #include "exit_code.h"
 #include "file_edit.h"
 #include "json_text_writer.h"
+#include "key_place.h"
 #include "key_text.h"
 #include "keys/key_file.h"
 #include "secret.h"
@@ -78,7 +79,13 @@ std::vector<std::string> warnings_of(const std::string& path, const key_file& fi
 
 int run_check(const arguments& given, output& out)
 {
-    const std::string path(given.words()[0]);
+    lazy_nginx_conf conf;
+    const auto found = given.words().empty() ? find_key_file(given, conf, out)
+                                             : std::optional(std::string(given.words()[0]));
+    if (!found) {
+        return exit_failed;
+    }
+    const std::string& path = *found;
     key_file file;
     if (const auto error = load_key_file(path.c_str(), file)) {
         return tell_error(path, *error, out);

@@ -33,6 +33,7 @@ struct command {
     size_t most;
     std::span<const option> options;       // besides those that all have
     int (*run)(const arguments&, output&); // returns an exit code
+    std::string_view more = {};            // what the help says behind the options
 };
 
 inline constexpr size_t any_number = SIZE_MAX;

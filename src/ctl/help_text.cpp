@@ -66,6 +66,9 @@ std::string help_of(const command& one)
         }
     }
     put_rows(text, rows);
+    if (!one.more.empty()) {
+        text += '\n' + std::string(one.more) + '\n';
+    }
     return text;
 }
 

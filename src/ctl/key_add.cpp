@@ -129,8 +129,8 @@ int members_of(const arguments& given, const made_key& made, const json_style& s
         }
         const auto value = field_json(field, *text, time(nullptr), style);
         if (!value) {
-            return out.wrong("--" + std::string(field.name) + ": " + std::string(*text)
-                             + " is not a value of it");
+            return out.wrong("--" + std::string(field.name) + ": " + std::string(expected_of(field))
+                             + ", got " + (text->empty() ? "none" : std::string(*text)));
         }
         (field.is == key_field::kind::limit ? limits : to).emplace_back(field.name, *value);
     }
@@ -189,6 +189,9 @@ int run_key_add(const arguments& given, output& out)
     }
     if (is_new && !make.group) {
         out.warn(*path + " is readable for your own group only: make it that of nginx's workers (chgrp)");
+    }
+    if (is_past(*find_key_field("expires"), given.value("--expires").value_or(""), time(nullptr))) {
+        out.warn("--expires: that time is over: the key is refused");
     }
     std::string curl;
     if (!out.json()) {

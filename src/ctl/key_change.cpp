@@ -4,6 +4,8 @@
 #include "keys/key_file.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <unistd.h>
 
 namespace llm::ctl {
 
@@ -18,12 +20,14 @@ int tell(const std::string& path, const file_error& error, output& out)
                      + error.text);
 }
 
-int tell(const edit_error& error, output& out)
+int tell(const std::string& path, const edit_error& error, bool makes, output& out)
 {
     if (error.text.empty()) {
         return error.code;
     }
-    return error.code == exit_wrong ? out.wrong(error.text) : out.fail(error.text);
+    const bool is_missing = !makes && access(path.c_str(), F_OK) != 0 && errno == ENOENT;
+    const std::string text = error.text + (is_missing ? ": llmctl key add NAME makes the file" : "");
+    return error.code == exit_wrong ? out.wrong(text) : out.fail(text);
 }
 
 } // namespace
@@ -51,13 +55,13 @@ int change_key_file(const std::string& path, const new_file& make, const key_cha
         text = keys.text();
         return true;
     });
-    return error ? tell(*error, out) : exit_well;
+    return error ? tell(path, *error, make.make, out) : exit_well;
 }
 
 int read_key_file(const std::string& path, key_file& file, std::string& text, output& out)
 {
     if (const auto error = read_whole(path, text)) {
-        return tell(*error, out);
+        return tell(path, *error, false, out);
     }
     const auto wrong = parse_key_file(text, file);
     return wrong ? tell(path, *wrong, out) : exit_well;

@@ -67,7 +67,7 @@ int run_key_set(const arguments& given, output& out)
         }
         settings.push_back({field, word.substr(equals + 1)});
     }
-    return change_named(
+    const int code = change_named(
         given, given.words().first(1), "changed", out, [&](key_text& keys, std::vector<size_t>& places) {
             for (const setting& each : settings) {
                 std::optional<std::string> value = "";
@@ -75,13 +75,21 @@ int run_key_set(const arguments& given, output& out)
                     value = field_json(*each.field, each.value, time(nullptr), inline_style(keys.text()));
                 }
                 if (!value) {
-                    return out.wrong(std::string(each.field->name) + ": " + std::string(each.value)
-                                     + " is not a value of it");
+                    return out.wrong(std::string(each.field->name) + ": "
+                                     + std::string(expected_of(*each.field)) + ", got "
+                                     + std::string(each.value));
                 }
                 keys.set(places[0], each.field->name, *value);
             }
             return exit_well;
         });
+    const bool is_past_now = std::any_of(settings.begin(), settings.end(), [](const setting& each) {
+        return is_past(*each.field, each.value, time(nullptr));
+    });
+    if (code == exit_well && is_past_now) {
+        out.warn("that time is over: the key is refused");
+    }
+    return code;
 }
 
 int run_key_enable(const arguments& given, output& out)

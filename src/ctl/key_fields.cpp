@@ -3,6 +3,7 @@
 #include "core/base/chars.h"
 #include "core/limit/limit_text.h"
 #include "json_text_writer.h"
+#include "keys/time_text.h"
 
 #include <algorithm>
 #include <vector>
@@ -84,6 +85,23 @@ const key_field* find_key_field(std::string_view name)
     const auto found = std::find_if(std::begin(fields), std::end(fields),
                                     [&](const key_field& each) { return each.name == name; });
     return found == std::end(fields) ? nullptr : found;
+}
+
+std::string_view expected_of(const key_field& field)
+{
+    return field.is == key_field::kind::flag    ? "expected yes or no"
+           : field.is == key_field::kind::names ? "expected one or more, with commas between them"
+                                                : "expected a value";
+}
+
+bool is_past(const key_field& field, std::string_view text, int64_t now)
+{
+    if (field.is != key_field::kind::time || text.empty()) {
+        return false;
+    }
+    const std::string json = time_json(text, now);
+    const auto at = parse_time(std::string_view(json).substr(1, json.size() - 2));
+    return at && *at <= now;
 }
 
 std::optional<std::string> field_json(const key_field& field, std::string_view text, int64_t now,

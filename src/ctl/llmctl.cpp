@@ -40,7 +40,12 @@ int run(std::span<const std::string_view> line, output& out)
         // "llmctl key" and "llmctl key --help" show the commands that begin with this word.
         const std::string text = help_of_all(commands(), first);
         if (text.empty()) {
-            return out.fail("there is no command " + printable(first) + ": see llmctl --help");
+            const std::string longer = "key " + std::string(first);
+            const auto all = commands();
+            const bool is_short =
+                std::any_of(all.begin(), all.end(), [&](const command& each) { return each.name == longer; });
+            return out.fail("there is no command " + printable(first)
+                            + (is_short ? ": did you mean llmctl " + longer + "?" : ": see llmctl --help"));
         }
         if (line.size() == 2 && (line[1] == "--help" || line[1] == "-h")) {
             out.put(text);

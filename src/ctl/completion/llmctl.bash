@@ -1,7 +1,12 @@
 # bash completion for llmctl
 
 _llmctl_names() {
-    llmctl key list --json 2> /dev/null | grep -o '"name":"[^"\\ ]*"' | cut -d '"' -f 4
+    local i file=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        # "--file=x" is three words.
+        [ "${COMP_WORDS[i]}" = --file ] && file=(--file "${COMP_WORDS[i + 1]/#=/${COMP_WORDS[i + 2]-}}")
+    done
+    llmctl key list --json "${file[@]}" 2> /dev/null | grep -o '"name":"[^"\\ ]*"' | cut -d '"' -f 4
 }
 
 _llmctl() {
@@ -9,7 +14,21 @@ _llmctl() {
     local add='--user --plan --models --networks --expires --quota --requests --burst --concurrency --tokens --token_burst --user_from --admin --disabled --no-secret --key-stdin'
     [ "$command" = key ] && [ "$COMP_CWORD" -gt 2 ] && command="key ${COMP_WORDS[2]}"
     COMPREPLY=()
+    if [ "$word" = = ]; then
+        word=
+    elif [ "$before" = = ]; then
+        before=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
     case $before in
+    user | plan | expires | models | networks | requests | burst | concurrency | tokens | token_burst | quota | user_from)
+        [ "$command" = 'key set' ] && return # the value of a field
+        ;;
+    admin | enabled)
+        if [ "$command" = 'key set' ]; then
+            mapfile -t COMPREPLY < <(compgen -W 'yes no' -- "$word")
+            return
+        fi
+        ;;
     --file | --key-file | --state)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
@@ -24,7 +43,7 @@ _llmctl() {
         ;;
     esac
     if [ "$COMP_CWORD" = 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'key import usage top block unblock reset stop check size new hash --help --version' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'key import usage top block unblock reset stop check size new hash help --help --version' -- "$word")
         return
     fi
     if [ "$command" = key ]; then
