@@ -64,7 +64,8 @@ enum : model_fields {
     source = 4,
     destination = 8,
     lora_name = 16,
-    // What says which model it is in another way: `files`, `adapters`, `modelfile`, `path`, `lora_int_id`.
+    // What says which model it is in another way: `files`, `adapters`, `modelfile`, `path`, `lora_int_id`,
+    // `model_path`.
     contents = 32,
 };
 } // namespace model_field
