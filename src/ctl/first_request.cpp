@@ -236,7 +236,13 @@ std::string filled(std::string_view text, const std::string& model)
 std::optional<std::string> credentials(const sample& what, const conf_blocks& blocks, const key_record& key)
 {
     if (!key.digests.empty()) {
-        return "-H \"" + std::string(what.key_header) + "$KEY\"";
+        const directive* password = in_force(blocks, "auth_basic");
+        const bool asks = password && password->words.size() > 1 && password->words[1] != "off"
+                          && password->words[1].find('$') == std::string::npos;
+        // There is one header Authorization, which the password takes.
+        return (asks ? "-u " + shell_word(key.name) + ' ' : "") + "-H \""
+               + (asks && what.key_header == bearer ? "x-api-key: " : std::string(what.key_header))
+               + "$KEY\"";
     }
     const directive* keys = in_force(blocks, "llm_api_keys");
     for (const std::string& word : keys ? keys->words : std::vector<std::string>()) {

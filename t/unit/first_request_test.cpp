@@ -91,6 +91,17 @@ TEST(first_request, where_these_keys_are_in_force)
                   + std::string(bearer));
 }
 
+TEST(first_request, beside_a_password)
+{
+    EXPECT_EQ(asks("llm_api_keys keys.json; server { auth_basic x; location /v1/ { proxy_pass http://x; } }"),
+              "curl http://127.0.0.1/v1/chat/completions -u alice -H \"x-api-key: $KEY\"");
+    for (const char* off : {"off", "$realm"}) {
+        EXPECT_EQ(asks("llm_api_keys keys.json; auth_basic x; server { location /v1/ { auth_basic "
+                       + std::string(off) + "; proxy_pass http://x; } }"),
+                  chat_at("http://127.0.0.1/v1/chat/completions"));
+    }
+}
+
 TEST(first_request, models)
 {
     constexpr std::string_view all = R"(llm_api_keys keys.json;
