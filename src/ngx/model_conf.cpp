@@ -10,6 +10,7 @@
 #include "core/shared/estimate.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace llm {
 
@@ -179,11 +180,22 @@ bool is_upstream_or_address(ngx_conf_t* cf, const ngx_str_t& to)
     return ngx_parse_url(cf->temp_pool, &url) == NGX_OK && url.naddrs != 0;
 }
 
+// nginx has an array of name servers, Angie a list of them.
+template <class Servers>
+bool are_any(const Servers& servers)
+{
+    if constexpr (std::is_pointer_v<Servers>) {
+        return servers != nullptr;
+    } else {
+        return servers.nelts != 0;
+    }
+}
+
 bool has_resolver(ngx_conf_t* cf)
 {
     auto& core =
         *static_cast<ngx_http_core_loc_conf_t*>(ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
-    return core.resolver && core.resolver->connections.nelts != 0;
+    return core.resolver && are_any(core.resolver->connections);
 }
 
 void warn_of_upstreams(ngx_conf_t* cf, const model_level& level)
