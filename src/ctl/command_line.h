@@ -3,6 +3,7 @@
 
 #include "output.h"
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
