@@ -133,22 +133,27 @@ subtest 'the log has all that is known' => sub {
     }
 };
 
-subtest 'what is mounted is there' => sub {
+# The folder of a compose.yml, how many files it mounts at least, the gateway's configuration and the ports that are open to others.
+for (['monitoring', 8, 'gateway.conf', ''], ['container', 4, 'nginx.conf', '8080:8080']) {
+my ($folder, $files, $conf, $for_all) = @$_;
+subtest "what is mounted is there: $folder" => sub {
+    my $examples = "$root/conf-examples/$folder";
     my $compose = text_of("$examples/compose.yml");
     my @mounted = $compose =~ m{^      - (\.\.?/[^:]+):}mg;
-    cmp_ok(scalar @mounted, '>', 8, 'files were found');
+    cmp_ok(scalar @mounted, '>=', $files, 'files were found');
     # These two the operator makes.
     ok(-e "$examples/$_", $_) for grep { !m{/build/|keys\.json} } @mounted;
     like($compose, qr/image: \S+:v?\d+\.\d+\.\d+$/m, 'versions are pinned');
     unlike($compose, qr/:latest|image: [^:\s]+$/m, 'all of them');
     my @open = grep { !/^127\.0\.0\.1:/ } $compose =~ /^    ports:\n      - (.*)$/mg;
-    is("@open", '', 'ports are open to this machine only');
-    my ($uid) = text_of("$examples/grafana/provisioning/datasources/prometheus.yml") =~ m{url: (http://prometheus:9090)$}m;
+    is("@open", $for_all, 'ports are open to this machine only');
+    my ($uid) = text_of("$root/conf-examples/monitoring/grafana/provisioning/datasources/prometheus.yml") =~ m{url: (http://prometheus:9090)$}m;
     ok($uid, 'Grafana finds Prometheus');
-    my ($path) = text_of("$examples/grafana/provisioning/dashboards/nginx-llm.yml") =~ m{path: (\S+)};
-    like($compose, qr{\./grafana/dashboards:\Q$path\E:ro}, 'and the dashboard');
-    my ($target) = text_of("$examples/prometheus.yml") =~ /targets: \["gateway:(\d+)"\]/;
-    like(text_of("$examples/gateway.conf"), qr/listen $target;/, 'Prometheus finds the gateway');
+    my ($path) = text_of("$root/conf-examples/monitoring/grafana/provisioning/dashboards/nginx-llm.yml") =~ m{path: (\S+)};
+    like($compose, qr{/grafana/dashboards:\Q$path\E:ro}, 'and the dashboard');
+    my ($target) = text_of("$root/conf-examples/monitoring/prometheus.yml") =~ /targets: \["gateway:(\d+)"\]/;
+    like(text_of("$examples/$conf"), qr/listen $target;/, 'Prometheus finds the gateway');
 };
+}
 
 done_testing();

@@ -519,6 +519,27 @@ case 'open-webui' => sub {
     $t->check_and_stop;
 };
 
+# The package's site, where Debian's nginx looks for those that are enabled.
+case 'debian/llm' => sub {
+    my $t = recipe('upstream-key', changes => ['server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;'], files => {
+        'conf.d/llm.conf'   => '',
+        'sites-enabled/llm' => changed(moved(text_of("$examples/debian/llm")), 'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;',
+            'server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;'),
+        'sites-enabled/other' => 'server { listen 127.0.0.1:%%PORT_3%%; location / { return 200 "another site"; } }',
+    });
+    my $model = $t->daemon(1);
+    $t->start;
+    is($t->fetch(GET => '/health')->{status}, 200, 'it is healthy');
+    is($t->fetch(POST => $chat, key => 'sk-alice', body => chat_request())->{status}, 200, 'a good key');
+    is($t->fetch(POST => $chat, key => 'sk-wrong', body => chat_request())->{status}, 401, 'a wrong one');
+    is($t->fetch(GET => '/v1/none', key => 'sk-alice')->{status}, 404, 'no path but those that are named');
+    is($t->fetch(GET => $_)->{status}, 200, $_) for qw(/llm/status /metrics /llm/admin/keys);
+    like($t->fetch(GET => '/', port => 3)->{body}, qr/another site/, 'other sites need no key');
+    is((lines_of($t, 3))[0]{key}, 'alice', 'the log');
+    wait_until('the state', sub { -s $t->dir . '/state/state.db' });
+    $t->check_and_stop;
+};
+
 # As a user who is nobody, in a folder where nothing but what the container has may be written.
 case 'container' => sub {
     my $t = LLM::Test->new(status => [ 9, '/status' ], $> == 0 ? (uid => 65_534) : ());
@@ -533,7 +554,7 @@ case 'container' => sub {
     $t->write_conf(changed(moved(text_of("$examples/container/nginx.conf")),
         'pid /tmp/nginx.pid;' => 'pid %%DIR%%/nginx.pid; daemon off;', 'worker_processes auto;' => 'worker_processes 1;',
         ' /tmp/' => ' %%DIR%%/tmp/', '/dev/stderr' => '%%DIR%%/error.log', '/dev/stdout' => '%%DIR%%/tmp/llm.log', 'http {' => "http { $watch",
-        'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;', 'server vllm:8000;' => 'server 127.0.0.1:%%PORT_1%%;',
+        'listen 8080;' => 'listen 127.0.0.1:%%PORT_0%%;', 'listen 9145;' => 'listen 127.0.0.1:%%PORT_2%%;', 'server vllm:8000;' => 'server 127.0.0.1:%%PORT_1%%;',
         'modules/ngx_http_llm_module.so' => $module));
     my $model = $t->daemon(1);
     $t->start;
@@ -558,7 +579,7 @@ case 'each recipe' => sub {
 
 # A file that logrotate moves, and nginx that opens a new one.
 case 'logs' => sub {
-    for my $file (glob("$examples/*.conf"), glob "$examples/recipes/*.conf") {
+    for my $file (glob("$examples/*.conf"), "$examples/debian/llm", glob "$examples/recipes/*.conf") {
         for (text_of($file) =~ /^[^#\n]*(?:access|error)_log +([^ ;]+)/gm) {
             like($_, qr{\A(?:off|/var/log/nginx/[^/]+\.log)\z}, "Debian's logrotate takes care of $_");
         }
