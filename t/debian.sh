@@ -15,18 +15,14 @@
 
 set -eu
 
-die() {
-    printf 'debian.sh: %s\n' "$*" >&2
-    exit 1
-}
+. "$(dirname "$0")/chroot.sh"
 
 suite=${1:-}
 case $suite in
     '' | -*) die "which Debian? sh t/debian.sh SUITE [STAGE...]" ;;
 esac
 shift
-[ "$(id -u)" = 0 ] || die "this needs root"
-command -v debootstrap >/dev/null || die "this needs debootstrap: apt-get install debootstrap"
+need_debootstrap
 cd "$(dirname "$0")/.."
 
 if [ -n "${LLM_CHROOT:-}" ]; then
@@ -38,17 +34,7 @@ else
     trap 'exit 130' INT TERM
 fi
 root=$(cd "$root" && pwd)
-# It is the "/" of the workers of nginx, too.
-chmod 755 "$root"
-
-if [ ! -e "$root/etc/debian_version" ]; then
-    # shellcheck disable=SC2086
-    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${LLM_MIRROR:-} >"$root/debootstrap.log" 2>&1 \
-        || { tail -n 20 "$root/debootstrap.log" >&2; die "debootstrap failed"; }
-    # Packages would start their services.
-    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
-    chmod 755 "$root/usr/sbin/policy-rc.d"
-fi
+make_chroot "$suite" "$root"
 
 rm -rf "$root/root/nginx-llm"
 mkdir -p "$root/root/nginx-llm"
@@ -59,14 +45,9 @@ if [ -n "${NODE_EXTRA_CA_CERTS:-}" ]; then
     export NODE_EXTRA_CA_CERTS
 fi
 
-# In namespaces of its own: when the last command ends, so does all that it started, and nothing stays mounted.
-# The other variables that programs look for a home, a compiler or certificates in are the system's and not the chroot's.
-unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" \
-    env -u TMPDIR -u LIBRARY_PATH -u SSL_CERT_FILE -u SSL_CERT_DIR -u CURL_CA_BUNDLE \
-    HOME=/root LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    chroot "$root" sh -euc '
-        cd /root/nginx-llm
-        printf "\n=== Debian %s\n" "$(cat /etc/debian_version)"
-        sh conf-examples/quickstart.sh
-        nginx -v
-        sh t/run.sh "$@"' sh "$@"
+in_chroot "$root" '
+    cd /root/nginx-llm
+    printf "\n=== Debian %s\n" "$(cat /etc/debian_version)"
+    sh conf-examples/quickstart.sh
+    nginx -v
+    sh t/run.sh "$@"' "$@"
