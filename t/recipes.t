@@ -206,7 +206,9 @@ case 'retry' => sub {
     isnt((lines_of($t, ++$n))[-1]{outcome}, 'ok', 'and its end is not taken for a good one');
     ok(!(grep { $_->pending } @servers), 'nobody else was asked');
     is($t->totals('alice')->{requests}, $n, 'each request is one');
-    try_key($t, 'the line to try the first key', sub { $asked->()->reply(chat_reply(7, 10)) });
+    try_key($t, 'the line to try the first key', sub {
+        wait_until('a request', sub { (grep { $_->pending } @servers)[0] })->take->reply(chat_reply(7, 10));
+    });
     $t->check_and_stop;
 };
 
