@@ -192,6 +192,28 @@ subtest 'everything has its page and its test' => sub {
     }
 };
 
+# Another language's README is a translation: what is no prose is the same.
+subtest 'translations of README.md' => sub {
+    my $facts = sub {
+        my ($text) = @_;
+        my @links = map { /\A(?:#|README)/ ? () : $_ } prose($text) =~ /\]\(([^)\s]+)\)/g;
+        # The first column of tables, but for its heading and the names of pages; several names are listed by other signs there.
+        my @names = map { my @code = /`([^`]*)`/g; "@code" } map { (split / \| /)[0] } prose($text) =~ /^\| (.*) \|$/gm;
+        return { code => [ $text =~ /^```.*?^```$/gms ], links => { map { $_ => 1 } @links }, names => [ grep { length } @names ] };
+    };
+    my $english = $facts->($pages{'README.md'});
+    my @others = grep { /\AREADME\..*\.md\z/ } sort keys %pages;
+    cmp_ok(scalar @others, '>', 0, 'there is one');
+    for my $page (@others) {
+        my $other = $facts->($pages{$page});
+        is_deeply($other->{code},  $english->{code},  "$page: code");
+        is_deeply($other->{names}, $english->{names}, "$page: directives and variables");
+        my @missing = grep { !$other->{links}{$_} } sort keys %{ $english->{links} };
+        # What was tested is told in English only.
+        is_deeply([ grep { !/\At\// } @missing ], [], "$page: links");
+    }
+};
+
 # A line of the error log that a page shows is one that the code writes.
 subtest 'lines of the log' => sub {
     my @formats;
