@@ -82,6 +82,11 @@ state_result state_store::find_own(state_turn& w)
         w.wrote = w.is_opened = true;
     }
     w.current = current_zone(db_);
+    // Another process of the same master has been the last one before, and has left nothing to do.
+    w.is_over = w.is == turn_is::last && w.row.closed && !w.row.lost && !w.is_current();
+    if (w.is_over) {
+        return {};
+    }
     if (w.row.lost || (w.row.closed && !w.is_current())) {
         return {state_fault::closed,
                 options_.path + ": another nginx has taken this one for gone, and goes on alone", false};
@@ -275,7 +280,7 @@ void state_store::tidy(state_turn& w)
 state_result state_store::do_turn(state_turn& w)
 {
     state_result own = find_own(w);
-    if (!own.ok()) {
+    if (!own.ok() || w.is_over) {
         return own;
     }
     if (w.is_opened) {

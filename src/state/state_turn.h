@@ -45,6 +45,7 @@ struct state_turn {
     bool subjects_whole = false;
     uint64_t fold_cpu_ms = 0; // that the journal took
     bool is_opened = false;   // just now
+    bool is_over = false;     // the zone was closed before
     bool wrote = false;
     bool capped = false;
     bool more = false;
