@@ -17,5 +17,7 @@ inline std::string bench_key(std::uint64_t index)
 
 // Writes a key file with `count` keys to standard output.
 int write_key_file(std::uint64_t count);
+// The same keys for those who keep them as they are: a line "KEY USER" each.
+int write_key_names(std::uint64_t count);
 
 } // namespace bench

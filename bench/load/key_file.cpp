@@ -23,4 +23,12 @@ int write_key_file(std::uint64_t count)
     return std::fflush(stdout) == 0 ? 0 : 1;
 }
 
+int write_key_names(std::uint64_t count)
+{
+    for (std::uint64_t i = 0; i < count; ++i) {
+        std::printf("%s u%04llu\n", bench_key(i).c_str(), static_cast<unsigned long long>(i % 1000));
+    }
+    return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
 } // namespace bench

@@ -3,6 +3,7 @@
 #include "scrape.h"
 #include "upstream.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -13,11 +14,16 @@ namespace {
 int usage()
 {
     std::fputs("usage: bench_load upstream PORT [sleeping]\n"
-               "       bench_load keys COUNT > FILE\n"
-               "       bench_load once|turns|slots NAME:PORT:PID... [path=..] [connections=N] [requests=N] "
+               "       bench_load keys|names COUNT > FILE\n"
+               "       bench_load once|turns|slots|rate NAME:PORT:PID[+PID]...[:FEWER]... [path=..] "
+               "[connections=N] [requests=N] "
                "[keys=N]\n"
-               "                  [distinct=N] [prompt=BYTES] [rounds=N] [timeout=SECONDS]\n"
-               "       bench_load scrapes NAME:PORT:PID scrape=PATH|-|stop:PID|keys:FILE... [rate=N] [window=SECONDS] [models=N], "
+               "                  [distinct=N] [prompt=BYTES] [rounds=N] [timeout=SECONDS] [slot=MS] "
+               "[refusal=STATUS] "
+               "[key=unknown]\n"
+               "                  [header@NAME=LINE]... [rate=N] [window=SECONDS]\n"
+               "       bench_load scrapes NAME:PORT:PID scrape=PATH|-|stop:PID|keys:FILE... [rate=N] "
+               "[window=SECONDS] [models=N], "
                "and those\n",
                stderr);
     return 2;
@@ -52,6 +58,16 @@ bool set_option(bench::measurement& m, std::string_view name, std::string_view v
         m.window_s = number(value);
     } else if (name == "rounds") {
         m.rounds = number(value);
+    } else if (name == "slot") {
+        m.slot_ms = static_cast<unsigned>(number(value));
+    } else if (name == "refusal") {
+        m.work.refusal = static_cast<int>(number(value));
+    } else if (name == "key") {
+        m.work.unknown_key = value == "unknown";
+    } else if (name.starts_with("header@")) {
+        for (bench::gateway& g : m.gateways) {
+            g.headers += g.name == name.substr(7) ? std::string(value) + "\r\n" : "";
+        }
     } else if (name == "timeout") {
         m.timeout_s = static_cast<int>(number(value));
     } else {
@@ -67,10 +83,18 @@ bool add_gateway(bench::measurement& m, std::string_view text)
     if (second == text.npos) {
         return false;
     }
-    m.gateways.push_back({std::string(text.substr(0, first)),
-                          static_cast<std::uint16_t>(number(text.substr(first + 1))),
-                          static_cast<int>(number(text.substr(second + 1)))});
-    return true;
+    bench::gateway g;
+    g.name = text.substr(0, first);
+    g.port = static_cast<std::uint16_t>(number(text.substr(first + 1)));
+    const std::size_t third = std::min(text.find(':', second + 1), text.size());
+    for (std::size_t at = second; at < third; at = std::min(text.find('+', at + 1), third)) {
+        if (const auto pid = static_cast<int>(number(text.substr(at + 1))); pid > 0) {
+            g.workers.push_back(pid);
+        }
+    }
+    g.fewer = third == text.size() ? 1 : number(text.substr(third + 1));
+    m.gateways.push_back(std::move(g));
+    return m.gateways.back().fewer > 0;
 }
 
 bool read_arguments(bench::measurement& m, int argc, char** argv)
@@ -104,6 +128,9 @@ int main(int argc, char** argv)
     if (what == "keys") {
         return bench::write_key_file(number(argv[2]));
     }
+    if (what == "names") {
+        return bench::write_key_names(number(argv[2]));
+    }
     bench::measurement m;
     if (!read_arguments(m, argc, argv)) {
         return usage();
@@ -111,6 +138,7 @@ int main(int argc, char** argv)
     return what == "once"      ? bench::measure_once(m)
            : what == "turns"   ? bench::measure_in_turns(m)
            : what == "slots"   ? bench::measure_in_slots(m)
+           : what == "rate"    ? bench::measure_at_rate(m)
            : what == "scrapes" ? bench::measure_scrapes(m)
                                : usage();
 }

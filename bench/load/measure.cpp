@@ -21,9 +21,26 @@ unsigned long long u(std::uint64_t v)
     return v;
 }
 
-void print_row(const gateway& of, std::uint64_t round, std::uint64_t cpu_ns, std::uint64_t units)
+std::uint64_t less(std::uint64_t n, const gateway& of)
 {
-    std::printf("%s,%llu,%llu,%llu\n", of.name.c_str(), u(round), u(cpu_ns), u(units));
+    return std::max<std::uint64_t>(n / of.fewer, 1);
+}
+
+void print_row(const gateway& of, std::uint64_t round, std::uint64_t cpu_ns, std::uint64_t units,
+               std::int64_t took_us = 0)
+{
+    std::printf("%s,%llu,%llu,%llu,%llu\n", of.name.c_str(), u(round), u(cpu_ns), u(units),
+                u(static_cast<std::uint64_t>(took_us)));
+}
+
+bool as_wanted(loop& l, const std::deque<session>& sessions)
+{
+    for (const session& s : sessions) {
+        if (!s.refused_as_wanted()) {
+            l.fail("not refused", s);
+        }
+    }
+    return !l.failed();
 }
 
 class deadline {
@@ -57,7 +74,7 @@ int measure_once(const measurement& m)
 {
     loop l;
     session s(l, m.gateways.front(), m.work);
-    const int worker = m.gateways.front().worker;
+    const process_group& worker = m.gateways.front().workers;
     const deadline limit(m);
     const proc_info before = inspect(worker);
     proc_info peak;
@@ -86,24 +103,33 @@ int measure_in_turns(const measurement& m)
     // and one at the beginning of the next, finds its caches warm, so each is that as often as the others.
     // The first two rounds warm up.
     const std::size_t n = sessions.size();
-    for (std::uint64_t round = 0; round < m.rounds + 2; ++round) {
+    constexpr std::uint64_t warm_up = 2;
+    for (std::uint64_t round = 0; round < m.rounds + warm_up; ++round) {
         for (std::size_t i = 0; i < n; ++i) {
             session& s = sessions[((round % 2 == 0 ? i : n - 1 - i) + round / 2 + n - 1) % n];
-            const std::uint64_t before = cpu_ns_of(s.where().worker);
-            s.allow(m.requests);
+            // Who gets fewer requests takes part in the rounds that warm up, in the first two after them, and
+            // so on.
+            if (round >= warm_up && (round / 2 - 1) % s.where().fewer != 0) {
+                continue;
+            }
+            const std::uint64_t requests = less(m.requests, s.where());
+            const std::uint64_t before = cpu_ns_of(s.where().workers);
+            const std::int64_t begun = now_us();
+            s.allow(requests);
             while (!s.idle() && limit.check(l, s)) {
                 l.wait(100);
             }
             if (l.failed()) {
                 return 1;
             }
+            const std::int64_t took = now_us() - begun;
             rest_ms(2); // the worker writes its log and goes to sleep
-            if (round >= 2) {
-                print_row(s.where(), round - 2, cpu_ns_of(s.where().worker) - before, m.requests);
+            if (round >= warm_up) {
+                print_row(s.where(), round - warm_up, cpu_ns_of(s.where().workers) - before, requests, took);
             }
         }
     }
-    return 0;
+    return as_wanted(l, sessions) ? 0 : 1;
 }
 
 int measure_in_slots(const measurement& m)
@@ -114,9 +140,10 @@ int measure_in_slots(const measurement& m)
         "&slot=" + std::to_string(m.slot_ms) + "&of=" + std::to_string(m.gateways.size());
     for (const gateway& g : m.gateways) {
         workload work = m.work;
+        work.connections = static_cast<unsigned>(less(work.connections, g));
         work.path += slots + "&at=" + std::to_string(sessions.size());
         sessions.emplace_back(l, g, work);
-        sessions.back().allow(m.requests);
+        sessions.back().allow(less(m.requests, g));
     }
     struct sample {
         std::uint64_t cpu_ns;
@@ -134,7 +161,7 @@ int measure_in_slots(const measurement& m)
         const std::int64_t now = now_ms();
         l.wait(static_cast<int>(m.slot_ms - now % m.slot_ms));
         const bool steady = all(
-            [&m](const session& s) { return s.count().begun == m.work.connections && s.count().done == 0; });
+            [](const session& s) { return s.count().begun == s.what().connections && s.count().done == 0; });
         const std::int64_t current = now_ms() / m.slot_ms;
         if (current == slot || !steady) {
             continue;
@@ -147,7 +174,7 @@ int measure_in_slots(const measurement& m)
             slots_seen = 0;
             continue;
         }
-        const sample s{cpu_ns_of(sessions[i].where().worker), sessions[i].count().events};
+        const sample s{cpu_ns_of(sessions[i].where().workers), sessions[i].count().events};
         const std::uint64_t round = static_cast<std::uint64_t>(current - 1) / sessions.size();
         first_round = first_round == 0 ? round : first_round;
         // The first sample of each gateway is only where the next one counts from.

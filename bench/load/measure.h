@@ -29,11 +29,16 @@ struct measurement {
 int measure_once(const measurement& m);
 
 // Gateways in turn, a few milliseconds each, so that what disturbs the machine hits all of them alike. Prints
-// name,round,CPU ns,requests.
+// name,round,CPU ns,requests,us.
 int measure_in_turns(const measurement& m);
 
 // All streams of all gateways are open all the time; the upstream lets only one gateway's streams flow at a
-// time, one slot each. Prints name,round,CPU ns,events.
+// time, one slot each. Prints name,round,CPU ns,events,0.
 int measure_in_slots(const measurement& m);
+
+// Windows of `window_s` seconds in turn, with requests that begin at a fixed rate, whether those before them have ended or
+// not, and are timed from when they were due. Prints name,round,what,ns,units: p50, p99 and p99.9 of each window with one
+// unit each, and the CPU time (`cpu`) of the window's requests.
+int measure_at_rate(const measurement& m);
 
 } // namespace bench

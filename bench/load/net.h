@@ -20,6 +20,7 @@ void reset_on_close(int fd);
 
 void raise_open_files();
 std::int64_t now_ms();
+std::int64_t now_us();
 
 class poller {
 public:

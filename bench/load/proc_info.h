@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace bench {
+
+using process_group = std::vector<int>; // pids
 
 struct proc_info {
     std::uint64_t cpu_ns = 0;  // time on a CPU
@@ -12,7 +15,8 @@ struct proc_info {
     std::uint64_t shmem_kb = 0; // of the shared zone
 };
 
-std::uint64_t cpu_ns_of(int pid);
-proc_info inspect(int pid);
+// Of all of them, with all their threads, those that have ended too.
+std::uint64_t cpu_ns_of(const process_group& pids);
+proc_info inspect(const process_group& pids);
 
 } // namespace bench

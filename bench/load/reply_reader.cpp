@@ -176,6 +176,9 @@ reply_reader::status reply_reader::end_of_input()
 
 reply_reader::status reply_reader::finish()
 {
+    if (refusal_ != 0 && code_ == refusal_) {
+        return status::complete;
+    }
     if (code_ != 200) {
         return broken("status is not 200");
     }

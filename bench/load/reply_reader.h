@@ -19,9 +19,12 @@ public:
     // The connection was closed by the other side.
     status end_of_input();
     void reset();
+    // A reply with this status is as good as one that keeps its promise. 0: none is.
+    void expect_refusal(int code) { refusal_ = code; }
 
     std::uint64_t events() const { return newlines_ / 2; }
     bool begun() const { return part_ != part::head; }
+    bool untouched() const { return part_ == part::head && line_.empty(); }
     bool keeps_alive() const { return keep_alive_; }
     int code() const { return code_; }
     const tokens& promised() const { return promised_; }
@@ -47,6 +50,7 @@ private:
     tokens promised_;
     char last_[16] = {};
     int code_ = 0;
+    int refusal_ = 0;
     bool keep_alive_ = true;
     const char* complaint_ = "";
 };

@@ -7,17 +7,9 @@
 #include <fcntl.h>
 #include <optional>
 #include <sys/socket.h>
-#include <time.h>
 
 namespace bench {
 namespace {
-
-std::int64_t now_us()
-{
-    timespec t{};
-    ::clock_gettime(CLOCK_MONOTONIC, &t);
-    return std::int64_t{t.tv_sec} * 1000000 + t.tv_nsec / 1000;
-}
 
 // What it reads it throws away, in the same loop as the clients, for which another process would be in the
 // way. Nor does what comes for it wake them up.

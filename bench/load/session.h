@@ -2,6 +2,7 @@
 #pragma once
 
 #include "net.h"
+#include "proc_info.h"
 #include "reply_reader.h"
 
 #include <cstdint>
@@ -19,18 +20,26 @@ struct workload {
     std::uint64_t distinct = 10; // so many of them are used in turn, spread over the file
     std::uint64_t models = 1;    // each of them asks for so many, a turn each
     std::uint64_t prompt = 0;    // so many bytes more, with all else behind it; 0: a short one
+    int refusal = 0;             // the status of the refusals that are wanted; 0: all is to be answered
+    bool unknown_key = false;    // all requests have a key that nobody knows
 };
 
 struct gateway {
     std::string name;
     std::uint16_t port = 0;
-    int worker = 0; // pid
+    process_group workers;
+    // Gets so many times fewer requests and connections, and in turns takes part so much more rarely: there
+    // are contenders that need a hundred times the time of others.
+    std::uint64_t fewer = 1;
+    // That it wants besides, each with its end of line; "$query" is the path's, from its question mark on.
+    std::string headers;
 };
 
 struct counters {
     std::uint64_t begun = 0; // connections that saw the first byte of a reply
     std::uint64_t asked = 0;
     std::uint64_t done = 0;
+    std::uint64_t refused = 0; // of those done
     std::uint64_t events = 0;
     std::uint64_t reads = 0;
     tokens used;
@@ -47,6 +56,8 @@ struct connection {
     std::string out;          // what is still to be sent, from `sent` on
     std::size_t sent = 0;
     bool begun = false;
+    bool asking = false;     // a request is on its way or its reply is
+    bool asks_again = false; // the one whose number it has, since the connection was closed in its face
 };
 
 class loop {
@@ -86,6 +97,9 @@ public:
     const gateway& where() const { return where_; }
     const workload& what() const { return what_; }
 
+    // Whether most requests were refused, if that is what is measured.
+    bool refused_as_wanted() const { return what_.refusal == 0 || count_.refused * 10 > count_.done * 9; }
+
     // Is told the number of each request that has its reply; they count from 0.
     std::function<void(std::uint64_t)> on_done;
 
@@ -98,7 +112,8 @@ private:
     void send(connection& c);
     void receive(connection& c);
     void complete(connection& c);
-    std::string next_request();
+    void closed(connection& c);
+    std::string request(std::uint64_t number) const;
 
     loop& loop_;
     const gateway where_;

@@ -41,19 +41,25 @@ std::uint64_t argument(std::string_view target, std::string_view name, std::uint
     return otherwise;
 }
 
-std::size_t content_length(std::string_view head)
+// Of a head without its empty line.
+std::string_view header(std::string_view head, std::string_view name)
 {
-    constexpr std::string_view name = "\r\ncontent-length:";
     for (std::size_t at = head.find("\r\n"); at != std::string_view::npos; at = head.find("\r\n", at + 2)) {
         if (head.size() - at > name.size()
             && ::strncasecmp(head.data() + at, name.data(), name.size()) == 0) {
-            std::size_t from = head.find_first_not_of(' ', at + name.size());
-            std::size_t value = 0;
-            std::from_chars(head.data() + from, head.data() + head.size(), value);
-            return value;
+            const std::size_t from = std::min(head.find_first_not_of(' ', at + name.size()), head.size());
+            return head.substr(from, head.find('\r', from) - from);
         }
     }
-    return 0;
+    return {};
+}
+
+std::size_t content_length(std::string_view head)
+{
+    const std::string_view text = header(head, "\r\ncontent-length:");
+    std::size_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
 }
 
 // What the request wants; only its last bytes are looked at, where the gateway puts it.
@@ -209,7 +215,10 @@ private:
             return true;
         }
         const std::size_t space = head.find(' ');
-        const std::string target(head.substr(space + 1, head.find(' ', space + 1) - space - 1));
+        std::string target(head.substr(space + 1, head.find(' ', space + 1) - space - 1));
+        if (const std::string_view plan = header(head, "\r\nx-bench-plan:"); !plan.empty()) {
+            target += plan;
+        }
         const usage_form form = usage_asked(std::string_view(c.in).substr(end + 4, size - end - 4), target);
         c.in.erase(0, size);
         answer(c, target, form);

@@ -6,7 +6,8 @@
 namespace bench {
 
 // Serves on 127.0.0.1:port until SIGTERM or SIGINT. Streams tell their usage where the request's
-// stream_options ask for it. Paths:
+// stream_options ask for it. Paths, whose arguments may also come in a header X-Bench-Plan (of gateways that
+// drop them):
 //   /v1/chat/completions     a JSON reply of 590 bytes
 //     ?chunks=N              a stream of N content events instead, as fast as it goes
 //     &pace=MS               one event each MS
