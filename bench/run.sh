@@ -1,8 +1,8 @@
 #!/bin/bash
 # The gateway beside its peers, in one run. See README.md.
-# usage: bench/run.sh [--quick] [json|limits|upload|paced|line|scan|keys|section|streams|scrape|keeper|profile|all]...
+# usage: bench/run.sh [--quick] [json|limits|upload|paced|line|scan|keys|section|streams|scrape|keeper|profile|instructions|peers|peers-WHAT|all]...
 # Environment: LLM_MODULE (the module; "none" measures the others only), LLM_BEFORE (another build of it, to compare with), NGINX,
-# BENCH_PORT (first of 40 ports).
+# BENCH_PORT (first of 120 ports).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +12,7 @@ module=${LLM_MODULE:-$repo/build/ngx_http_llm_module.so}
 before=${LLM_BEFORE:-}
 upstream_port=${BENCH_PORT:-18700}
 next_port=$upstream_port
-results=$here/results
+results=${BENCH_RESULTS:-$here/results}
 open_files=16384
 llm=llm llm_limits=llm-limits llm_rules=llm-rules llm_alias=llm-alias llm_final=llm-final llm_continuous=llm-continuous
 
@@ -51,6 +51,12 @@ cleanup() {
 . "$here/lib/nginx.sh"
 # shellcheck source=lib/scenarios.sh
 . "$here/lib/scenarios.sh"
+# shellcheck source=lib/peers.sh
+. "$here/lib/peers.sh"
+# shellcheck source=lib/peer_scenarios.sh
+. "$here/lib/peer_scenarios.sh"
+# shellcheck source=lib/machine.sh
+. "$here/lib/machine.sh"
 
 json_rounds=500 paced_rounds=400 line_rounds=300
 upload_rounds=60
@@ -58,9 +64,10 @@ streams_chunks=25
 many_keys=1000000 many_keys_zone=768m
 scrape_keys=10000 scrape_zone=80m scrape_rate=1000 scrape_rounds=30
 keeper_keys=5000 keeper_rounds=30
+peers_rounds=200 peers_paced_rounds=200 peers_latency_rounds=20 peers_streams=2000
 workers=1
 
-everything=(json limits upload paced line scan keys section streams scrape keeper)
+everything=(json limits upload paced line scan keys section streams scrape keeper peers)
 wanted=()
 for argument in "$@"; do
     case $argument in
@@ -69,8 +76,12 @@ for argument in "$@"; do
             upload_rounds=30
             streams_chunks=20
             scrape_rounds=10 keeper_rounds=10
+            peers_rounds=40 peers_paced_rounds=40 peers_latency_rounds=4 peers_streams=400
             ;;
-        json | limits | upload | paced | line | scan | keys | section | streams | scrape | keeper | profile) wanted+=("$argument") ;;
+        json | limits | upload | paced | line | scan | keys | section | streams | scrape | keeper | profile | instructions | peers) wanted+=("$argument") ;;
+        peers-json | peers-saturation | peers-line | peers-paced | peers-prompt | peers-refused | peers-keys | peers-latency | peers-memory)
+            wanted+=("${argument/-/_}")
+            ;;
         all) wanted+=("${everything[@]}") ;;
         *)
             sed -n '3,5s/^# //p' "$0" >&2
@@ -100,7 +111,10 @@ load=$repo/build-bench/bench_load
 section=$repo/build-bench/section_bench
 scan=$repo/build-bench/scan_bench
 cmake -S "$here" -B "$repo/build-bench" -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
-cmake --build "$repo/build-bench" >/dev/null || die "the programs of the bench do not build"
+programs=(bench_load)
+case " ${wanted[*]} " in *" section "*) programs+=(section_bench) ;; esac
+case " ${wanted[*]} " in *" scan "*) ! grep -q '^benchmark_DIR:PATH=/' "$repo/build-bench/CMakeCache.txt" || programs+=(scan_bench) ;; esac
+cmake --build "$repo/build-bench" --target "${programs[@]}" >/dev/null || die "the programs of the bench do not build"
 
 tmp=$(mktemp -d)
 trap cleanup EXIT
@@ -112,7 +126,7 @@ values_csv=$tmp/values.csv
 : >"$rounds_csv"
 
 write_proxy_settings
-"$load" keys 10 >"$tmp/keys10.json"
+write_peer_keys 10
 $on_load_cpu "$load" upstream "$upstream_port" &
 pids+=($!)
 wait_for_port "$upstream_port" $! 10
@@ -124,4 +138,13 @@ progress ""
 
 awk -f "$here/lib/summary.awk" "$rounds_csv" "$values_csv" >"$results/summary.csv"
 awk -f "$here/lib/plot.awk" "$results/summary.csv" >"$results/bench.svg"
+if grep -q '^peers' "$results/summary.csv"; then
+    grep '^scenario\|^peers' "$results/summary.csv" >"$results/peers.csv"
+    awk -f "$here/lib/peers_plot.awk" "$results/peers.csv" >"$results/peers.svg"
+    {
+        describe_machine
+        echo
+        awk -f "$here/lib/peers_table.awk" "$results/peers.csv"
+    } >"$results/peers.md"
+fi
 awk -f "$here/lib/table.awk" "$results/summary.csv"

@@ -46,26 +46,45 @@ write_all_limits() {
 # What nginx's own modules have of these limits: they see no model and no tokens.
 nginx_scopes=('key $http_authorization' 'user $bench_user' 'address $binary_remote_addr' 'zone $server_addr')
 
-# $1: kind of contender, $2: key file and $3: zone size where the module is used
+# $1: kind of contender, $2: key file and $3: zone size where the module is used, $4: port, $5: its directory
+# peer_keys: how many keys it has where it has no key file; peer_refuses: whether its limits are to be so low that all is refused.
+peer_keys=10 peer_refuses=
 write_http_part() {
     case $1 in
         map*)
+            [ "$peer_keys" -le 10 ] || echo "map_hash_max_size $((4 * peer_keys)); map_hash_bucket_size 512;"
             echo 'map $http_authorization $bench_user {'
             echo '    default "";'
-            local i
-            for i in 0 1 2 3 4 5 6 7 8 9; do
-                echo "    \"Bearer sk-bench-0000000$i-0123456789abcdef\" u000$i;"
-            done
+            sed 's/\([^ ]*\) \(.*\)/    "Bearer \1" \2;/' "$tmp/names$peer_keys"
             echo '}'
-            local scope
+            local scope rate=1000000r/s
+            [ -z "$peer_refuses" ] || rate=1r/m
             for scope in "${nginx_scopes[@]}"; do
                 [ "$1" = map-limits ] || [ "${scope% *}" = user ] || continue
-                echo "limit_req_zone ${scope#* } zone=requests_${scope% *}:10m rate=1000000r/s;"
+                echo "limit_req_zone ${scope#* } zone=requests_${scope% *}:10m rate=$rate;"
                 echo "limit_conn_zone ${scope#* } zone=connections_${scope% *}:10m;"
             done
             ;;
+        lua*)
+            # A key takes some 130 bytes of a shared dictionary.
+            cat <<CONF
+lua_package_path "$here/peers/?.lua;;";
+lua_shared_dict keys $((1 + peer_keys / 4000))m;
+lua_shared_dict counters 64m;
+init_by_lua_block {
+    local gateway = require "gateway"
+    gateway.load("$tmp/names$peer_keys")
+    $([ -z "$peer_refuses" ] || echo "gateway.limits.requests = 0")
+    $([ "$1" != lua-find ] || echo "gateway.decodes_all = false")
+}
+CONF
+            ;;
         llm*)
-            echo "llm_zone bench:$3$([ "$1" != llm-state ] || echo " state=$tmp/state/state.db");"
+            case $1 in
+                llm-state) echo "llm_zone bench:$3 state=$tmp/state/state.db;" ;;
+                llm-all) echo "llm_zone bench:$3 state=$5/state/state.db;" ;;
+                *) echo "llm_zone bench:$3;" ;;
+            esac
             echo "llm_api_keys $2;"
             case $1 in
                 llm | llm-state) echo 'llm_usage_inject off;' ;;
@@ -74,6 +93,13 @@ write_http_part() {
                 llm-final) echo 'llm_usage_inject final;' ;;
                 llm-continuous) echo 'llm_usage_inject continuous;' ;;
                 llm-limits) write_all_limits ;;
+                llm-all)
+                    echo 'llm_usage_inject final;'
+                    # Wrong keys are measured with their refusal, not with that of their sum.
+                    local few=
+                    [ -z "$peer_refuses" ] || few='s|requests=1000000r/s burst=1000000|requests=1r/h burst=0|'
+                    write_all_limits | sed "s|failures=1000r/s|failures=1000000r/s|;$few"
+                    ;;
             esac
             ;;
     esac
@@ -92,6 +118,12 @@ write_http_part() {
             own=$own',"total_tokens":"$llm_total_tokens","usage_source":"$llm_usage_source"'
             own=$own',"outcome":"$llm_outcome","refusal":"$llm_refusal","first_token":"$llm_time_to_first_token"'
             ;;
+        lua*)
+            own=${own/'"port":"$server_port"'/'"user":"$bench_user"'}
+            own=${own/'"address":"$remote_addr"'/'"model":"$bench_model"'}
+            own=${own/'"method":"$request_method"'/'"prompt_tokens":"$bench_prompt_tokens"'}
+            own=${own/'"protocol":"$server_protocol"'/'"completion_tokens":"$bench_completion_tokens"'}
+            ;;
     esac
     echo "log_format bench escape=json '{$common$own}';"
 }
@@ -106,12 +138,23 @@ write_location_part() {
                 echo "add_header x-ratelimit-reset-$what 1ms;"
             done
             ;;
+        lua*)
+            local variable
+            for variable in user model prompt_tokens completion_tokens; do
+                echo "set \$bench_$variable \"\";"
+            done
+            for variable in access header_filter body_filter log; do
+                echo "${variable}_by_lua_block { require(\"gateway\").$variable() }"
+            done
+            ;;
         map*)
             echo 'if ($bench_user = "") { return 401; }'
-            local scope
+            [ -z "$peer_refuses" ] || echo 'limit_req_status 429; limit_conn_status 429;'
+            local scope burst="burst=1000000 nodelay"
+            [ -z "$peer_refuses" ] || burst=
             for scope in "${nginx_scopes[@]}"; do
                 [ "$1" = map-limits ] || [ "${scope% *}" = user ] || continue
-                echo "limit_req zone=requests_${scope% *} burst=1000000 nodelay;"
+                echo "limit_req zone=requests_${scope% *} $burst;"
                 echo "limit_conn connections_${scope% *} 60000;"
             done
             ;;
@@ -126,10 +169,11 @@ write_location_part() {
 # name kind port [key file] [zone size] [top-level directives]
 write_conf() {
     local dir=$tmp/$1 build=$module
-    mkdir -p "$dir"
+    mkdir -p "$dir/state"
     [[ $1 != *-before ]] || build=$before
     {
         ! uses_module "$2" || echo "load_module $build;"
+        [[ $2 != lua* ]] || printf 'load_module %s;\n' "$lua_modules"/{ndk_http,ngx_http_lua}_module.so
         [ "$(id -u)" != 0 ] || echo "user root;"
         echo "worker_processes $workers;"
         [ -z "$worker_mask" ] || [ "$workers" != 1 ] || echo "worker_cpu_affinity $worker_mask;"
@@ -149,7 +193,7 @@ keepalive_requests 1000000;
 keepalive_timeout 3600s;
 client_max_body_size 64m;
 CONF
-        write_http_part "$2" "${4:-}" "${5:-}"
+        write_http_part "$2" "${4:-}" "${5:-}" "$3" "$dir"
         cat <<CONF
 upstream models { server 127.0.0.1:$upstream_port; keepalive 256; keepalive_requests 1000000; }
 server {
@@ -195,7 +239,7 @@ start_nginx() {
     while [ -z "${worker_of[$1]}" ]; do
         kill -0 "$master" 2>/dev/null || die "nginx ($1) ended at once"
         for child in $(cat "/proc/$master/task/$master/children"); do
-            if tr '\0' ' ' <"/proc/$child/cmdline" | grep -q '^nginx: worker process'; then
+            if { tr '\0' ' ' <"/proc/$child/cmdline"; } 2>/dev/null | grep -q '^nginx: worker process'; then
                 worker_of[$1]=$child
             fi
         done

@@ -18,7 +18,7 @@ BEGIN {
     title["line-close"] = "the same, unchunked"
 }
 
-$3 == "/ plain" && $6 != "" {
+$3 == "/ plain" && $6 != "" && $1 !~ /^peers/ {
     n++
     group[n] = $1
     name[n] = $2

@@ -327,3 +327,26 @@ scenario_profile() {
         done
     done
 }
+
+# Instructions of the hot paths, for check.sh: path contender requests arguments-of-the-client...
+hot_paths=(
+    "json llm 1000 path=$json_path"
+    "limits llm-limits 1000 path=$json_path"
+    "line llm 30 path=$json_path?chunks=1000"
+    "final llm-final 30 path=$json_path?chunks=1000"
+    "continuous llm-continuous 30 path=$json_path?chunks=1000"
+    "refused llm-limits 1000 path=$json_path key=unknown refusal=401"
+)
+scenario_instructions() {
+    [ -n "$llm" ] || die "instructions: needs the module"
+    command -v valgrind >/dev/null || die "instructions: needs valgrind"
+    local row what name requests arguments
+    for row in "${hot_paths[@]}"; do
+        read -r what name requests arguments <<<"$row"
+        progress "instructions: $what"
+        next_port=$((next_port + 1))
+        start_under_callgrind "instructions-$what" "$name" "$next_port" "$tmp/keys10.json" 64m
+        note_value instructions "$name" "$what" "$(count_instructions "instructions-$what" "$requests" $arguments)" instr ""
+        stop_nginx "instructions-$what" TERM
+    done
+}
