@@ -68,10 +68,11 @@ peers_rounds=200 peers_paced_rounds=200 peers_latency_rounds=20 peers_streams=20
 workers=1
 
 everything=(json limits upload paced line scan keys section streams scrape keeper peers)
-wanted=()
+wanted=() quick=
 for argument in "$@"; do
     case $argument in
         --quick)
+            quick=1
             json_rounds=200 paced_rounds=120 line_rounds=120
             upload_rounds=30
             streams_chunks=20
@@ -139,12 +140,15 @@ progress ""
 awk -f "$here/lib/summary.awk" "$rounds_csv" "$values_csv" >"$results/summary.csv"
 awk -f "$here/lib/plot.awk" "$results/summary.csv" >"$results/bench.svg"
 if grep -q '^peers' "$results/summary.csv"; then
-    grep '^scenario\|^peers' "$results/summary.csv" >"$results/peers.csv"
-    awk -f "$here/lib/peers_plot.awk" "$results/peers.csv" >"$results/peers.svg"
+    # Those of a whole run are kept in the repository: others do not replace them.
+    peers_name="peers-part"
+    [[ " ${wanted[*]} " != *" peers "* ]] || [ -n "$quick" ] || peers_name=peers
+    grep '^scenario\|^peers' "$results/summary.csv" >"$results/$peers_name.csv"
+    awk -f "$here/lib/peers_plot.awk" "$results/$peers_name.csv" >"$results/$peers_name.svg"
     {
         describe_machine
         echo
-        awk -f "$here/lib/peers_table.awk" "$results/peers.csv"
-    } >"$results/peers.md"
+        awk -f "$here/lib/peers_table.awk" "$results/$peers_name.csv"
+    } >"$results/$peers_name.md"
 fi
 awk -f "$here/lib/table.awk" "$results/summary.csv"
