@@ -36,9 +36,9 @@ int measure_in_turns(const measurement& m);
 // time, one slot each. Prints name,round,CPU ns,events,0.
 int measure_in_slots(const measurement& m);
 
-// Windows of `window_s` seconds in turn, with requests that begin at a fixed rate, whether those before them have ended or
-// not, and are timed from when they were due. Prints name,round,what,ns,units: p50, p99 and p99.9 of each window with one
-// unit each, and the CPU time (`cpu`) of the window's requests.
+// Windows of `window_s` seconds in turn, with requests that begin at a fixed rate, whether those before them
+// have ended or not, and are timed from when they were due. Prints name,round,what,ns,units: p50, p99 and
+// p99.9 of each window with one unit each, and the CPU time (`cpu`) of the window's requests.
 int measure_at_rate(const measurement& m);
 
 } // namespace bench
