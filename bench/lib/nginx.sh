@@ -233,7 +233,7 @@ start_nginx() {
     pids+=("$master")
     master_of[$1]=$master
     port_of[$1]=$2
-    wait_for_port "$2" "$master" 60 "$tmp/$1/start.log"
+    wait_for_port "$2" "$master" 300 "$tmp/$1/start.log"
     local child
     worker_of[$1]=
     while [ -z "${worker_of[$1]}" ]; do

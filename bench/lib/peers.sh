@@ -121,7 +121,7 @@ start_peer() {
             master_of[$2]=$!
             pids+=($!)
             port_of[$2]=$next_port
-            wait_for_port "$next_port" $! 60 "$dir/error.log"
+            wait_for_port "$next_port" $! 300 "$dir/error.log"
             worker_of[$2]=${master_of[$2]}
             ;;
         *)
