@@ -132,6 +132,26 @@ inline bool is_plain(const std::string& data)
 
 } // namespace plain
 
+// Whether a line that names a usage is an event which is no JSON. It may be counted, and cut: its front is
+// not looked at where the usage behind it can be read.
+inline bool has_damaged_usage(std::string_view text)
+{
+    constexpr std::string_view field = "data: ";
+    while (!text.empty()) {
+        const size_t end = std::min(text.find_first_of("\r\n"), text.size());
+        const std::string_view line = text.substr(0, end);
+        text.remove_prefix(std::min(end + 1, text.size()));
+        if (line.starts_with("data: {") && line.find("\"usage\"") != line.npos) {
+            json_t* const value =
+                json_loadb(line.data() + field.size(), line.size() - field.size(), 0, nullptr);
+            if (value == nullptr)
+                return true;
+            json_decref(value);
+        }
+    }
+    return false;
+}
+
 // The events of a stream that are not plain: with what is no JSON or of an unknown kind, with fields that do
 // not exist, with several lines of data, or with more than one choice or text.
 inline odd_events find_odd_events(std::string_view text)

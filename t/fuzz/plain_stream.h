@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -44,9 +45,11 @@ public:
             const std::string index = "\"index\":" + std::to_string(next(12) == 0 ? next(12) : 0);
             const std::string created = "\"created\":" + std::to_string(next(9) == 0 ? next(200) : 10);
             const std::string more =
-                (usages == 1   ? ",\"usage\":null"
-                 : usages == 2 ? "," + usage()
-                               : "")
+                (usages == 0   ? ""
+                 : usages == 1 ? ",\"usage\":null"
+                               : one_of({",\"provider\":\"p\"", ",\"error\":null"}) + "," + usage())
+                + one_of({",\"model\":\"m\"", ", \"service_tier\": \"default\"", ",\"timings\":null",
+                          ",\"object\":\"chat.completion.chunk\""})
                 + (pads ? ",\"obfuscation\":\"" + std::string(next(40), 'o') + "\"" : "");
             std::string choice;
             switch (form) {
@@ -92,8 +95,24 @@ private:
     }
     std::string usage()
     {
+        static constexpr const char* others[] = {
+            "",
+            "",
+            ",\"total_tokens\":250",
+            ",\"prompt_tokens_details\":{\"cached_tokens\":3,\"audio_tokens\":0}",
+            ",\"prompt_tokens_details\":null, \"cost\": 0.25,\"is_byok\":false",
+            ",\"completion_tokens_details\":{\"reasoning_tokens\":7},\"input_tokens\":\"40\"",
+            ",\"total_tokens\":null,\"output_tokens\":2.9",
+            ",\"prompt_tokens_details\":9,\"server_tool_use\":{\"x\":[1]}",
+        };
         return "\"usage\":{\"prompt_tokens\":" + std::to_string(next(30))
-               + ",\"completion_tokens\":" + std::to_string(next(200)) + "}";
+               + ",\"completion_tokens\":" + std::to_string(next(200)) + others[next(8)] + "}";
+    }
+    // A member that says nothing, or null; each stands at one place only.
+    std::string one_of(std::initializer_list<const char*> members)
+    {
+        const unsigned n = next(8);
+        return n < members.size() ? members.begin()[n] : "";
     }
     std::string delta()
     {
@@ -105,8 +124,8 @@ private:
         case 1:
             return "\"delta\":{\"role\":\"assistant\",\"content\":\"" + some_text() + "\"}";
         case 2:
-            return "\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"" + some_text()
-                   + "\"}}]}";
+            return "\"delta\":{\"tool_calls\":[{\"index\":" + std::to_string(next(3) / 2)
+                   + ",\"function\":{\"arguments\":\"" + some_text() + "\"}}]}";
         case 3:
             return "\"delta\":{\"content\":\"" + some_text() + "\",\"reasoning\":null}";
         case 4:

@@ -63,9 +63,8 @@ std::string told(const usage_reader& reader)
 
 void expect(const std::string& stream, const std::string& expected, uint32_t choices = 1)
 {
-    usage_patterns patterns;
     const auto start = [&](usage_reader& reader) {
-        reader.start(reply_form::sse, 1, strip_what::nothing, &patterns);
+        reader.start(reply_form::sse, 1, strip_what::nothing);
         reader.expect_choices(choices);
     };
     every_way(stream, [&](const auto& pieces) {

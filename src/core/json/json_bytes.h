@@ -66,6 +66,31 @@ inline const char* find_nesting_stop(const char* p, const char* end)
     return p;
 }
 
+// A bracket, in a string or not, of those in front of `end`. Bytes up to `last` can be read.
+inline const char* find_bracket(const char* p, const char* end, [[maybe_unused]] const char* last)
+{
+#if defined(__SSE2__)
+    const __m128i open = _mm_set1_epi8('{');
+    const __m128i close = _mm_set1_epi8('}');
+    const __m128i fold = _mm_set1_epi8(0x20); // as in find_nesting_stop
+    for (; p < end && last - p >= 16; p += 16) {
+        const __m128i v = _mm_or_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), fold);
+        const int mask = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, open), _mm_cmpeq_epi8(v, close)));
+        if (mask != 0) {
+            p += __builtin_ctz(static_cast<unsigned>(mask));
+            return p < end ? p : end;
+        }
+    }
+#endif
+    for (; p < end; ++p) {
+        const char c = static_cast<char>(*p | 0x20);
+        if (c == '{' || c == '}') {
+            return p;
+        }
+    }
+    return end;
+}
+
 #if defined(__SSE2__)
 // What stands in 32 bytes of JSON text, a bit each.
 struct json_block {

@@ -1,5 +1,10 @@
 // Finds what may be significant in the bytes of events, 64 at a time, in the way of each processor. Internal
 // to event_skip.
+//
+// Where there is no SSE2, events are searched byte by byte. On ARM a mask would be made as follows: the same
+// comparisons by vceqq_u8, or vqtbl1q_u8 for begin_by_half(); as there is no movemask, vshrn_n_u16(mask, 4)
+// makes four bits a byte of 16 bytes, of which the place is ctz / 4, and four such masks joined by vandq_u8
+// with 1, 2, 4 ... and three times vpaddq_u8 make the 64 bits that block_mask returns.
 #pragma once
 
 #include <cstddef>

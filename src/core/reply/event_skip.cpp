@@ -1,132 +1,13 @@
 #include "event_skip.h"
 
 #include "event_blocks.h"
-
-#include <cstring>
+#include "event_search.h"
 
 namespace llm {
 
 namespace {
 
-bool starts(const char* p, const char* end, std::string_view text)
-{
-    return static_cast<size_t>(end - p) >= text.size() && std::memcmp(p, text.data(), text.size()) == 0;
-}
-
-bool is_null_member(const char* p, const char* end)
-{
-    return starts(p, end, ":null") || starts(p, end, ": null");
-}
-
-// Whether the line at p is the field `error`, names the event so, or has [DONE] as its data.
-bool is_significant_line(const char* p, const char* end)
-{
-    constexpr std::string_view name = "error";
-    if (starts(p, end, name)) {
-        p += name.size();
-        return p == end || *p == ':' || *p == '\n';
-    }
-    return starts(p, end, "data:[DONE]") || starts(p, end, "data: [DONE]") || starts(p, end, "event:error")
-           || starts(p, end, "event: error");
-}
-
-// Whether the quote at p begins a name that has to be read.
-bool is_significant_name(const char* p, const char* end, bool null_tells)
-{
-    if (starts(p, end, "\"usage\"")) {
-        return null_tells || !is_null_member(p + 7, end);
-    }
-    return (starts(p, end, "\"error\"") && !is_null_member(p + 7, end)) || starts(p, end, "\"timings\"");
-}
-
-// Whether the byte at p begins something that has to be read. Names can be spelled with \u00XX for their
-// letters, which are all from \u0061 on.
-bool is_significant(const char* p, const char* end, bool null_tells)
-{
-    switch (*p) {
-    case '\r':
-        return true;
-    case '"':
-        return is_significant_name(p, end, null_tells);
-    case '\\':
-        return starts(p, end, "\\u006") || starts(p, end, "\\u007");
-    case '\n':
-        return is_significant_line(p + 1, end);
-    default:
-        return false;
-    }
-}
-
-// What was found in events up to some byte.
-class events_search {
-public:
-    events_search(std::string_view events, bool null_tells, const text_place& place, text_size& text)
-        : border_(events.data()), end_(events.data() + events.size()), null_tells_(null_tells), place_(place),
-          text_(text)
-    {
-        begin_event();
-    }
-
-    // Whether the byte at p tells, or begins an event that does. May be asked again of the last bytes.
-    bool look(const char* p)
-    {
-        if (*p == '\n' && p[1] == '\n') {
-            if (p + 2 > border_) {
-                end_event(p + 2);
-            }
-            return told_;
-        }
-        told_ = told_ || is_significant(p, end_, null_tells_);
-        return told_;
-    }
-    bool told() const { return told_; }
-    // Where the event begins that has to be read.
-    const char* border() const { return border_; }
-    // Nothing tells up to the end. Returns how far that is true.
-    const char* finish()
-    {
-        end_event(end_);
-        return border_;
-    }
-
-private:
-    void begin_event()
-    {
-        shown_ = place_.measure(border_, end_);
-        told_ = shown_.size == 0;
-    }
-    void end_event(const char* border)
-    {
-        told_ = !place_.has_all(shown_, border_, border);
-        if (told_) {
-            return;
-        }
-        text_.add({shown_.size, 1});
-        border_ = border;
-        if (border_ != end_) {
-            begin_event();
-        }
-    }
-
-    const char* border_; // the last one between events
-    const char* end_;
-    bool null_tells_;
-    bool told_ = false;
-    text_place::found shown_; // of the event
-    const text_place& place_;
-    text_size& text_;
-};
-
-// The same of a single event.
-struct event_search {
-    const char* end;
-    bool null_tells;
-
-    bool look(const char* p) const
-    {
-        return (*p == '\n' && p[1] == '\n') || is_significant(p, end, null_tells);
-    }
-};
+using namespace detail;
 
 // Searches events up to the first byte that is significant. Of the last event its two line feeds are left
 // out. Returns whether there is none.
@@ -177,109 +58,139 @@ struct by_blocks {
 };
 #endif
 
-template <typename Way>
-[[gnu::always_inline]] inline size_t skippable_in_events(std::string_view events, bool null_tells,
-                                                         const text_place& place, text_size& text)
-{
-    const char* const begin = events.data();
-    const char* const end = begin + events.size();
-    // One byte alone is left where an event ends with more than one empty line.
-    if (events.size() < 2 || is_significant_line(begin, end)) {
-        return 0;
-    }
-    events_search found(events, null_tells, place, text);
-    if (found.told() || !Way::search(found, begin, end)) {
-        return static_cast<size_t>(found.border() - begin);
-    }
-    return static_cast<size_t>(found.finish() - begin);
-}
+// What is asked for, each to be inlined in a way.
+struct events_job {
+    std::string_view events;
+    bool null_tells;
+    const text_place& place;
+    text_size& text;
 
-template <typename Way>
-[[gnu::always_inline]] inline size_t skippable_in_pieces(std::span<const reply_piece> pieces, bool null_tells,
-                                                         const text_place& place, text_size& text)
-{
-    size_t n = 0;
-    uint64_t bytes = 0;
-    for (const reply_piece& piece : pieces) {
-        const char* const begin = piece.data;
-        const char* const end = begin + piece.size;
-        const bool is_whole = piece.size > 2 && end[-1] == '\n' && end[-2] == '\n';
-        if (!is_whole || (!starts(begin, end, "data: {") && is_significant_line(begin, end))) {
-            break;
+    template <typename Way>
+    [[gnu::always_inline]] inline size_t run() const
+    {
+        const char* const begin = events.data();
+        const char* const end = begin + events.size();
+        // One byte alone is left where an event ends with more than one empty line.
+        if (events.size() < 2 || is_significant_line(begin, end)) {
+            return 0;
+        }
+        events_search found(events, null_tells, place, text);
+        if (found.told() || !Way::search(found, begin, end)) {
+            return static_cast<size_t>(found.border() - begin);
+        }
+        return static_cast<size_t>(found.finish() - begin);
+    }
+};
+
+struct pieces_job {
+    std::span<reply_piece> pieces;
+    bool null_tells;
+    const text_place& place;
+    text_size& text;
+
+    template <typename Way>
+    [[gnu::always_inline]] inline size_t run() const
+    {
+        size_t n = 0;
+        uint64_t bytes = 0;
+        for (reply_piece& piece : pieces) {
+            const char* const begin = piece.data;
+            const char* const end = begin + piece.size;
+            const bool is_whole = piece.size > 2 && end[-1] == '\n' && end[-2] == '\n';
+            const bool is_usual = is_whole && starts(begin, end, event_front);
+            if (!is_usual && (!is_whole || is_significant_line(begin, end))) {
+                break;
+            }
+            const text_place::found shown = place.measure(begin, end);
+            event_search found(piece, null_tells, null_tells && is_usual);
+            if (!place.has_all(shown, begin, end)) {
+                break;
+            }
+            if (!Way::search(found, begin, end)) {
+                if (!found.taken()) {
+                    break;
+                }
+                found.note(piece);
+            }
+            bytes += shown.size;
+            ++n;
+        }
+        text.add({bytes, n});
+        return n;
+    }
+};
+
+struct event_job {
+    std::string_view events;
+    const text_place& place;
+
+    template <typename Way>
+    [[gnu::always_inline]] inline event_usage run() const
+    {
+        event_usage event;
+        const char* const begin = events.data();
+        const char* const end = begin + events.size();
+        if (!starts(begin, end, event_front)) {
+            return event;
         }
         const text_place::found shown = place.measure(begin, end);
-        event_search found{end, null_tells};
-        if (!place.has_all(shown, begin, end) || !Way::search(found, begin, end)) {
-            break;
+        usage_search found(begin, end, shown, event);
+        if (shown.size != 0 && Way::search(found, begin, end)) {
+            event.size = end[-1] == '\n' && end[-2] == '\n' ? events.size() : 0;
         }
-        bytes += shown.size;
-        ++n;
+        event.text = shown.size;
+        if (event.size != 0 && !place.has_all(shown, begin, begin + event.size)) {
+            event.size = 0;
+        }
+        return event;
     }
-    text.add({bytes, n});
-    return n;
-}
-
-size_t skippable_events_bytes(std::string_view events, bool null_tells, const text_place& place,
-                              text_size& text)
-{
-    return skippable_in_events<by_bytes>(events, null_tells, place, text);
-}
-
-size_t skippable_pieces_bytes(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                              text_size& text)
-{
-    return skippable_in_pieces<by_bytes>(pieces, null_tells, place, text);
-}
+};
 
 #if defined(__SSE2__)
-size_t skippable_events_sse2(std::string_view events, bool null_tells, const text_place& place,
-                             text_size& text)
+template <typename Job>
+[[gnu::target("avx512f,avx512bw")]] auto run_avx512(const Job& job)
 {
-    return skippable_in_events<by_blocks<detail::block_mask_sse2>>(events, null_tells, place, text);
+    return job.template run<by_blocks<block_mask_avx512>>();
 }
 
-size_t skippable_pieces_sse2(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                             text_size& text)
+template <typename Job>
+[[gnu::target("avx2")]] auto run_avx2(const Job& job)
 {
-    return skippable_in_pieces<by_blocks<detail::block_mask_sse2>>(pieces, null_tells, place, text);
+    return job.template run<by_blocks<block_mask_avx2>>();
 }
 
-[[gnu::target("avx2")]] size_t skippable_events_avx2(std::string_view events, bool null_tells,
-                                                     const text_place& place, text_size& text)
+template <typename Job>
+auto run_sse2(const Job& job)
 {
-    return skippable_in_events<by_blocks<detail::block_mask_avx2>>(events, null_tells, place, text);
-}
-
-[[gnu::target("avx2")]] size_t skippable_pieces_avx2(std::span<const reply_piece> pieces, bool null_tells,
-                                                     const text_place& place, text_size& text)
-{
-    return skippable_in_pieces<by_blocks<detail::block_mask_avx2>>(pieces, null_tells, place, text);
-}
-
-[[gnu::target("avx512f,avx512bw")]] size_t skippable_events_avx512(std::string_view events, bool null_tells,
-                                                                   const text_place& place, text_size& text)
-{
-    return skippable_in_events<by_blocks<detail::block_mask_avx512>>(events, null_tells, place, text);
-}
-
-[[gnu::target("avx512f,avx512bw")]] size_t skippable_pieces_avx512(std::span<const reply_piece> pieces,
-                                                                   bool null_tells, const text_place& place,
-                                                                   text_size& text)
-{
-    return skippable_in_pieces<by_blocks<detail::block_mask_avx512>>(pieces, null_tells, place, text);
+    return job.template run<by_blocks<block_mask_sse2>>();
 }
 #endif
+
+template <typename Job>
+auto run(event_skip_way way, const Job& job)
+{
+    switch (way) {
+#if defined(__SSE2__)
+    case event_skip_way::avx512:
+        return run_avx512(job);
+    case event_skip_way::avx2:
+        return run_avx2(job);
+    case event_skip_way::sse2:
+        return run_sse2(job);
+#endif
+    default:
+        return job.template run<by_bytes>();
+    }
+}
 
 constexpr event_skip_way ways[] = {
 #if defined(__SSE2__)
-    {"avx512", skippable_events_avx512, skippable_pieces_avx512},
-    {"avx2", skippable_events_avx2, skippable_pieces_avx2},
-    {"sse2", skippable_events_sse2, skippable_pieces_sse2},
+    event_skip_way::avx512,
+    event_skip_way::avx2,
+    event_skip_way::sse2,
 #endif
-    {"bytes", skippable_events_bytes, skippable_pieces_bytes},
+    event_skip_way::bytes,
 };
-
-const event_skip_way& fastest = event_skip_ways().front();
 
 } // namespace
 
@@ -311,15 +222,21 @@ const char* last_event_end(std::string_view piece)
     return piece.data();
 }
 
-size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text)
+size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text,
+                        event_skip_way way)
 {
-    return fastest.skippable_events(events, null_tells, place, text);
+    return run(way, events_job{events, null_tells, place, text});
 }
 
-size_t skippable_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                        text_size& text)
+size_t skippable_pieces(std::span<reply_piece> pieces, bool null_tells, const text_place& place,
+                        text_size& text, event_skip_way way)
 {
-    return fastest.skippable_pieces(pieces, null_tells, place, text);
+    return run(way, pieces_job{pieces, null_tells, place, text});
+}
+
+event_usage read_event(std::string_view events, const text_place& place, event_skip_way way)
+{
+    return run(way, event_job{events, place});
 }
 
 } // namespace llm

@@ -2,10 +2,12 @@
 // than reading them: what it passes over, usage_reader would read and not change by.
 #pragma once
 
+#include "event_usage.h"
 #include "reply_piece.h"
 #include "text_place.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -14,25 +16,26 @@ namespace llm {
 // One past the last empty line of `piece` that a pair of line feeds makes; its begin where there is none.
 const char* last_event_end(std::string_view piece);
 
+// The ways of each kind of processor. What follows does the same in all of them.
+enum class event_skip_way : uint8_t { avx512, avx2, sse2, bytes };
+// Those that this processor can go, the fastest first.
+std::span<const event_skip_way> event_skip_ways();
+inline const event_skip_way fastest_event_skip = event_skip_ways().front();
+
 // `events` begins and ends at borders of events. Returns how many bytes from its front are whole events
 // without a name "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) at any
 // depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR; and
 // whose text stands at its place while no choice ends. That text is added to `text`.
-size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text);
+size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text,
+                        event_skip_way way = fastest_event_skip);
 
-// How many pieces from the front are one such event each.
-size_t skippable_pieces(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                        text_size& text);
+// How many pieces from the front are one such event each. With `null_tells`, those with a null usage are too
+// where it is known what to erase of them, which is noted in each.
+size_t skippable_pieces(std::span<reply_piece> pieces, bool null_tells, const text_place& place,
+                        text_size& text, event_skip_way way = fastest_event_skip);
 
-// Internal: all of this in the way of each kind of processor.
-struct event_skip_way {
-    const char* name;
-    size_t (*skippable_events)(std::string_view events, bool null_tells, const text_place& place,
-                               text_size& text);
-    size_t (*skippable_pieces)(std::span<const reply_piece> pieces, bool null_tells, const text_place& place,
-                               text_size& text);
-};
-// Those that this processor can go, the fastest first.
-std::span<const event_skip_way> event_skip_ways();
+// What the event at the front says, if it is one that the former pass over, whatever its usage; or size 0.
+event_usage read_event(std::string_view events, const text_place& place,
+                       event_skip_way way = fastest_event_skip);
 
 } // namespace llm

@@ -10,6 +10,7 @@ namespace llm {
 
 text_place::found text_place::measure_escaped(const char* p, const char* end)
 {
+    const char* const begin = p;
     size_t size = 0;
     for (;;) {
         const char* const stop = find_string_stop(p, end);
@@ -18,7 +19,7 @@ text_place::found text_place::measure_escaped(const char* p, const char* end)
             return {};
         }
         if (*stop == '"') {
-            return {size, stop};
+            return {size, stop, begin};
         }
         const size_t escape_size = end - stop > 1 && stop[1] == 'u' ? 6 : 2;
         if (static_cast<size_t>(end - stop) < escape_size

@@ -42,8 +42,9 @@ public:
     }
 
     struct found {
-        size_t size = 0;           // of the text, unescaped; 0: there is none here
-        const char* end = nullptr; // of the text: its quote
+        size_t size = 0;             // of the text, unescaped; 0: there is none here
+        const char* end = nullptr;   // of the text: its quote
+        const char* begin = nullptr; // its first byte
     };
     // The text of the event that begins at `p` and ends at `end` or before it.
     found measure(const char* p, const char* end) const
@@ -53,7 +54,7 @@ public:
         }
         p += offset_;
         const char* const stop = find_string_stop(p, end);
-        return stop != end && *stop == '"' ? found{static_cast<size_t>(stop - p), stop}
+        return stop != end && *stop == '"' ? found{static_cast<size_t>(stop - p), stop, p}
                                            : measure_escaped(p, end);
     }
     // Whether that is all the text of the event from `begin` to `end`, and no choice ends with it.

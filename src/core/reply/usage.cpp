@@ -12,7 +12,7 @@ usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, 
 {
     if (form != reply_form::none && form != reply_form::lines) {
         strip_.start(strip);
-        null_tells_ = strip_.active();
+        null_tells_ = strip_.takes_running();
     }
 }
 

@@ -3,7 +3,7 @@
 
 #include "core/json/json_scan.h"
 #include "core/json/sse.h"
-#include "event_pattern.h"
+#include "event_usage.h"
 #include "reply_form.h"
 #include "reply_pattern.h"
 #include "reply_piece.h"
@@ -20,7 +20,6 @@ namespace llm {
 
 // What readers share, and keep from one reply to the next: it makes those that look alike faster.
 struct usage_patterns {
-    event_pattern events;
     reply_patterns replies;
 };
 
@@ -137,9 +136,6 @@ public:
     bool has_vectors() const { return vectors_; }
 
 private:
-    // Where events are not like those before them, no more patterns are made.
-    static constexpr uint8_t max_other_shapes = 8;
-
     // llama.cpp's, which count where nothing else does.
     struct timings_counts {
         uint32_t cached = 0;
@@ -207,15 +203,13 @@ private:
     void feed_events(std::string_view piece, const erase_sink& erase);
     void feed_lines(std::string_view piece);
     size_t pass_over(std::string_view piece, const char*& last);
+    size_t pass_events(std::string_view piece, const char*& last, const erase_sink& erase);
+    void count_read(const event_usage& event);
     void pass_skippable(size_t bytes, const text_size& text);
     void on_item(const sse_item& item, const erase_sink& erase);
     void on_data(std::string_view bytes, const erase_sink& erase);
     void next_text(const erase_sink& erase);
     void on_event_end(const erase_sink& erase);
-    size_t read_same_shape(std::string_view piece, const erase_sink& erase);
-    size_t pass_same_shape(std::span<reply_piece> pieces);
-    void count_same_shape(const event_pattern::found& event, const text_size& text);
-    size_t measure(std::span<reply_piece> pieces, text_size& text) const;
     void count_event();
     void note_text(bool counted, const text_size& text);
     // Events that say nothing need not be read: what they show of text can be measured.
@@ -253,9 +247,9 @@ private:
     uint8_t told_in_a_row_ = 0; // events that were tried to be passed over and could not be
     uint8_t tries_off_ = 0;     // events to be read before that is tried again
     bool at_line_ = true;       // of lines: between two of them
-    bool same_shape_ = false; // the last event had usage: the next may be like the pattern. JSON: all is read
-    bool drafted_ = false;    // the event that is being read may become the pattern
-    uint8_t other_shapes_ = 0; // events that were not like it, one after the other
+    bool same_shape_ = false;   // JSON: all is read
+    bool usage_runs_ = false;   // the last event had a usage that had to be seen
+    bool counts_run_ = false;   // which was not null
     uint32_t prompts_ = 1;
     uint32_t asked_choices_ = 1;
     uint64_t settled_ = 0;

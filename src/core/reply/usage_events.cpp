@@ -26,19 +26,11 @@ void usage_reader::feed_events(std::string_view piece, const erase_sink& erase)
             }
         }
         if (may_skip() && stream_.at_border()) {
-            if (same_shape_) {
-                const size_t size = read_same_shape(piece, erase);
-                piece.remove_prefix(size);
-                if (size != 0) {
-                    continue;
-                }
+            const size_t passed = pass_events(piece, last, erase);
+            piece.remove_prefix(passed);
+            if (passed != 0) {
+                continue;
             }
-            piece.remove_prefix(pass_over(piece, last));
-            if (piece.empty()) {
-                break;
-            }
-            drafted_ =
-                patterns_ != nullptr && other_shapes_ != max_other_shapes && patterns_->events.draft(piece);
         }
         sse_item item;
         do {
@@ -144,13 +136,6 @@ void usage_reader::on_event_end(const erase_sink& erase)
     } else if (whole) {
         count_event();
     }
-    if (drafted_ && whole && event_.has_choices && event_.ended_choices == 0) {
-        patterns_->events.learn({reading_, event_.choices, choice_index_, event_.content});
-        same_shape_ = true;
-    } else if (drafted_) {
-        patterns_->events.forget();
-    }
-    drafted_ = false;
     if (strip_.active()) {
         if (text_begin_ != 0) {
             strip_.on_end(whole, text_begin_, end_of_text, erase);

@@ -1,6 +1,7 @@
 // Where replies have what usage_reader looks for. Internal to it.
 #pragma once
 
+#include "core/base/bytes.h"
 #include "core/json/json_scan.h"
 #include "usage_counts.h"
 
@@ -411,5 +412,21 @@ consteval uint8_t path_of(const auto& table, reply_part part)
 inline constexpr auto event_paths = reply_paths_of<event_path_list().size>(event_path_list());
 inline constexpr uint8_t event_usage_path = path_of(event_paths, reply_part::usage);
 inline constexpr auto reply_paths = reply_paths_of<reply_path_list_of_json().size>(reply_path_list_of_json());
+
+// The path that a member of this name has below `parent`; 0: none.
+inline uint8_t child_path(const json_path* paths, uint8_t parent, std::string_view name)
+{
+    const json_path& from = paths[parent];
+    if ((from.marks & json_name_mark(name)) == 0) {
+        return 0;
+    }
+    uint8_t at = from.slots[json_name_slot(name)];
+    while (at != 0
+           && (paths[at].name.size() != name.size()
+               || !same_bytes(paths[at].name.data(), name.data(), name.size()))) {
+        at = paths[at].next;
+    }
+    return at;
+}
 
 } // namespace llm

@@ -1,0 +1,133 @@
+#include "plain_usage.h"
+
+#include "usage_paths.h"
+
+#include <algorithm>
+
+namespace llm {
+
+namespace {
+
+// Whether the bytes at p, of which there are so many, begin with these.
+template <size_t N>
+bool starts(const char* p, size_t size, const char (&text)[N])
+{
+    return size >= N && __builtin_memcmp(p, text, N - 1) == 0;
+}
+
+// Passes over the members at p that are the usual counts without blanks, each with what stands behind it.
+// Returns whether that ends the object.
+bool pass_usual_counts(const char*& p, const char* end, usage_fields& fields)
+{
+    for (;;) {
+        const auto room = static_cast<size_t>(end - p);
+        const char* q = p;
+        usage_field field = usage_field::count;
+        if (starts(p, room, "\"prompt_tokens\":")) {
+            field = usage_field::prompt;
+            q += 16;
+        } else if (starts(p, room, "\"completion_tokens\":")) {
+            field = usage_field::completion;
+            q += 20;
+        } else if (starts(p, room, "\"total_tokens\":")) {
+            field = usage_field::total;
+            q += 15;
+        } else {
+            return false;
+        }
+        const char* const number = q;
+        uint32_t count = 0;
+        for (; q != end && is_digit(*q); ++q) {
+            count = count * 10 + static_cast<uint32_t>(*q - '0');
+        }
+        const auto digits = static_cast<size_t>(q - number);
+        if (digits == 0 || digits > plain_members::max_digits || (digits != 1 && *number == '0') || q == end
+            || (*q != ',' && *q != '}')) {
+            return false;
+        }
+        fields.put(field, count);
+        p = q + 1;
+        if (*q == '}') {
+            return true;
+        }
+    }
+}
+
+// The object that comes next, behind its first bracket and whole members. `path` 0: nothing is known in it.
+bool take_fields(plain_members& members, uint8_t path, usage_fields& fields)
+{
+    do {
+        std::string_view text;
+        if (!members.take_name(text)) {
+            return false;
+        }
+        const uint8_t at = path != 0 ? child_path(event_paths.paths.data(), path, text) : uint8_t{0};
+        const usage_field field = event_paths.parts[at].field;
+        const bool is_count = field != usage_field::count;
+        const char next = members.next();
+        bool taken = false;
+        if (is_count && is_digit(next)) {
+            uint32_t count = 0;
+            taken = members.take_count(count);
+            fields.put(field, count);
+        } else if (next == '{') {
+            taken = path == event_usage_path && members.take('{')
+                    && (members.take('}') || take_fields(members, at, fields));
+        } else if (next == 'n') {
+            taken = members.take_null();
+        } else if (!is_count) {
+            taken = next == '"' ? members.take_string(text) : members.take_other_scalar();
+        }
+        if (!taken) {
+            return false;
+        }
+    } while (members.take(','));
+    return members.take('}');
+}
+
+// Those that have a string or number and say nothing by it, wherever they stand in a reply of whatever API.
+constexpr std::string_view silent_names[] = {
+    "obfuscation", "id", "model", "created", "service_tier", "system_fingerprint", "object", "provider",
+};
+
+} // namespace
+
+bool take_usage(plain_members& members, usage_fields& fields)
+{
+    if (!members.take('{')) {
+        return false;
+    }
+    const char* p = members.at();
+    const bool ended = pass_usual_counts(p, members.end(), fields);
+    const bool is_first = p == members.at();
+    members.go_on_at(p);
+    return ended || (is_first && members.take('}')) || take_fields(members, event_usage_path, fields);
+}
+
+bool take_silent_member(plain_members& members)
+{
+    std::string_view name;
+    std::string_view text;
+    if (!members.take_name(name) || name == "usage" || name == "choices") {
+        return false;
+    }
+    if (members.take_null()) {
+        return true;
+    }
+    if (std::find(std::begin(silent_names), std::end(silent_names), name) == std::end(silent_names)) {
+        return false;
+    }
+    return members.next() == '"' ? members.take_string(text) && text != "error" : members.take_other_scalar();
+}
+
+bool take_rest(plain_members& members)
+{
+    while (members.take(',')) {
+        if (!take_silent_member(members)) {
+            return false;
+        }
+    }
+    return members.take('}');
+}
+
+} // namespace llm
