@@ -6,6 +6,7 @@
 #include "pieces.h"
 #include "plain_events.h"
 #include "plain_stream.h"
+#include "typed_stream.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -18,6 +19,7 @@ namespace {
 using namespace llm;
 
 constexpr char plain_mark = '\x01'; // what follows makes a plain_stream
+constexpr char typed_mark = '\x02'; // or a typed_stream
 // Events are passed over only after content.
 constexpr std::string_view content = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
 
@@ -128,6 +130,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
         if (find_odd_events(stream).count != 0)
             abort();
         compare(stream, reply_form::sse, prompts, false);
+    } else if (text.starts_with(typed_mark)) {
+        // Nothing of it is passed over that was not read to its end.
+        compare(typed_stream(text.substr(1)).text(), reply_form::sse, prompts, false, {});
     } else if (text.starts_with('{') || text.starts_with('[')) {
         compare(text, reply_form::json, prompts, false);
         compare(text, reply_form::lines, prompts, false);

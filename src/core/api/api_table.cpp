@@ -278,15 +278,30 @@ constexpr limit_header_names anthropic_headers = {
      "anthropic-ratelimit-tokens-reset"},
     true};
 
+// --- events
+
+// The event's name, and the type that its data begins with.
+constexpr std::string_view anthropic_heads[] = {
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",",
+};
+constexpr std::string_view responses_heads[] = {
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",",
+    "event: response.reasoning_text.delta\ndata: {\"type\":\"response.reasoning_text.delta\",",
+    "event: response.reasoning_summary_text.delta\n"
+    "data: {\"type\":\"response.reasoning_summary_text.delta\",",
+    "event: response.function_call_arguments.delta\n"
+    "data: {\"type\":\"response.function_call_arguments.delta\",",
+};
+
 // --- the rows
 
 constexpr std::array rows = {
     api_row{"openai", nullptr, read_openai_path, openai_headers, false, put_openai_error,
             put_openai_error_event},
     api_row{"openai", is_of_responses, read_responses_path, openai_headers, false, put_openai_error,
-            put_responses_error_event},
+            put_responses_error_event, responses_heads},
     api_row{"anthropic", is_anthropics, read_anthropic_path, anthropic_headers, true, put_anthropic_error,
-            put_anthropic_error_event},
+            put_anthropic_error_event, anthropic_heads},
     // Ollama has no events of its own.
     api_row{"ollama", is_ollamas, read_ollama_path, openai_headers, false, put_ollama_error,
             put_openai_error_event},

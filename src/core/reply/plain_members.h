@@ -5,6 +5,7 @@
 #include "core/base/bytes.h"
 #include "core/base/chars.h"
 #include "core/json/json_bytes.h"
+#include "core/json/string_text.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -79,6 +80,21 @@ public:
         const char* const begin = p_ + 1;
         p_ = find_string_stop(begin, end_);
         text = {begin, static_cast<size_t>(p_ - begin)};
+        return take('"');
+    }
+    // A string with what escapes it may have: its bytes of UTF-8.
+    bool take_string_size(uint64_t& size)
+    {
+        if (next() != '"') {
+            return false;
+        }
+        const char* const begin = p_ + 1;
+        uint64_t surplus = 0;
+        p_ = find_string_stop(begin, end_);
+        if (next() == '\\') {
+            p_ = past_string_text(p_, end_, surplus);
+        }
+        size = static_cast<uint64_t>(p_ - begin) - surplus;
         return take('"');
     }
     // These very bytes; if they do not come next, the place stays.

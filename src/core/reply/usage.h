@@ -4,6 +4,7 @@
 #include "core/json/json_scan.h"
 #include "core/json/sse.h"
 #include "event_usage.h"
+#include "plain_delta.h"
 #include "reply_form.h"
 #include "reply_pattern.h"
 #include "reply_piece.h"
@@ -49,7 +50,8 @@ public:
     // False: pass() would take nothing.
     bool may_pass() const
     {
-        return form_ == reply_form::sse && may_skip() && tries_off_ == 0 && stream_.at_border();
+        return form_ == reply_form::sse && (may_skip() ? tries_off_ == 0 : delta_head_ != nullptr)
+               && stream_.at_border();
     }
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
@@ -205,6 +207,9 @@ private:
     size_t pass_over(std::string_view piece, const char*& last);
     size_t pass_events(std::string_view piece, const char*& last, const erase_sink& erase);
     void count_read(const event_usage& event);
+    size_t pass_deltas(std::span<const reply_piece> pieces);
+    size_t pass_delta(std::string_view piece);
+    void count_delta(const plain_delta& event);
     void pass_skippable(size_t bytes, const text_size& text);
     void on_item(const sse_item& item, const erase_sink& erase);
     void on_data(std::string_view bytes, const erase_sink& erase);
@@ -254,7 +259,8 @@ private:
     uint32_t asked_choices_ = 1;
     uint64_t settled_ = 0;
     text_size uncounted_;
-    text_place place_; // of text in chunks
+    text_place place_;                             // of text in chunks
+    const std::string_view* delta_head_ = nullptr; // how the last event with text began; see plain_delta.h
     usage_patterns* patterns_ = nullptr;
     sse_reader stream_;
 

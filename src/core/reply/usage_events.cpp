@@ -25,8 +25,8 @@ void usage_reader::feed_events(std::string_view piece, const erase_sink& erase)
                 erase(stream_.offset(), stream_.offset() + 1);
             }
         }
-        if (may_skip() && stream_.at_border()) {
-            const size_t passed = pass_events(piece, last, erase);
+        if (stream_.at_border()) {
+            const size_t passed = may_skip() ? pass_events(piece, last, erase) : pass_delta(piece);
             piece.remove_prefix(passed);
             if (passed != 0) {
                 continue;

@@ -2,6 +2,7 @@
 // usage alone.
 
 #include "event_skip.h"
+#include "plain_delta.h"
 #include "usage.h"
 
 namespace llm {
@@ -27,6 +28,9 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
 {
     if (!may_pass()) {
         return 0;
+    }
+    if (!may_skip()) {
+        return pass_deltas(pieces);
     }
     auto rest = pieces;
     while (!rest.empty()) {
@@ -55,6 +59,47 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
     const size_t n = pieces.size() - rest.size();
     settled_ = n != 0 ? stream_.offset() : settled_;
     return n;
+}
+
+// The same of a stream with named events.
+size_t usage_reader::pass_deltas(std::span<const reply_piece> pieces)
+{
+    size_t n = 0;
+    for (const reply_piece& piece : pieces) {
+        const plain_delta event = read_plain_delta(piece.bytes(), *delta_head_);
+        if (event.size == 0 || event.size != piece.size) {
+            break;
+        }
+        count_delta(event);
+        ++n;
+    }
+    settled_ = n != 0 ? stream_.offset() : settled_;
+    return n;
+}
+
+// At a border of events: takes the one at the front of the piece if it brings text only. Returns its size, or
+// 0: then it is to be read, and the next one may be like it.
+size_t usage_reader::pass_delta(std::string_view piece)
+{
+    if (delta_head_ != nullptr) {
+        const plain_delta event = read_plain_delta(piece, *delta_head_);
+        if (event.size != 0) {
+            count_delta(event);
+            return event.size;
+        }
+    }
+    const std::string_view* const head = delta_head(piece);
+    delta_head_ = head != nullptr ? head : delta_head_;
+    return 0;
+}
+
+void usage_reader::count_delta(const plain_delta& event)
+{
+    const bool has_text = event.text != 0;
+    content_seen_ = content_seen_ || has_text;
+    reasoning_seen_ = reasoning_seen_ || (event.is_thought && has_text);
+    note_text(false, {event.text, has_text});
+    stream_.skip(event.size);
 }
 
 // Events of which nothing is to be read.

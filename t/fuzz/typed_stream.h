@@ -1,0 +1,132 @@
+// A stream of named events, as Anthropic's and the Responses API's, made from any bytes: each byte chooses
+// something. Nearly all of it is what servers send, and all is JSON.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+class typed_stream {
+public:
+    explicit typed_stream(std::string_view choices) : choices_(choices) {}
+
+    std::string text()
+    {
+        std::string all;
+        const bool is_anthropic = next(2) == 0;
+        const bool has_logprobs = next(4) == 0;
+        const bool pads = next(2) != 0;
+        for (unsigned n = 0; !choices_.empty() && all.size() < 6000; ++n) {
+            const bool mixes = next(16) == 0;
+            all += is_anthropic != mixes ? anthropic() : responses(n * 37, has_logprobs, pads);
+        }
+        return all;
+    }
+
+private:
+    unsigned next(unsigned most)
+    {
+        if (choices_.empty())
+            return 0;
+        const auto byte = static_cast<unsigned char>(choices_.front());
+        choices_.remove_prefix(1);
+        return byte % most;
+    }
+    std::string some_text()
+    {
+        static constexpr std::string_view parts[] = {"",     "\\n",  "\\\"", "\xc3\xa9", "\\ud83d\\ude00",
+                                                     "\\\\", "usage"};
+        return std::string(next(30), 'a') + std::string(parts[next(7)]);
+    }
+    std::string event(const std::string& type, const std::string& members)
+    {
+        static constexpr const char* fronts[] = {"event: ", "event:", "id: 1\nevent: "};
+        static constexpr const char* ends[] = {"\n\n", "\r\n\r\n", " \n\n", "\n: x\n\n"};
+        const unsigned odd = next(12);
+        return fronts[odd < 3 ? odd : 0] + type + "\ndata: {\"type\":" + (odd == 3 ? " \"" : "\"") + type
+               + "\"," + members + "}" + ends[odd > 7 ? odd - 8 : 0];
+    }
+    // What hardly any event has.
+    std::string odd_member()
+    {
+        static constexpr const char* members[] = {
+            ",\"usage\":{\"input_tokens\":3,\"output_tokens\":9}",
+            ",\"error\":{\"message\":\"x\"}",
+            ",\"type\":\"message_stop\"",
+            ",\"text\":\"more\"",
+            ",\"delta\":\"more\"",
+            ",\"eval_count\":7",
+            ",\"stop\":true",
+            ",\"item_id\":\"a\\u0062\"",
+            ",\"\\u0075sage\":{\"output_tokens\":5}",
+            ", \"output_index\" : -1.5",
+            ",\"obfuscation\":null",
+        };
+        return next(12) == 0 ? members[next(11)] : "";
+    }
+    std::string anthropic()
+    {
+        static constexpr const char* kinds[] = {
+            "text_delta\",\"text",           "text_delta\",\"text",
+            "thinking_delta\",\"thinking",   "input_json_delta\",\"partial_json",
+            "signature_delta\",\"signature", "text_delta\",\"te\\u0078t"};
+        switch (next(16)) {
+        case 0:
+            return event("message_start", "\"message\":{\"content\":[],\"usage\":{\"input_tokens\":"
+                                              + std::to_string(next(99)) + ",\"output_tokens\":1}}");
+        case 1:
+            return event("content_block_start",
+                         "\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+        case 2:
+            return event("message_delta",
+                         "\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":"
+                             + std::to_string(next(200)) + "}");
+        case 3:
+            return event("message_stop", "\"x\":null");
+        case 4:
+            return event("ping", "\"x\":0");
+        default:
+            return event("content_block_delta",
+                         "\"index\":" + std::to_string(next(3)) + ",\"delta\":{\"type\":\"" + kinds[next(6)]
+                             + "\":\"" + some_text() + "\"" + (next(20) == 0 ? ",\"stop_reason\":\"x\"" : "")
+                             + "}" + odd_member());
+        }
+    }
+    std::string responses(unsigned sequence, bool has_logprobs, bool pads)
+    {
+        static constexpr const char* kinds[] = {"output_text",
+                                                "output_text",
+                                                "output_text",
+                                                "reasoning_text",
+                                                "reasoning_summary_text",
+                                                "function_call_arguments",
+                                                "audio"};
+        static constexpr const char* ends[] = {"completed", "incomplete", "failed", "in_progress"};
+        switch (next(16)) {
+        case 0: {
+            const std::string end = ends[next(4)];
+            return event("response." + end, "\"response\":{\"status\":\"" + end
+                                                + "\",\"usage\":{\"input_tokens\":7,\"output_tokens\":"
+                                                + std::to_string(next(200)) + "}}");
+        }
+        case 1:
+            return event("response.output_text.done", "\"text\":\"" + some_text() + "\"");
+        case 2:
+            return event("response.created", "\"response\":{\"usage\":null}");
+        default:
+            break;
+        }
+        const std::string delta = "\"delta\":\"" + some_text() + "\"";
+        const std::string place = "\"item_id\":\"msg_1\",\"output_index\":0,\"content_index\":0";
+        const std::string number = "\"sequence_number\":" + std::to_string(sequence);
+        std::string members =
+            next(2) == 0 ? number + "," + place + "," + delta : place + "," + delta + "," + number;
+        members += has_logprobs   ? ",\"logprobs\":[{\"token\":\"" + some_text() + "\",\"logprob\":-1.5}]"
+                   : next(3) == 0 ? ",\"logprobs\":[]"
+                                  : "";
+        members += pads ? ",\"obfuscation\":\"" + std::string(next(20), 'o') + "\"" : "";
+        return event("response." + std::string(kinds[next(7)]) + ".delta", members + odd_member());
+    }
+
+    std::string_view choices_;
+};
