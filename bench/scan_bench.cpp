@@ -1,8 +1,8 @@
 // The speed of reading usage from replies, in bytes per second, beside that of memchr, memmem, a loop over
 // the bytes and jansson on the same bytes. Ends with a table of the ratios. --values=FILE: also as rows for
 // run.sh.
-#include "core/request/request_facts.h"
 #include "core/reply/usage.h"
+#include "core/request/request_facts.h"
 
 #include <benchmark/benchmark.h>
 
@@ -172,13 +172,11 @@ void in_reads(std::string_view text, Feed&& feed)
 
 void read_usage(benchmark::State& state, reply_form form, strip_what strip, const std::string& text)
 {
-    static usage_patterns patterns;
     usage_reader reader;
     const erase_sink erase{[](void*, uint64_t begin, uint64_t end) { benchmark::DoNotOptimize(begin + end); },
-                        nullptr};
+                           nullptr};
     for (auto _ : state) {
-        // Without patterns JSON replies are scanned.
-        reader.start(form, 1, strip, form == reply_form::json ? nullptr : &patterns);
+        reader.start(form, 1, strip);
         in_reads(text, [&](std::string_view piece) { reader.feed(piece, erase); });
         reader.finish();
         if (reader.counts().prompt != 7)

@@ -39,7 +39,6 @@ struct main_conf {
     ngx_event_t look;        // timer
     ngx_event_t keeper;      // timer of the keeper's turns, with `master_process off`
     free_list requests;      // of request_ctx
-    usage_patterns patterns; // of all replies in this worker
     uint32_t begun;          // requests under keys, in this worker
     bool hashes_prompts;     // the configuration names $llm_prompt_hash
     uint32_t told_early;     // a bit for each variable that was asked for too early, and that was logged

@@ -120,7 +120,7 @@ void start_reading(ngx_http_request_t* r, request_ctx& ctx)
     const bool streams = ctx.asked.stream || form != reply_form::json;
     strip_what strip =
         ctx.strip != strip_what::nothing && may_have_events(r, form) ? ctx.strip : strip_what::nothing;
-    new (&ctx.usage) usage_reader(form, ctx.asked.prompts, strip, &main_conf_of(r)->patterns);
+    new (&ctx.usage) usage_reader(form, ctx.asked.prompts, strip);
     ctx.usage.expect_choices(ctx.asked.size.choices);
     ctx.reply.reading = true;
     if (streams) {

@@ -152,6 +152,15 @@ inline bool has_damaged_usage(std::string_view text)
     return false;
 }
 
+// Whether a JSON reply that names a usage is damaged, which is borne likewise.
+inline bool is_damaged_reply(std::string_view text)
+{
+    json_t* const value = json_loadb(text.data(), text.size(), JSON_DISABLE_EOF_CHECK, nullptr);
+    const bool good = value != nullptr;
+    json_decref(value);
+    return !good && text.find("\"usage\"") != text.npos;
+}
+
 // The events of a stream that are not plain: with what is no JSON or of an unknown kind, with fields that do
 // not exist, with several lines of data, or with more than one choice or text.
 inline odd_events find_odd_events(std::string_view text)

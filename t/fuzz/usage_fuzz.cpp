@@ -48,11 +48,13 @@ result told(std::string_view text, uint32_t seed, reply_form form, uint32_t prom
     const auto note = [&] {
         const token_counts c = reader.counts();
         log({c.prompt, c.completion, c.cached, c.cache_write, c.reasoning, reader.known(),
-             reader.incomplete_seen(), reader.content_seen(), reader.error_seen(), reader.done_seen(),
-             reader.generates(), reader.has_vectors(), reader.told_nothing(), reader.showed_reasoning()});
+             reader.content_seen(), reader.error_seen(), reader.done_seen(), reader.generates(),
+             reader.told_nothing()});
+        // Of a JSON reply of which the usage alone is read nothing else is known, nor is it needed.
+        if (reader.form() != reply_form::json || !reader.known() || c.completion == 0)
+            log({reader.has_vectors(), reader.showed_reasoning(), reader.incomplete_seen()});
         if (reader.form() != reply_form::sse || plain)
             log({reader.final(), reader.whole(), reader.lacks_end()});
-        // Of a JSON reply that is compared instead of read no text is measured, nor is it needed.
         const estimate now{reader.uncounted_text().bytes, reader.uncounted_text().pieces,
                            reader.shown_text().bytes, reader.shown_text().pieces};
         if (reader.form() == reply_form::sse)
@@ -107,7 +109,7 @@ void compare(std::string_view text, reply_form form, uint32_t prompts, bool afte
         return told(text, seed, form, prompts, after_content, odd.count == 0);
     };
     const result bytes = of(byte_pieces);
-    const bool damaged = has_damaged_usage(text);
+    const bool damaged = has_damaged_usage(text) || (form != reply_form::sse && is_damaged_reply(text));
     for (const uint32_t seed : {whole_piece, event_pieces, piece_seed(text), piece_seed(text) * 31 | 2})
         if (!is_same(of(seed), bytes, odd) && !damaged)
             abort();

@@ -108,6 +108,9 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
             ASSERT_EQ(erased(expected), erased(found));
             ASSERT_EQ(told(read_event(texts[0], place, simplest)), told(read_event(texts[0], place, way)))
                 << texts[0];
+            const char* const end = texts[0].data() + texts[0].size();
+            ASSERT_EQ(find_telling(texts[0].data(), end, simplest), find_telling(texts[0].data(), end, way))
+                << texts[0];
         }
     }
 }

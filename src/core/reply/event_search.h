@@ -198,4 +198,19 @@ private:
     event_usage& event_;
 };
 
+// What tells in text that is no stream of events.
+struct text_search {
+    const char* end;
+    const char* found = end;
+
+    bool look(const char* p)
+    {
+        if (*p == '\n' || *p == '\r' || !is_significant(p, end, true)) {
+            return false;
+        }
+        found = p;
+        return true;
+    }
+};
+
 } // namespace llm::detail

@@ -146,6 +146,18 @@ struct event_job {
     }
 };
 
+struct text_job {
+    const char* begin;
+    const char* end;
+
+    template <typename Way>
+    [[gnu::always_inline]] inline const char* run() const
+    {
+        text_search found{end};
+        return end - begin > 2 && !Way::search(found, begin, end) ? found.found : end;
+    }
+};
+
 #if defined(__SSE2__)
 template <typename Job>
 [[gnu::target("avx512f,avx512bw")]] auto run_avx512(const Job& job)
@@ -237,6 +249,11 @@ size_t skippable_pieces(std::span<reply_piece> pieces, bool null_tells, const te
 event_usage read_event(std::string_view events, const text_place& place, event_skip_way way)
 {
     return run(way, event_job{events, place});
+}
+
+const char* find_telling(const char* begin, const char* end, event_skip_way way)
+{
+    return run(way, text_job{begin, end});
 }
 
 } // namespace llm

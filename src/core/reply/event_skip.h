@@ -38,4 +38,8 @@ size_t skippable_pieces(std::span<reply_piece> pieces, bool null_tells, const te
 event_usage read_event(std::string_view events, const text_place& place,
                        event_skip_way way = fastest_event_skip);
 
+// The first byte of JSON text that begins a name "usage", "timings" or "error" (unless null), as above;
+// `end`: there is none.
+const char* find_telling(const char* begin, const char* end, event_skip_way way = fastest_event_skip);
+
 } // namespace llm

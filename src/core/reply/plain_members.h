@@ -97,6 +97,46 @@ public:
         size = static_cast<uint64_t>(p_ - begin) - surplus;
         return take('"');
     }
+    // A list or an object, whatever is in it: of that only strings and brackets are looked at.
+    bool take_container()
+    {
+        open_brackets open(next() == '{');
+        for (++p_; (p_ = find_nesting_stop(p_, end_)) != end_; ++p_) {
+            if (*p_ == '"') {
+                uint64_t surplus = 0;
+                p_ = past_string_text(p_ + 1, end_, surplus);
+                if (next() != '"') {
+                    return false;
+                }
+            } else if (*p_ == '\0' || !open.take(*p_)) {
+                return false;
+            } else if (open.closed()) {
+                ++p_;
+                pass_blanks();
+                return true;
+            }
+        }
+        return false;
+    }
+    // Any value: its bytes as sent where it is a list or an object, of a string those of its text, or else 0.
+    bool take_value(uint64_t& size)
+    {
+        size = 0;
+        if (next() == '"') {
+            return take_string_size(size);
+        }
+        if (next() == '{' || next() == '[') {
+            const char* const begin = p_;
+            const bool taken = take_container();
+            const char* value_end = p_;
+            while (value_end != begin && is_space(value_end[-1])) {
+                --value_end;
+            }
+            size = static_cast<uint64_t>(value_end - begin);
+            return taken;
+        }
+        return take_null() || take_other_scalar();
+    }
     // These very bytes; if they do not come next, the place stays.
     template <size_t N>
     bool take_text(const char (&text)[N])

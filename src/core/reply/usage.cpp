@@ -1,5 +1,6 @@
 #include "usage.h"
 
+#include "plain_reply.h"
 #include "usage_call.h"
 
 #include <algorithm>
@@ -7,8 +8,8 @@
 
 namespace llm {
 
-usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip, usage_patterns* patterns)
-    : form_(form), prompts_(prompts > 1 ? prompts : 1), asked_choices_(prompts_), patterns_(patterns)
+usage_reader::usage_reader(reply_form form, uint32_t prompts, strip_what strip)
+    : form_(form), prompts_(prompts > 1 ? prompts : 1), asked_choices_(prompts_)
 {
     if (form != reply_form::none && form != reply_form::lines) {
         strip_.start(strip);
@@ -165,28 +166,22 @@ void usage_reader::feed_json(std::string_view piece, const erase_sink& erase)
     if (json_over_) {
         return;
     }
-    if (same_shape_) {
+    if (json_read_) {
         const size_t more = piece.find_first_not_of(" \t\r\n");
         if (more != std::string_view::npos) {
             behind_json(piece.substr(more));
         }
         return;
     }
-    const bool may_be_whole = is_first && patterns_ != nullptr && piece.front() == '{'
-                              && (piece.back() == '}' || piece.back() == '\n');
-    if (may_be_whole && read_same_shape(piece)) {
-        same_shape_ = true;
+    const bool may_be_whole =
+        is_first && !piece.empty() && piece.front() == '{' && (piece.back() == '}' || piece.back() == '\n');
+    if (may_be_whole && read_whole(piece)) {
+        json_read_ = true;
         return;
     }
 
-    reply_notes notes;
-    call in{*this, reply_paths.parts.data(),       piece, scanner_.offset(),
-            erase, may_be_whole ? &notes : nullptr};
+    call in{*this, reply_paths.parts.data(), piece, scanner_.offset(), erase};
     const size_t size = scanner_.feed(piece, reply_paths.paths.data(), in.sink());
-    if (may_be_whole && scanner_.state() == json_scanner::status::complete && notes.usages == 1
-        && !notes.other && !vectors_ && !error_seen_ && !incomplete_seen_) {
-        patterns_->replies.learn(piece.substr(0, size), {notes.counts.data(), notes.size}, generated_);
-    }
     if (size != piece.size() && scanner_.state() == json_scanner::status::complete) {
         behind_json(piece.substr(size));
     }
@@ -219,7 +214,7 @@ void usage_reader::become_lines(std::string_view piece)
     }
     note_text(first.completion != 0, {});
     form_ = reply_form::lines;
-    same_shape_ = false;
+    json_read_ = false;
     at_line_ = true;
     stream_ = {};
     stream_.pass(settled_ - piece.size());
@@ -227,20 +222,16 @@ void usage_reader::become_lines(std::string_view piece)
     feed_lines(piece);
 }
 
-// The first piece of a JSON reply, if it is like one that was read.
-bool usage_reader::read_same_shape(std::string_view piece)
+// The JSON reply that this piece is, if its usage can be read alone.
+bool usage_reader::read_whole(std::string_view piece)
 {
-    reply_patterns::found reply;
+    usage_fields usage;
     // Where no completion is told, the text is to be measured.
-    if (!patterns_->replies.match(piece, reply)
-        || (reply.generates && reply.usage.counts().completion == 0)) {
+    if (!read_plain_reply(piece, usage) || usage.counts().completion == 0) {
         return false;
     }
-    generated_ = reply.generates;
-    const usage_counts counts = reply.usage.counts();
-    if (counts.any()) {
-        sum_.last_word(counts);
-    }
+    generated_ = true;
+    sum_.last_word(usage.counts());
     return true;
 }
 

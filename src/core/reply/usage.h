@@ -6,7 +6,6 @@
 #include "event_usage.h"
 #include "plain_delta.h"
 #include "reply_form.h"
-#include "reply_pattern.h"
 #include "reply_piece.h"
 #include "text_place.h"
 #include "usage_strip.h"
@@ -19,11 +18,6 @@
 
 namespace llm {
 
-// What readers share, and keep from one reply to the next: it makes those that look alike faster.
-struct usage_patterns {
-    reply_patterns replies;
-};
-
 // Reads the replies of OpenAI's chat, completions, responses and embeddings, Anthropic's messages, Ollama's
 // and llama.cpp's own APIs, TGI's and SGLang's generate, rerank and score, as hosted and self-hosted servers
 // send them. Which of them it is, the reply shows: names of one mean nothing else in another. All zero bytes
@@ -33,13 +27,11 @@ public:
     usage_reader() = default;
     // `form` is what the reply is said to be: its first bytes may show another. `prompts` as
     // request_facts::prompts(): with more than one, the prompt counts of several last words are added. Only
-    // of a stream of events something can be stripped. `patterns` outlive the reader.
-    usage_reader(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
-                 usage_patterns* patterns = nullptr);
-    void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing,
-               usage_patterns* patterns = nullptr)
+    // of a stream of events something can be stripped.
+    usage_reader(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing);
+    void start(reply_form form, uint32_t prompts, strip_what strip = strip_what::nothing)
     {
-        *this = usage_reader(form, prompts, strip, patterns);
+        *this = usage_reader(form, prompts, strip);
     }
     void feed(std::string_view piece) { feed(piece, {}); }
     // `erase` is told what of these bytes, and of earlier ones from settled() on, is to be taken out.
@@ -113,7 +105,7 @@ public:
     }
     // Text that no usage has counted yet: what is left to be estimated. Of a stream whole events only.
     text_size uncounted_text() const { return uncounted_; }
-    // All text that the reply has shown so far; not of a JSON reply that was compared instead of read.
+    // All text that the reply has shown so far; not of a JSON reply of which the usage alone was read.
     text_size shown_text() const
     {
         text_size all = counted_;
@@ -201,7 +193,7 @@ private:
     void feed_json(std::string_view piece, const erase_sink& erase);
     void behind_json(std::string_view piece);
     void become_lines(std::string_view piece);
-    bool read_same_shape(std::string_view piece);
+    bool read_whole(std::string_view piece);
     void feed_events(std::string_view piece, const erase_sink& erase);
     void feed_lines(std::string_view piece);
     size_t pass_over(std::string_view piece, const char*& last);
@@ -252,7 +244,7 @@ private:
     uint8_t told_in_a_row_ = 0; // events that were tried to be passed over and could not be
     uint8_t tries_off_ = 0;     // events to be read before that is tried again
     bool at_line_ = true;       // of lines: between two of them
-    bool same_shape_ = false;   // JSON: all is read
+    bool json_read_ = false;    // JSON: all is read, and not by the scanner
     bool usage_runs_ = false;   // the last event had a usage that had to be seen
     bool counts_run_ = false;   // which was not null
     uint32_t prompts_ = 1;
@@ -261,7 +253,6 @@ private:
     text_size uncounted_;
     text_place place_;                             // of text in chunks
     const std::string_view* delta_head_ = nullptr; // how the last event with text began; see plain_delta.h
-    usage_patterns* patterns_ = nullptr;
     sse_reader stream_;
 
     reply_begin first_;

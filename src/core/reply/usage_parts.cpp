@@ -125,23 +125,14 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     case reply_part::usage_field:
         reading_.set(part.field, event);
-        if (in.notes != nullptr) {
-            in.notes->add(part.field, event);
-        }
         break;
     case reply_part::details_field:
         event_.native_is_whole = true;
         [[fallthrough]];
     case reply_part::native_field:
         on_native(part.field, event);
-        if (in.notes != nullptr) {
-            in.notes->other = true;
-        }
         break;
     case reply_part::timing_field:
-        if (in.notes != nullptr) {
-            in.notes->other = true;
-        }
         on_timing(part.field, event);
         break;
     case reply_part::content:
@@ -248,9 +239,6 @@ void usage_reader::on_usage(const json_event& event, const call& in)
         const bool ends = event.is != json_event::what::open;
         strip_.on_usage(event, ends ? in.bytes.substr(event.value_end - in.offset) : std::string_view(),
                         in.erase);
-    }
-    if (in.notes != nullptr && event.is != json_event::what::close) {
-        ++in.notes->usages;
     }
     if (event.is == json_event::what::open) {
         reading_ = {};

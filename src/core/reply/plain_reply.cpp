@@ -1,0 +1,82 @@
+#include "plain_reply.h"
+
+#include "event_skip.h"
+#include "plain_usage.h"
+#include "usage_paths.h"
+
+#include <algorithm>
+
+namespace llm {
+
+namespace {
+
+// The lists at the top of replies whose objects are what was generated: OpenAI's and Anthropic's.
+constexpr std::string_view lists[] = {"choices", "content"};
+
+// The last byte in front of `p` that is no blank; `begin` at the least.
+const char* last_before(const char* begin, const char* p)
+{
+    do {
+        --p;
+    } while (p != begin && is_space(*p));
+    return p;
+}
+
+// Whether the first bracket within the reply, in front of `end`, begins such a list, which is not empty.
+bool has_generated(const char* begin, const char* end)
+{
+    const char* const bracket = find_bracket(begin + 1, end, end);
+    const char* const colon = last_before(begin, bracket);
+    if (bracket == end || *bracket != '[' || colon == begin || *colon != ':') {
+        return false;
+    }
+    const char* const quote = last_before(begin, colon);
+    plain_members members(bracket + 1, end, true);
+    return members.next() == '{' && std::any_of(std::begin(lists), std::end(lists), [&](auto name) {
+               const auto size = static_cast<ptrdiff_t>(name.size());
+               return *quote == '"' && quote - begin > size && quote[-size - 1] == '"'
+                      && name == std::string_view(quote - size, name.size());
+           });
+}
+
+// Takes the members behind usage, and the reply's end. False unless they mean nothing to usage_reader.
+bool take_end(plain_members& members)
+{
+    while (members.take(',')) {
+        std::string_view name;
+        std::string_view text;
+        uint64_t size = 0;
+        if (!members.take_name(name)) {
+            return false;
+        }
+        const uint8_t path = child_path(reply_paths.paths.data(), 0, name);
+        const bool is_object = path != 0 && reply_paths.parts[path].is == reply_part::object;
+        const bool taken = path == 0   ? members.take_value(size)
+                           : is_object ? members.take_string(text) && text != "error"
+                                       : name != "usage" && members.take_null();
+        if (!taken) {
+            return false;
+        }
+    }
+    return members.take('}');
+}
+
+} // namespace
+
+bool read_plain_reply(std::string_view piece, usage_fields& usage)
+{
+    constexpr std::string_view usage_name = "\"usage\"";
+    const char* const begin = piece.data();
+    const char* const end = begin + piece.size();
+    const char* const name = find_telling(begin, end);
+    if (static_cast<size_t>(end - name) <= usage_name.size()
+        || __builtin_memcmp(name, usage_name.data(), usage_name.size()) != 0) {
+        return false;
+    }
+    const char* const comma = last_before(begin, name);
+    plain_members members(name + usage_name.size(), end, true);
+    return *comma == ',' && members.take(':') && take_usage(members, usage) && take_end(members)
+           && members.at() == end && has_generated(begin, comma);
+}
+
+} // namespace llm
