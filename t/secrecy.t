@@ -289,4 +289,48 @@ case 'the memory of a worker, once its requests are over' => sub {
     $own->check_and_stop;
 } if !$ENV{LLM_PRELOAD};
 
+# What nginx has freed is overwritten by malloc then, so that what is found is in memory that somebody holds.
+case 'the memory of a worker, once its replies are over' => sub {
+    local $ENV{GLIBC_TUNABLES} = 'glibc.malloc.perturb=90:glibc.malloc.tcache_count=0';
+    my $own = LLM::Test->gateway(
+        keys   => [ { name => 'alice', secret => 'sk-secret-alice' } ],
+        server => 'location / { proxy_pass http://127.0.0.1:%%PORT_1%%; }',
+    );
+    my $up = $own->upstream(1);
+    $own->start;
+    my $text  = 'words-of-the-model-' . join '', 'a' .. 'm';
+    my $said  = qq("choices":[{"index":0,"delta":{"content":"$text"},"finish_reason":null}]);
+    my $usage = '"usage":{"prompt_tokens":7,"completion_tokens":3}';
+    my @kinds = (
+        [ 'a stream'         => 'text/event-stream', map { "data: {$_}\n\n" } ($said) x 3, qq("choices":[],$usage) ],
+        [ 'with usage'       => 'text/event-stream', map { "data: {$_}\n\n" } qq($said,$usage), qq($said,"usage":null), qq($said,$usage,"x":"$text") ],
+        [ 'in the middle'    => 'text/event-stream', qq(data: {$said}\n\ndata: {"choices":[{"delta":{"content":"$text) ],
+        [ 'in a name'        => 'text/event-stream', qq(data: {"choices":[{"delta":{"$text), qq(":"$text"}}]}\n\n) ],
+        [ 'in an error'      => 'text/event-stream', qq(data: {"error":"$text"}\n\n) ],
+        [ 'of named events'  => 'text/event-stream',
+            map { qq(event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"$_"}}\n\n) } ($text) x 3 ],
+        [ 'an event\'s name' => 'text/event-stream', "event: $text\n", "data: {}\n\n" ],
+        [ 'lines'            => 'application/x-ndjson', map { qq({"message":{"content":"$text"},"done":$_}\n) } qw(false false true) ],
+        [ 'JSON'             => 'application/json', qq({"choices":[{"index":0,"message":{"content":"$text"}}],$usage}) ],
+        [ 'JSON, scanned'    => 'application/json', qq({"object":"$text","choices":[{"message":{"content":"$text"},"usage":{}}],$usage,"error":"$text) ],
+    );
+    for (@kinds) {
+        my ($kind, $type, @pieces) = @$_;
+        my $c = $own->client;
+        my $id = $own->new_id;
+        $c->request(POST => '/v1/chat/completions', headers => [ $own->bearer('sk-secret-alice') ], body => chat_request(stream => \1), id => $id);
+        my $u = $up->take;
+        $u->head(type => $type);
+        $u->piece($_) for @pieces;
+        $u->finish;
+        $c->response;
+        $c->close;
+        $own->log_line($id);
+        $u->close;
+    }
+    my ($worker) = @{ $own->worker_pids->{active} };
+    is(times_in_memory($worker, $text), 0, 'no word of a reply');
+    $own->check_and_stop;
+} if !$ENV{LLM_PRELOAD};
+
 $t->finish;

@@ -21,7 +21,10 @@ static_assert(sizeof(request_facts) <= sizeof(usage_reader) && sizeof(form_facts
 // redirects, which clear the request's own pointer to the context.
 void free_context(void* data)
 {
-    static_cast<request_ctx*>(data)->home->requests.give(data);
+    auto* ctx = static_cast<request_ctx*>(data);
+    // Its room may lie unused for long: nothing stays in it of what was read of the body, or of the reply.
+    explicit_bzero(static_cast<void*>(&ctx->usage), sizeof ctx->usage);
+    ctx->home->requests.give(data);
 }
 
 request_ctx* search_pool(ngx_http_request_t* r)
