@@ -15,8 +15,21 @@ bool starts(const char* p, size_t size, const char (&text)[N])
     return size >= N && __builtin_memcmp(p, text, N - 1) == 0;
 }
 
-// Passes over the members at p that are the usual counts without blanks, each with what stands behind it.
-// Returns whether that ends the object.
+// A count of no more than max_digits; returns its end, nullptr where it is none.
+const char* pass_count(const char* p, const char* end, uint32_t& count)
+{
+    const char* const begin = p;
+    for (; p != end && is_digit(*p); ++p) {
+        count = count * 10 + static_cast<uint32_t>(*p - '0');
+    }
+    const ptrdiff_t digits = p - begin;
+    const bool is_count =
+        digits != 0 && digits <= plain_members::max_digits && (digits == 1 || *begin != '0');
+    return is_count ? p : nullptr;
+}
+
+// Passes over the members at p that are the usual counts, and the null of vLLM, without blanks, each with
+// what stands behind it. Returns whether that ends the object.
 bool pass_usual_counts(const char*& p, const char* end, usage_fields& fields)
 {
     for (;;) {
@@ -32,20 +45,20 @@ bool pass_usual_counts(const char*& p, const char* end, usage_fields& fields)
         } else if (starts(p, room, "\"total_tokens\":")) {
             field = usage_field::total;
             q += 15;
+        } else if (starts(p, room, "\"prompt_tokens_details\":null")) {
+            q += 28;
         } else {
             return false;
         }
-        const char* const number = q;
+        const bool has_count = field != usage_field::count;
         uint32_t count = 0;
-        for (; q != end && is_digit(*q); ++q) {
-            count = count * 10 + static_cast<uint32_t>(*q - '0');
-        }
-        const auto digits = static_cast<size_t>(q - number);
-        if (digits == 0 || digits > plain_members::max_digits || (digits != 1 && *number == '0') || q == end
-            || (*q != ',' && *q != '}')) {
+        q = has_count ? pass_count(q, end, count) : q;
+        if (q == nullptr || q == end || (*q != ',' && *q != '}')) {
             return false;
         }
-        fields.put(field, count);
+        if (has_count) {
+            fields.put(field, count);
+        }
         p = q + 1;
         if (*q == '}') {
             return true;
