@@ -233,7 +233,7 @@ ROUND: for my $round (1 .. $rounds) {
         $t->wait_workers;
         wait_until('all to be carried over', sub { json(by_status()) eq json(\%truth) });
         all_is_there('in the new zone');
-        unlike(substr($t->error_log, $since), qr/is not written/, 'nobody says that the state is not written');
+        unlike(substr($t->read_file('error.log'), $since), qr/is not written/, 'nobody says that the state is not written');
     }, 'everything is killed' => sub {
         my $streams = open_streams(10);
         spend(5);
