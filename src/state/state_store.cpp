@@ -28,6 +28,16 @@ clock::time_point after(unsigned ms)
     return clock::now() + std::chrono::milliseconds(ms);
 }
 
+bool has_workers(const state_turn& w)
+{
+    bool has = false;
+    w.lock([&] {
+        const auto owners = w.zone.owners();
+        has = std::any_of(owners.begin(), owners.end(), [](const lease_owner& o) { return o.pid != 0; });
+    });
+    return has;
+}
+
 } // namespace
 
 void state_store::forget()
@@ -82,8 +92,9 @@ state_result state_store::find_own(state_turn& w)
         w.wrote = w.is_opened = true;
     }
     w.current = current_zone(db_);
-    // Another process of the same master has been the last one before, and has left nothing to do.
-    w.is_over = w.is == turn_is::last && w.row.closed && !w.row.lost && !w.is_current();
+    // Another process of the same master has been the last one before, and has left nothing to do where no
+    // worker has come since.
+    w.is_over = w.row.closed && !w.row.lost && !w.is_current() && !has_workers(w);
     if (w.is_over) {
         return {};
     }

@@ -95,7 +95,8 @@ TEST_F(state_handover, the_old_one_is_killed)
     EXPECT_EQ(a.turn().fault, state_fault::closed);
 }
 
-// The last worker closes, and the master once more: that is no fault, and changes nothing.
+// The last worker closes, then comes the keeper's last turn, and the master closes once more: that is no
+// fault, and changes nothing.
 TEST_F(state_handover, closed_twice)
 {
     gateway a(path, 1);
@@ -108,13 +109,12 @@ TEST_F(state_handover, closed_twice)
     ASSERT_TRUE(a.close().ok());
     b.write();
     const auto sums = b.by_key();
+    EXPECT_EQ(a.turn().text, "");
     EXPECT_EQ(a.close().text, "");
     b.write();
     same_sums(b.by_key(), sums, "new");
     same_sums(counters_by_key(path), sums, "counters");
     same_sums(usage_by_key(path), sums, "ledger");
-    // It is none of the last ones who has something to write.
-    EXPECT_EQ(a.turn().fault, state_fault::closed);
 }
 
 // The upgrade is taken back: the new one ends first, and the old one goes on.
