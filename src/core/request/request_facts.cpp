@@ -276,7 +276,7 @@ void request_facts::on_listed(const json_event& event)
         return;
     }
     char* at = names_ + list_begin_ + list_size_;
-    std::memcpy(at, event.text.data(), event.text.size());
+    event.text.copy(at, event.text.size()); // which may be none, at no place
     if (ends) {
         at[event.text.size()] = '\0';
     }
