@@ -82,7 +82,9 @@ sub first_key {
     my ($t) = @_;
 
     my $dir = $t->dir;
-    local $ENV{LLM_NGINX} = $t->write_file('nginx.sh', "#!/bin/sh\nexec " . ($ENV{LLM_NGINX} || '/usr/sbin/nginx')
+    local $ENV{LLM_NGINX} = $t->write_file('nginx.sh', "#!/bin/sh\n"
+            . ($ENV{LLM_PRELOAD} ? "export LD_PRELOAD='$ENV{LLM_PRELOAD}' ASAN_OPTIONS=detect_leaks=0\n" : '')
+            . 'exec ' . ($ENV{LLM_NGINX} || '/usr/sbin/nginx')
             . " -p $dir/ -c $dir/nginx.conf -e $dir/check.log \"\$@\"\n");
     chmod 0755, $ENV{LLM_NGINX} or die;
     chomp(my $key = `$llmctl key add visitor --file $dir/llm/keys.json 2>$dir/llmctl.err`);
