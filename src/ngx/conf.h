@@ -32,16 +32,16 @@ struct main_conf {
     ngx_event_t sweep;      // timer, see worker.cpp
     ngx_path_t keeper_path; // for which nginx runs the keeper, see keeper.cpp
     // Requests of this worker: running.cpp.
-    ngx_queue_t running;     // that hold a lease,
-    ngx_queue_t stopping;    // or do so, but are to end
-    uint32_t n_running;      // both
-    uint32_t to_look_at;     // of the first, in this round
-    ngx_event_t look;        // timer
-    ngx_event_t keeper;      // timer of the keeper's turns, with `master_process off`
-    free_list requests;      // of request_ctx
-    uint32_t begun;          // requests under keys, in this worker
-    bool hashes_prompts;     // the configuration names $llm_prompt_hash
-    uint32_t told_early;     // a bit for each variable that was asked for too early, and that was logged
+    ngx_queue_t running;  // that hold a lease,
+    ngx_queue_t stopping; // or do so, but are to end
+    uint32_t n_running;   // both
+    uint32_t to_look_at;  // of the first, in this round
+    ngx_event_t look;     // timer
+    ngx_event_t keeper;   // timer of the keeper's turns, with `master_process off`
+    free_list requests;   // of request_ctx
+    uint32_t begun;       // requests under keys, in this worker
+    bool hashes_prompts;  // the configuration names $llm_prompt_hash
+    uint32_t told_early;  // a bit for each variable that was asked for too early, and that was logged
 };
 
 // How errors are answered: the value of llm_errors.
