@@ -105,6 +105,17 @@ case 'the path names it' => sub {
         # For others the path's is logged and counted.
         passes("$bad, any key", 'expensive', POST => $bad, body => chat(model => 'gpt-4'), key => 'sk-alice');
     }
+    refused('a collection in another case', POST => '/v1beta/Models/expensive:generateContent', body => chat(model => 'cheap-1'));
+    # Servers cut paths at other places than nginx: what another one would be asked for there is not known.
+    for my $path ('/v1beta/models/expensive:generateContent/', '/v1beta/models/expensive:generateContent/;x', '/v1beta/models/expensive:generateContent/%3F',
+        '/model/expensive/invoke;x', '/model/expensive/invoke%3Fx', '/model/expensive/converse%20', '/v2/models/expensive/versions/1/generate;x',
+        '/v1/batches%3F', '/v1/batches%23x', '/v1/batches;/cancel', '/v1beta/models/cheap-1:batchGenerateContent/') {
+        my $r = ask(POST => $path, body => chat(model => 'cheap-1'));
+        ok($r->{asked} == 0 && $r->{status} =~ /^40[04]\z/, "$path: does not get through") or diag("$r->{status} $r->{body}");
+    }
+    for my $path ('/v1/chat/completions/', '/v1/chat/completions;x', '/v1/embeddings%3F') {
+        passes("$path: says no less", 'cheap-1', POST => $path, body => chat(model => 'cheap-1'));
+    }
     passes('escaped', 'cheap 1', POST => '/model/cheap%201/invoke', body => without_model());
     refused('two names', POST => '/model/cheap/model/expensive/invoke', body => without_model());
     passes('two names, any key', 'cheap/model/expensive', POST => '/model/cheap/model/expensive/invoke', body => without_model(), key => 'sk-alice');
@@ -115,13 +126,39 @@ case 'the path names it' => sub {
     }
 };
 
+# --- how the body is to be read
+
+case 'a body goes on as what it was read as' => sub {
+    my %becomes = (
+        'application/json'                              => 'application/json',
+        'Application/JSON;charset=UTF-8'                => 'Application/JSON;charset=UTF-8',
+        'application/json; charset="utf-8"'             => 'application/json; charset="utf-8"',
+        'application/json; charset=utf-7'               => 'application/json',
+        'application/json; charset=utf-8; charset=utf-7' => 'application/json',
+        'application/x-www-form-urlencoded'             => 'application/json',
+        'text/plain'                                    => 'application/json',
+        'application/jsonx'                             => 'application/json',
+    );
+    for my $type (sort keys %becomes) {
+        passes($type, 'cheap-1', POST => '/v1/completions', type => $type, body => '{"model":"cheap-1","x":"&model=expensive&y="}');
+        is($up->last_request->{headers}{'content-type'}, $becomes{$type}, 'the type that the server gets');
+    }
+    passes('twice', 'cheap-1', POST => '/v1/completions', headers => [ 'Content-Type' => 'application/x-www-form-urlencoded' ], body => chat(model => 'cheap-1'));
+    unlike($up->last_request->{raw} // $up->last_request->{head} // '', qr/urlencoded/, 'no other type is left');
+};
+
 # --- in the query
 
 case 'the query names it' => sub {
     passes('the model', 'cheap-1', GET => '/v1/realtime?model=cheap-1');
     passes('decoded', 'cheap/1 x', GET => '/v1/realtime?x=y&mo%64el=cheap%2F1+x');
     passes("Azure's name", 'cheap-1', GET => '/openai/realtime?api-version=1&deployment=cheap-1');
-    passes('where the body has none', 'cheap-1', POST => '/v1/audio?model=cheap-1', body => without_model());
+    passes('and there is no body', 'cheap-1', POST => '/v1/audio?model=cheap-1');
+    # Hardly a server reads the query beside a body: its own choice of a model would hold.
+    refused('and the body none', POST => "$_?model=cheap-1", body => without_model()) for qw(/v1/audio /v1/chat/completions);
+    refused('nor null', POST => '/v1/chat/completions?deployment=cheap-1', body => '{"model":null,"messages":[]}');
+    refused('nor a form', POST => '/v1/audio/transcriptions?model=cheap-1', body => "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--b--\r\n",
+        type => 'multipart/form-data; boundary=b');
     passes('and the body the same', 'cheap-1', POST => '/v1/chat/completions?model=cheap-1', body => chat(model => 'cheap-1'));
     passes('the body goes before it', 'cheap-1', POST => '/v1/chat/completions?model=expensive', body => chat(model => 'cheap-1'), key => 'sk-alice');
     passes('any key', 'expensive', GET => '/v1/realtime?model=expensive&model=x', key => 'sk-alice');

@@ -220,6 +220,8 @@ case 'what cannot be judged is refused' => sub {
     my $form = qq(--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n);
     refused('a form', '/ruled/v1/audio/transcriptions', $form, qr/need a JSON object/, type => 'multipart/form-data; boundary=x');
     is(send_body('/capped/v1/audio/transcriptions', $form, type => 'multipart/form-data; boundary=x')->{status}, 200, 'a form where only tokens are capped');
+    # Some servers read forms there.
+    refused('a form that asks for text', "/capped/$_", $form, qr/need a JSON object/, type => 'multipart/form-data; boundary=x') for $chat, 'v1/completions';
     is($t->fetch(GET => '/ruled/v1/models', key => 'sk-alice')->{status}, 200, 'a request without a body');
     my @ws = (Upgrade => 'websocket', Connection => 'Upgrade', 'Sec-WebSocket-Version' => 13, 'Sec-WebSocket-Key' => 'dGhlIHNhbXBsZSBub25jZQ==');
     is($t->fetch(GET => '/ws/', key => 'sk-alice', headers => \@ws)->{status}, 426, 'a WebSocket');

@@ -62,6 +62,9 @@ ngx_int_t carry_out(ngx_http_request_t* r, request_ctx& ctx, const key_source& s
     if (result.said != verdict::ok) {
         return refuse_for(r, ctx, result.said, result.refused_by);
     }
+    if (ctx.facts.bytes() != 0) {
+        send_as_json(r);
+    }
     return edit_request(r, ctx, policy) && send_model(r, ctx) ? let_in(ctx, source)
                                                               : refuse(r, ctx, refusal::internal);
 }
@@ -120,7 +123,8 @@ ngx_int_t plan_policy(ngx_http_request_t* r, request_ctx& ctx, const key_source&
         if (asks_websocket(r)) {
             return refuse_body(refusal::websocket, {});
         }
-        const bool needs_json = policy->needs_json() || (ctx.call.needs_bound && !policy->bound().empty());
+        const bool is_bounded = !policy->bound().empty() && (ctx.call.needs_bound || ctx.call.bound_to_give);
+        const bool needs_json = policy->needs_json() || is_bounded;
         return (ctx.asked.has_body || ctx.asked.unread) && needs_json
                    ? refuse_body(refusal::bad_request,
                                  "there are rules for what may be asked here, which need a JSON object")

@@ -37,4 +37,24 @@ inline bool same_without_case(std::string_view text, std::string_view lowcase)
                   == 0;
 }
 
+// Whether a Content-Type is that of JSON, in no other charset than JSON's.
+inline bool is_utf8_json(std::string_view type)
+{
+    const auto trimmed = [](std::string_view text) {
+        while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
+            text.remove_prefix(1);
+        }
+        while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) {
+            text.remove_suffix(1);
+        }
+        return text;
+    };
+    const size_t end = type.find(';');
+    const std::string_view rest =
+        end == std::string_view::npos ? std::string_view() : trimmed(type.substr(end + 1));
+    return same_without_case(trimmed(type.substr(0, end)), "application/json")
+           && (rest.empty() || same_without_case(rest, "charset=utf-8")
+               || same_without_case(rest, "charset=\"utf-8\""));
+}
+
 } // namespace llm

@@ -42,6 +42,12 @@ void name_model_by_body(ngx_http_request_t* r, request_ctx& ctx, std::string_vie
     }
 }
 
+// Most servers read no query beside a body: one that names no model leaves it to them which one it is.
+void note_unnamed(request_ctx& ctx)
+{
+    ctx.asked.unclear_model = ctx.asked.unclear_model || (ctx.asked.names_model() && ctx.call.model.empty());
+}
+
 // A body that names no model can be made to.
 void note_place(request_ctx& ctx)
 {
@@ -73,6 +79,8 @@ void conclude_form(ngx_http_request_t* r, request_ctx& ctx)
                                .body = form.bytes(),
                                .is_known = true,
                                .is_long = short_model_name(form.model()) != form.model()};
+        } else {
+            note_unnamed(ctx);
         }
     }
     ctx.asked.reads_form = false;
@@ -104,6 +112,8 @@ void conclude(ngx_http_request_t* r, request_ctx& ctx)
                       request_size::choices_of(ctx.facts.choices(), ctx.facts.prompts()), media.count()};
     if (ctx.facts.has_model()) {
         name_model_by_body(r, ctx, ctx.facts.model());
+    } else {
+        note_unnamed(ctx);
     }
     if (main_conf_of(r)->models.nelts != 0) {
         note_place(ctx);

@@ -6,6 +6,8 @@
 
 #include "request_edit.h"
 
+#include "headers_in.h"
+
 #include "core/base/number_text.h"
 #include "core/request/usage_inject.h"
 
@@ -186,7 +188,8 @@ void forget_variables(ngx_http_request_t* r)
             continue;
         }
         std::string_view name = view(variables[i].name);
-        if (name == "content_length" || name == "http_content_length" || name == "request_body") {
+        if (name == "content_length" || name == "http_content_length" || name == "content_type"
+            || name == "http_content_type" || name == "request_body") {
             r->variables[i].valid = 0;
         }
     }
@@ -364,6 +367,20 @@ usage_inject inject_mode(ngx_http_request_t* r, const request_ctx& ctx)
 std::string_view usage_fault(ngx_http_request_t* r, const request_ctx& ctx)
 {
     return usage_fault(ctx.facts, inject_mode(r, ctx));
+}
+
+void send_as_json(ngx_http_request_t* r)
+{
+    bool changed = false;
+    each_header_in(r, [&](ngx_table_elt_t& header) {
+        if (lowcase_name(header) == "content-type" && !is_utf8_json(view(header.value))) {
+            header.value = ngx_string("application/json");
+            changed = true;
+        }
+    });
+    if (changed) {
+        forget_variables(r);
+    }
 }
 
 bool edit_request(ngx_http_request_t* r, request_ctx& ctx, policy_edit* policy)

@@ -52,7 +52,7 @@ bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
 refusal check_head(ngx_http_request_t* r, const request_ctx& ctx)
 {
     std::string_view path = view(r->uri);
-    if (has_control(path) || may_name_another_model(r, ctx)) {
+    if (has_control(path) || may_name_another_model(r, ctx) || !ctx.call.is_whole) {
         return refusal::bad_path;
     }
     const location_conf& lcf = *location_conf_of(r);

@@ -35,4 +35,23 @@ TEST(api, vectors_are_made_as_text_is)
     }
 }
 
+// Where servers cut a path matters only if what is asked for there differs.
+TEST(api, paths_that_servers_cut)
+{
+    for (const char* path : {"/v1/chat/completions/", "/v1/chat/completions;x", "/v1/embeddings?x",
+                             "/v1/embeddings#", "/v1/files ", "/v1beta/models/m:generateContent/;x",
+                             "/model/m/invoke;x/", "/v1/batches?", "/", ";", ""}) {
+        EXPECT_TRUE(call_of_path(path).is_whole) << path;
+    }
+    for (const char* path : {"/v1/batches;/cancel", "/v1/files?/chat/completions", "/model/a;b/invoke",
+                             "/v1beta/models/a;b:generateContent", "/v1/x#/y"}) {
+        EXPECT_FALSE(call_of_path(path).is_whole) << path;
+    }
+    EXPECT_EQ(call_of_path("/v1beta/models/m:generateContent/;x").model, "m");
+    EXPECT_EQ(call_of_path("/v1beta/Models/m:generateContent").model, "m");
+    EXPECT_EQ(call_of_path("/model/m/invoke?x").model, "m");
+    EXPECT_EQ(call_of_path("/v1/batches?").hidden, call_of_path("/v1/batches").hidden);
+    EXPECT_NE(call_of_path("/v1/batches ").hidden, 0);
+}
+
 } // namespace llm

@@ -83,12 +83,12 @@ TEST(usage_inject, knows_its_paths)
          {"/v1/chat/completions", "/v1/completions", "/completions", "/openai/v1/chat/completions",
           "/openai/deployments/gpt/chat/completions", "/v1/completions/", "/v1/chat/completions///",
           "/V1/Chat/COMPLETIONS", "/v1/chat/completions;x=1", "/v1/chat/completions;/;a;b/", "//completions",
-          "/v1/chat/completions?x=1", "/v1/chat/completions?x/y", "/v1/chat/completions#/x"})
+          "/v1/chat/completions?x=1", "/v1/chat/completions?x/y", "/v1/chat/completions#/x", "/completions "})
         EXPECT_TRUE(call_of_path(path).takes_stream_options) << path;
     for (const char* path :
          {"/v1/messages", "/v1/responses", "/api/chat", "/api/generate", "/completion", "/generate",
           "/v1/chat/completions/batch", "/v1/chat_completions", "/v1/completions;/x", "/v1/x;/completion",
-          "/", "", ";", "/;", "///", ";completions", "/completions "})
+          "/", "", ";", "/;", "///", ";completions"})
         EXPECT_FALSE(call_of_path(path).takes_stream_options) << path;
 }
 

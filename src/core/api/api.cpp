@@ -17,6 +17,34 @@ constexpr api_call usual_call = {.speaks = api::openai,
                                  .takes_stream_options = true,
                                  .needs_model = model_need::to_make};
 
+constexpr std::string_view ends = ";?#";
+
+// Without what some servers pass over at the end of a path: parameters of its last segment, an escaped "?" or
+// "#" and what follows it, blanks and slashes.
+std::string_view cut_end(std::string_view path)
+{
+    for (size_t size = path.size() + 1; path.size() < size;) {
+        size = path.size();
+        path = path.substr(0, path.find_first_of(ends, path.rfind('/') + 1));
+        while (path.size() > 1 && (path.back() == ' ' || path.back() == '/')) {
+            path.remove_suffix(1);
+        }
+    }
+    return path;
+}
+
+api_call read_path(std::string_view path)
+{
+    api_call call = row_of(api_of_path(path)).read_path(path);
+    if (call.model.empty()) {
+        const path_model found = model_in_path(path);
+        call.model = found.name;
+        call.unclear_model = found.unclear;
+        call.streams = call.streams || found.streams;
+    }
+    return call;
+}
+
 } // namespace
 
 api api_of_path(std::string_view target)
@@ -39,13 +67,15 @@ api_call call_of_path(std::string_view path)
     if (path == usual_target) {
         return usual_call;
     }
-    api_call call = row_of(api_of_path(path)).read_path(path);
-    if (call.model.empty()) {
-        const path_model found = model_in_path(path);
-        call.model = found.name;
-        call.unclear_model = found.unclear;
-        call.streams = call.streams || found.streams;
+    const std::string_view cut = cut_end(path);
+    api_call call = read_path(cut);
+    if (cut.size() != path.size()) {
+        const std::string_view model = read_path(path).model;
+        call.is_whole = model.empty() || model == call.model;
     }
+    const bool is_cut_before =
+        cut.substr(0, cut.rfind('/') + 1).find_first_of(ends) != std::string_view::npos;
+    call.is_whole = call.is_whole && !is_cut_before;
     return call;
 }
 

@@ -98,6 +98,8 @@ struct api_call {
     // Where the path names the model: a part of the path.
     std::string_view model = {};
     bool unclear_model = false; // servers may read another one in the path
+    // Else servers that cut paths where others do not would be asked for different things.
+    bool is_whole = true;
 };
 
 // Of the path that the client asked for; a query may follow it. What is not known is OpenAI's.

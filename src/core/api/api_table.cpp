@@ -212,7 +212,11 @@ struct gemini_path {
         }
     }
 
-    static bool is_collection(std::string_view text) { return text == "models" || text == "tunedModels"; }
+    // Some servers take them in any case.
+    static bool is_collection(std::string_view text)
+    {
+        return is_word(text, "models") || is_word(text, "tunedmodels");
+    }
 
     void read_long_name(std::string_view before)
     {
@@ -246,7 +250,8 @@ api_call read_gemini_path(std::string_view path)
                                : is_publishers ? bound_name::max_tokens
                                                : bound_name::all;
     // A tuned model is another one than a model of that name, which goes without its collection.
-    const char* const begin = parts.collection == "models" ? parts.name.data() : parts.collection.data();
+    const char* const begin =
+        is_word(parts.collection, "models") ? parts.name.data() : parts.collection.data();
     api_call call{.speaks = api::gemini,
                   .bounds = bounds,
                   .bound_to_give = makes_content ? bound_name::max_output_tokens_of_config : bound_name::none,
