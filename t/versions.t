@@ -61,7 +61,7 @@ spew("$dir/programs/$_", "#!/bin/sh\n", 0755) for qw(llmctl t/soak/soak_load t/s
 sub versions {
     my (@arguments) = @_;
 
-    local $ENV{LLM_VERSIONS} = "$dir/work";
+    local $ENV{LLM_VERSIONS} = "$dir/out";
     local $ENV{LLM_PROGRAMS} = "$dir/programs";
     delete local $ENV{LLM_PRELOAD};
     open my $out, '-|', 'sh', '-c', 'exec sh "$@" 2>&1', 'sh', "$root/t/versions.sh", @arguments or die "sh: $!\n";
@@ -90,7 +90,7 @@ subtest 'a tree that is good' => sub {
     }, 'passed, failed, skipped');
     is(files_of($tree), $before, 'nothing was written there');
     like($said, qr/^Tests: .*good\.t.*; \d{4}-\d\d-\d\d$/m, 'which tests, and when');
-    my ($plain, $http3) = map { open my $file, '<', "$dir/work/nginx-1.99.1/objs-$_/options" or die; scalar <$file> } qw(plain http3);
+    my ($plain, $http3) = map { open my $file, '<', "$dir/out/nginx-1.99.1/objs-$_/options" or die; scalar <$file> } qw(plain http3);
     unlike($plain, qr/http_v3/, 'one is plain');
     like($http3, qr/--with-http_v3_module/, 'the other is not');
 };
