@@ -81,16 +81,8 @@ api_call call_of_path(std::string_view path)
 
 std::string_view last_segment(std::string_view path)
 {
-    path = path.substr(0, path.find_first_of("?#"));
-    while (!path.empty()) {
-        std::string_view segment = path.substr(path.rfind('/') + 1);
-        std::string_view name = segment.substr(0, segment.find(';'));
-        if (!name.empty()) {
-            return name;
-        }
-        path.remove_suffix(std::min(segment.size() + 1, path.size()));
-    }
-    return {};
+    path = cut_end(path.substr(0, path.find_first_of("?#")));
+    return path.substr(path.rfind('/') + 1);
 }
 
 } // namespace llm
