@@ -31,10 +31,7 @@ clock::time_point after(unsigned ms)
 bool has_workers(const state_turn& w)
 {
     bool has = false;
-    w.lock([&] {
-        const auto owners = w.zone.owners();
-        has = std::any_of(owners.begin(), owners.end(), [](const lease_owner& o) { return o.pid != 0; });
-    });
+    w.lock([&] { has = w.zone.has_owners(); });
     return has;
 }
 

@@ -25,6 +25,7 @@
 #include "undo_journal.h"
 #include "zone_areas.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -162,6 +163,12 @@ public:
     }
     // Those that there ever were, vacant places included. Needs the lock.
     std::span<const lease_owner> owners() const { return {owners_, owners_end_}; }
+    // Whether there is one now. Needs the lock.
+    bool has_owners() const
+    {
+        const auto all = owners();
+        return std::any_of(all.begin(), all.end(), [](const lease_owner& o) { return o.pid != 0; });
+    }
 
     // --- requests; all need the lock, but for prepare() and prefetch()
 

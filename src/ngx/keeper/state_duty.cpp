@@ -202,10 +202,7 @@ void close_state_at_last(zone_conf& zone)
     if (!has_state(zone) || !zone.has_master) {
         return;
     }
-    const bool others = with_lock(zone, [&] {
-        const auto owners = zone.state->owners();
-        return std::any_of(owners.begin(), owners.end(), [](const lease_owner& o) { return o.pid != 0; });
-    });
+    const bool others = with_lock(zone, [&] { return zone.state->has_owners(); });
     if (!others) {
         close(zone);
     }
