@@ -130,18 +130,25 @@ case 'a disk that is full' => sub {
     });
 };
 
+# What is open for writing is in the way: between two keepers nothing is.
+sub make_read_only {
+    my ($t, $dir) = @_;
+
+    push @{ $t->{alerts} }, qr/cache manager process \d+ exited on signal 9/;
+    kill STOP => $t->master;
+    kill KILL => $t->wait_keeper;
+    wait_until('a disk without writers', sub { system("mount -o remount,ro '$dir' 2>/dev/null") == 0 });
+    kill CONT => $t->master;
+    return;
+}
+
 case 'a disk that is read-only' => sub {
     my $t = gateway();
     with_disk($t, sub {
         my ($dir) = @_;
         $t->start;
-        push @{ $t->{alerts} }, qr/cache manager process \d+ exited on signal 9/;
         fault($t, sub {
-            # What is open for writing is in the way: between two keepers nothing is.
-            kill STOP => $t->master;
-            kill KILL => $t->wait_keeper;
-            wait_until('a disk without writers', sub { system("mount -o remount,ro '$dir' 2>/dev/null") == 0 });
-            kill CONT => $t->master;
+            make_read_only($t, $dir);
         }, qr/read-?only|may not be written/i, sub { system("mount -o remount,rw '$dir'") });
     });
 };
@@ -152,12 +159,8 @@ case 'a reload while the disk is read-only' => sub {
     with_disk($t, sub {
         my ($dir) = @_;
         $t->start;
-        push @{ $t->{alerts} }, qr/cache manager process \d+ exited on signal 9/;
         fault($t, sub {
-            kill STOP => $t->master;
-            kill KILL => $t->wait_keeper;
-            wait_until('a disk without writers', sub { system("mount -o remount,ro '$dir' 2>/dev/null") == 0 });
-            kill CONT => $t->master;
+            make_read_only($t, $dir);
             my $since = -s $t->dir . '/error.log';
             $t->reload;
             like($t->wait_error_log(qr/state=.*tried again until it is written/, $since), qr/\[warn\]/, 'the reload says so');

@@ -2,15 +2,17 @@
 // are mutated are hardly ever a stream that a server would send.
 #pragma once
 
+#include "byte_choices.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 
-class plain_stream {
+class plain_stream : private byte_choices {
 public:
-    explicit plain_stream(std::string_view choices) : choices_(choices) {}
+    using byte_choices::byte_choices;
 
     std::string text()
     {
@@ -19,7 +21,7 @@ public:
         const unsigned usages = next(3);
         const bool has_logprobs = next(2) != 0;
         const bool pads = next(2) != 0;
-        while (!choices_.empty() && all.size() < 6000) {
+        while (!none_left() && all.size() < 6000) {
             switch (next(24)) {
             case 0:
                 all += ": ping\n\n";
@@ -73,20 +75,6 @@ public:
     }
 
 private:
-    unsigned next(unsigned most)
-    {
-        if (choices_.empty())
-            return 0;
-        const auto byte = static_cast<unsigned char>(choices_.front());
-        choices_.remove_prefix(1);
-        return byte % most;
-    }
-    std::string some_text()
-    {
-        static constexpr std::string_view parts[] = {"",     "\\n",  "\\\"", "\xc3\xa9", "\\ud83d\\ude00",
-                                                     "\\\\", "usage"};
-        return std::string(next(30), 'a') + std::string(parts[next(7)]);
-    }
     std::string finish_reason()
     {
         static constexpr const char* reasons[] = {"\"stop\"", "\"length\"", "\"\"", "\"eos\"",
@@ -134,6 +122,4 @@ private:
             return std::string("\"delta\":{\"") + names[next(5)] + "\":\"" + some_text() + "\"}";
         }
     }
-
-    std::string_view choices_;
 };

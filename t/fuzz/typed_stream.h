@@ -2,13 +2,15 @@
 // something. Nearly all of it is what servers send, and all is JSON.
 #pragma once
 
+#include "byte_choices.h"
+
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-class typed_stream {
+class typed_stream : private byte_choices {
 public:
-    explicit typed_stream(std::string_view choices) : choices_(choices) {}
+    using byte_choices::byte_choices;
 
     std::string text()
     {
@@ -16,7 +18,7 @@ public:
         const bool is_anthropic = next(2) == 0;
         const bool has_logprobs = next(4) == 0;
         const bool pads = next(2) != 0;
-        for (unsigned n = 0; !choices_.empty() && all.size() < 6000; ++n) {
+        for (unsigned n = 0; !none_left() && all.size() < 6000; ++n) {
             const bool mixes = next(16) == 0;
             all += is_anthropic != mixes ? anthropic() : responses(n * 37, has_logprobs, pads);
         }
@@ -24,20 +26,6 @@ public:
     }
 
 private:
-    unsigned next(unsigned most)
-    {
-        if (choices_.empty())
-            return 0;
-        const auto byte = static_cast<unsigned char>(choices_.front());
-        choices_.remove_prefix(1);
-        return byte % most;
-    }
-    std::string some_text()
-    {
-        static constexpr std::string_view parts[] = {"",     "\\n",  "\\\"", "\xc3\xa9", "\\ud83d\\ude00",
-                                                     "\\\\", "usage"};
-        return std::string(next(30), 'a') + std::string(parts[next(7)]);
-    }
     std::string event(const std::string& type, const std::string& members)
     {
         static constexpr const char* fronts[] = {"event: ", "event:", "id: 1\nevent: "};
@@ -127,6 +115,4 @@ private:
         members += pads ? ",\"obfuscation\":\"" + std::string(next(20), 'o') + "\"" : "";
         return event("response." + std::string(kinds[next(7)]) + ".delta", members + odd_member());
     }
-
-    std::string_view choices_;
 };

@@ -458,30 +458,14 @@ void expect_bytes(std::string_view body, const std::string& result, json_t* want
     json_decref(was);
 }
 
-const char* const bounds[] = {"max_tokens",
-                              "max_completion_tokens",
-                              "max_output_tokens",
-                              "n_predict",
-                              "options.num_predict",
-                              "parameters.max_new_tokens",
-                              "parameters.max_tokens",
-                              "parameters.sampling_params.max_new_tokens",
-                              "sampling_params.max_new_tokens",
-                              "sampling_params.max_tokens",
-                              "generationConfig.maxOutputTokens",
-                              "generationConfig.max_output_tokens"};
-
-bool is_bound(const std::string& field)
-{
-    return std::find(std::begin(bounds), std::end(bounds), field) != std::end(bounds);
-}
-
 // It is a bound, or is around or within one: what rules make of that is not for the reference.
 bool is_about_bound(const std::string& field)
 {
-    return std::any_of(std::begin(bounds), std::end(bounds), [&](const std::string& bound) {
-        return (bound + '.').starts_with(field + '.') || (field + '.').starts_with(bound + '.');
-    });
+    return std::any_of(std::begin(policy_reference::bounds), std::end(policy_reference::bounds),
+                       [&](const std::string& bound) {
+                           return (bound + '.').starts_with(field + '.')
+                                  || (field + '.').starts_with(bound + '.');
+                       });
 }
 
 TEST(policy_edit, random_bodies_and_policies)
@@ -503,7 +487,7 @@ TEST(policy_edit, random_bodies_and_policies)
                 value = g.pick({"5", "60", "\"v\"", "[1,2]", "true", "1.25", "null"});
             const bool puts = what == action::set || what == action::set_default;
             if ((what != action::allow && what != action::drop && is_about_bound(field))
-                && !(is_bound(field) && (!puts || isdigit(value[0]) != 0)))
+                && !(policy_reference::is_bound(field) && (!puts || isdigit(value[0]) != 0)))
                 continue;
             if (!request_rules::field_fault(what, field).empty()
                 || (!value.empty() && !request_rules::value_fault(what, field, value).empty())

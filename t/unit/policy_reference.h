@@ -19,9 +19,29 @@ struct reference_rule {
     std::string value;
 };
 
-// Rules in the order of their precedence, less `cap max_tokens`: for which bounds_to_cap() has others.
+// Rules in the order of their precedence, less `cap max_tokens`: for which boundsto_cap() has others.
 class policy_reference {
 public:
+    // The names that APIs have for the most tokens of a completion.
+    static constexpr const char* bounds[] = {"max_tokens",
+                                             "max_completion_tokens",
+                                             "max_output_tokens",
+                                             "n_predict",
+                                             "options.num_predict",
+                                             "parameters.max_new_tokens",
+                                             "parameters.max_tokens",
+                                             "parameters.sampling_params.max_new_tokens",
+                                             "sampling_params.max_new_tokens",
+                                             "sampling_params.max_tokens",
+                                             "generationConfig.maxOutputTokens",
+                                             "generationConfig.max_output_tokens",
+                                             "generation_config.maxOutputTokens",
+                                             "generation_config.max_output_tokens"};
+    static bool is_bound(const std::string& field)
+    {
+        return std::find(std::begin(bounds), std::end(bounds), field) != std::end(bounds);
+    }
+
     policy_reference(std::vector<reference_rule> rules, double bound, std::vector<std::string> own_bounds,
                      std::vector<std::string> to_give)
         : rules_(std::move(rules)), bound_(bound), own_(std::move(own_bounds)), give_(std::move(to_give))
@@ -127,28 +147,10 @@ private:
         return number == std::floor(number) ? json_integer(static_cast<json_int_t>(number))
                                             : json_real(number);
     }
-    static constexpr const char* bounds_[] = {"max_tokens",
-                                              "max_completion_tokens",
-                                              "max_output_tokens",
-                                              "n_predict",
-                                              "options.num_predict",
-                                              "parameters.max_new_tokens",
-                                              "parameters.max_tokens",
-                                              "parameters.sampling_params.max_new_tokens",
-                                              "sampling_params.max_new_tokens",
-                                              "sampling_params.max_tokens",
-                                              "generationConfig.maxOutputTokens",
-                                              "generationConfig.max_output_tokens",
-                                              "generation_config.maxOutputTokens",
-                                              "generation_config.max_output_tokens"};
-    static bool is_bound(const std::string& field)
-    {
-        return std::find(std::begin(bounds_), std::end(bounds_), field) != std::end(bounds_);
-    }
     void bound(json_t* root)
     {
         bool given = false;
-        for (const char* field : bounds_) {
+        for (const char* field : bounds) {
             const bool own = std::find(own_.begin(), own_.end(), field) != own_.end();
             const bool there = cap(root, field, bound_, true, own);
             given = given || (there && own);
