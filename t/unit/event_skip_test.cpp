@@ -58,7 +58,7 @@ std::string told(const event_usage& event)
     std::string all;
     for (const uint64_t n : {uint64_t{event.size}, uint64_t{static_cast<uint8_t>(event.is)},
                              uint64_t{event.erase_begin}, uint64_t{event.erase_end}, event.text,
-                             uint64_t{event.choice_index}, uint64_t{event.fields.counts().completion}}) {
+                             uint64_t{event.choice_index}, uint64_t{event.counts.completion}}) {
         all += std::to_string(n) + ' ';
     }
     return all;

@@ -72,8 +72,8 @@ TEST(event_usage, reads_what_servers_send)
         const event_usage read = read_of(event + "data: {\"more\":1}\n\n");
         ASSERT_EQ(read.size, event.size()) << event;
         EXPECT_EQ(read.is, event_usage::kind::counts) << event;
-        EXPECT_EQ(read.fields.counts().prompt, 7u) << event;
-        EXPECT_EQ(read.fields.counts().completion, 3u) << event;
+        EXPECT_EQ(read.counts.prompt, 7u) << event;
+        EXPECT_EQ(read.counts.completion, 3u) << event;
         EXPECT_EQ(read.choice_index, 0u) << event;
         EXPECT_EQ(read.text, 4u) << event;
         const std::string cut = event.substr(0, read.erase_begin) + event.substr(read.erase_end);

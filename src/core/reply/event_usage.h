@@ -20,13 +20,13 @@ struct event_usage {
     uint64_t text = 0; // bytes of it that the event shows
     // With counts only:
     uint32_t choice_index = 0;
-    usage_fields fields;
+    usage_counts counts;
 };
 
 // `name` is the quote of a name `usage` in the event at `begin`, an event of one line of data that shows
 // `text`; bytes up to `end` can be read. Sets all of `event` but `text`, or leaves its size 0: where the
 // member may not be the event's own and only one, where something stands behind it that may tell, and where
-// it has counts and they may be of more than one choice.
+// it has counts that are all 0, or that may be of more than one choice.
 void read_event_usage(const char* begin, const char* name, const char* end, const text_place::found& text,
                       event_usage& event);
 

@@ -13,32 +13,6 @@ namespace {
 // The lists at the top of replies whose objects are what was generated: OpenAI's and Anthropic's.
 constexpr std::string_view lists[] = {"choices", "content"};
 
-// The last byte in front of `p` that is no blank; `begin` at the least.
-const char* last_before(const char* begin, const char* p)
-{
-    do {
-        --p;
-    } while (p != begin && is_space(*p));
-    return p;
-}
-
-// Whether the first bracket within the reply, in front of `end`, begins such a list, which is not empty.
-bool has_generated(const char* begin, const char* end)
-{
-    const char* const bracket = find_bracket(begin + 1, end, end);
-    const char* const colon = last_before(begin, bracket);
-    if (bracket == end || *bracket != '[' || colon == begin || *colon != ':') {
-        return false;
-    }
-    const char* const quote = last_before(begin, colon);
-    plain_members members(bracket + 1, end, true);
-    return members.next() == '{' && std::any_of(std::begin(lists), std::end(lists), [&](auto name) {
-               const auto size = static_cast<ptrdiff_t>(name.size());
-               return *quote == '"' && quote - begin > size && quote[-size - 1] == '"'
-                      && name == std::string_view(quote - size, name.size());
-           });
-}
-
 // Takes the members behind usage, and the reply's end. False unless they mean nothing to usage_reader.
 bool take_end(plain_members& members)
 {
@@ -76,7 +50,9 @@ bool read_plain_reply(std::string_view piece, usage_fields& usage)
     const char* const comma = last_before(begin, name);
     plain_members members(name + usage_name.size(), end, true);
     return *comma == ',' && members.take(':') && take_usage(members, usage) && take_end(members)
-           && members.at() == end && has_generated(begin, comma);
+           && members.at() == end && std::any_of(std::begin(lists), std::end(lists), [&](auto list) {
+                  return find_objects(begin + 1, comma, list) != nullptr;
+              });
 }
 
 } // namespace llm

@@ -3,6 +3,7 @@
 #include "usage_paths.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace llm {
 
@@ -15,52 +16,53 @@ bool starts(const char* p, size_t size, const char (&text)[N])
     return size >= N && __builtin_memcmp(p, text, N - 1) == 0;
 }
 
-// A count of no more than max_digits; returns its end, nullptr where it is none.
-const char* pass_count(const char* p, const char* end, uint32_t& count)
+// A count of no more than max_digits, and the byte behind it, which ends it. Returns what is behind that;
+// nullptr where it is none. The text does not end with a digit.
+const char* pass_count(const char* p, uint32_t& count)
 {
     const char* const begin = p;
-    for (; p != end && is_digit(*p); ++p) {
-        count = count * 10 + static_cast<uint32_t>(*p - '0');
+    uint32_t sum = 0;
+    for (; is_digit(*p); ++p) {
+        sum = sum * 10 + static_cast<uint32_t>(*p - '0');
     }
+    count = sum;
     const ptrdiff_t digits = p - begin;
     const bool is_count =
         digits != 0 && digits <= plain_members::max_digits && (digits == 1 || *begin != '0');
-    return is_count ? p : nullptr;
+    return is_count && (*p == ',' || *p == '}') ? p + 1 : nullptr;
 }
 
 // Passes over the members at p that are the usual counts, and the null of vLLM, without blanks, each with
 // what stands behind it. Returns whether that ends the object.
 bool pass_usual_counts(const char*& p, const char* end, usage_fields& fields)
 {
+    if (is_digit(end[-1])) {
+        return false;
+    }
     for (;;) {
         const auto room = static_cast<size_t>(end - p);
-        const char* q = p;
+        const char* q = nullptr;
+        uint32_t count = 0;
         usage_field field = usage_field::count;
         if (starts(p, room, "\"prompt_tokens\":")) {
             field = usage_field::prompt;
-            q += 16;
+            q = pass_count(p + 16, count);
         } else if (starts(p, room, "\"completion_tokens\":")) {
             field = usage_field::completion;
-            q += 20;
+            q = pass_count(p + 20, count);
         } else if (starts(p, room, "\"total_tokens\":")) {
             field = usage_field::total;
-            q += 15;
-        } else if (starts(p, room, "\"prompt_tokens_details\":null")) {
-            q += 28;
-        } else {
+            q = pass_count(p + 15, count);
+        } else if (starts(p, room, "\"prompt_tokens_details\":null}")) {
+            p += 29;
+            return true;
+        }
+        if (q == nullptr) {
             return false;
         }
-        const bool has_count = field != usage_field::count;
-        uint32_t count = 0;
-        q = has_count ? pass_count(q, end, count) : q;
-        if (q == nullptr || q == end || (*q != ',' && *q != '}')) {
-            return false;
-        }
-        if (has_count) {
-            fields.put(field, count);
-        }
-        p = q + 1;
-        if (*q == '}') {
+        fields.put(field, count);
+        p = q;
+        if (q[-1] == '}') {
             return true;
         }
     }
@@ -104,6 +106,33 @@ constexpr std::string_view silent_names[] = {
 };
 
 } // namespace
+
+const char* last_before(const char* begin, const char* p)
+{
+    do {
+        --p;
+    } while (p != begin && is_space(*p));
+    return p;
+}
+
+const char* find_objects(const char* begin, const char* end, std::string_view name)
+{
+    const auto find = [begin](char bracket, const char* in_front_of) {
+        return static_cast<const char*>(
+            std::memchr(begin, bracket, static_cast<size_t>(in_front_of - begin)));
+    };
+    const char* const list = find('[', end);
+    if (list == nullptr || list == begin || find('{', list) != nullptr) {
+        return nullptr;
+    }
+    const char* const colon = last_before(begin, list);
+    const char* const quote = colon != begin ? last_before(begin, colon) : begin;
+    const auto size = static_cast<ptrdiff_t>(name.size());
+    const bool has_name = *colon == ':' && *quote == '"' && quote - begin > size && quote[-size - 1] == '"'
+                          && std::memcmp(quote - size, name.data(), name.size()) == 0;
+    plain_members members(list + 1, end, true);
+    return has_name && members.next() == '{' ? members.at() : nullptr;
+}
 
 bool take_usage(plain_members& members, usage_fields& fields)
 {

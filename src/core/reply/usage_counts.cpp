@@ -87,19 +87,24 @@ bool usage_fields::tells_zero() const
 usage_counts usage_fields::counts() const
 {
     const usage_fields& of = *this;
-    uint32_t creation = of[usage_field::cache_creation];
-    if (creation == 0) {
-        creation = sum(of[usage_field::cache_creation_5m], of[usage_field::cache_creation_1h]);
-    }
+    const bool has_others = seen >> (static_cast<unsigned>(usage_field::total) + 1) != 0;
+    uint32_t creation = 0;
     usage_counts c;
-    // Servers that have both sets of names may leave one of them at 0.
     c.prompt = of[usage_field::prompt];
-    if (c.prompt == 0) {
-        c.prompt = sum(of[usage_field::input], sum(of[usage_field::cache_read], creation));
+    c.completion = of[usage_field::completion];
+    if (has_others) {
+        creation = of[usage_field::cache_creation];
+        if (creation == 0) {
+            creation = sum(of[usage_field::cache_creation_5m], of[usage_field::cache_creation_1h]);
+        }
+        // Servers that have both sets of names may leave one of them at 0.
+        if (c.prompt == 0) {
+            c.prompt = sum(of[usage_field::input], sum(of[usage_field::cache_read], creation));
+        }
+        c.prompt = sum(c.prompt, of[usage_field::beside_prompt]);
+        c.completion =
+            sum(c.completion != 0 ? c.completion : of[usage_field::output], of[usage_field::thoughts]);
     }
-    c.prompt = sum(c.prompt, of[usage_field::beside_prompt]);
-    c.completion = sum(of[of[usage_field::completion] != 0 ? usage_field::completion : usage_field::output],
-                       of[usage_field::thoughts]);
     // Rerank servers may send the total alone: all of it is input. Else what the total has more was
     // generated: some count reasoning beside the completion.
     const uint32_t total = of[usage_field::total];
@@ -108,9 +113,11 @@ usage_counts usage_fields::counts() const
     } else if (total > sum(c.prompt, c.completion)) {
         c.completion = total - c.prompt;
     }
-    c.cached = std::min(std::max(of[usage_field::cached], of[usage_field::cache_read]), c.prompt);
-    c.cache_write = std::min(std::max(of[usage_field::cache_write], creation), c.prompt - c.cached);
-    c.reasoning = std::min(std::max(of[usage_field::reasoning], of[usage_field::thoughts]), c.completion);
+    if (has_others) {
+        c.cached = std::min(std::max(of[usage_field::cached], of[usage_field::cache_read]), c.prompt);
+        c.cache_write = std::min(std::max(of[usage_field::cache_write], creation), c.prompt - c.cached);
+        c.reasoning = std::min(std::max(of[usage_field::reasoning], of[usage_field::thoughts]), c.completion);
+    }
     return c;
 }
 

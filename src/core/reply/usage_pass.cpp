@@ -161,17 +161,10 @@ void usage_reader::count_read(const event_usage& event)
     counts_run_ = tells;
     usage_runs_ = tells || (null_tells_ && event.is == event_usage::kind::null);
     if (tells) {
-        event_.usage = event.fields.counts();
-        event_.has_choices = true;
-        event_.choices = 1;
-        event_.text = event.text;
-        choice_index_ = event.choice_index;
-        told_zero_ = told_zero_ || (!event_.usage.any() && event.fields.tells_zero());
-        count_event();
-        event_ = {};
-    } else {
-        note_text(false, {event.text, 1});
+        forget_timings();
+        sum_.of_choice(event.choice_index, event.counts);
     }
+    note_text(event.counts.completion != 0, {event.text, 1});
     stream_.skip(event.size);
 }
 
