@@ -65,7 +65,7 @@ run_ctest() {
 run_prove() {
     # What was skipped is shown.
     # shellcheck disable=SC2086
-    prove -j2 --directives -It/lib ${LLM_TESTS:-t/} 2>&1 | tee "$logs/prove"
+    prove -j3 --directives -It/lib ${LLM_TESTS:-t/} 2>&1 | tee "$logs/prove"
     local rc=${PIPESTATUS[0]} all bad
     all=$(sed -nE 's/^Files=[0-9]+, Tests=([0-9]+).*/\1/p' "$logs/prove")
     # Of each file that has some; one that only ended badly counts as one.
