@@ -100,6 +100,30 @@ case 'keys are made with all that they may have' => sub {
     push @secrets, map { $_->{key} } @{ $two->{json} };
 };
 
+case 'values and words that look like options' => sub {
+    my $odd = "$dir/odd.json";
+    # Each option that has a value, of each command.
+    my $count = 0;
+    for my $command (ctl('--help')->{out} =~ /^  ((?:key )?[a-z]+)/mg) {
+        my @words = split / /, $command;
+        for (ctl(@words, '--help')->{out} =~ /^  (--[\w-]+ [A-Z].*)/mg) {
+            my ($option) = split / /;
+            my $r = ctl(@words, qw(x y), $option, '--json');
+            is($r->{rc}, 2, "$command $option --json");
+            like($r->{err}, qr/\Q$option needs a value\E; .* given as \Q$option=\E/, 'says how it can be given');
+            $count++;
+        }
+    }
+    cmp_ok($count, '>', 30, 'options were found');
+    ok(!-e $odd, 'nothing was made');
+    my $r = ctl(qw(key add a --user=--json --no-secret --file), $odd);
+    is($r->{rc}, 0, 'behind = it is a value') or diag $r->{err};
+    is(keys_of($odd)->[0]{user}, '--json', 'and nothing else');
+    $r = ctl('key', 'add', '--no-secret', '--file', $odd, '--', '--json');
+    is(keys_of($odd)->[1]{name}, '--json', 'a name behind --');
+    like($r->{out}, qr/^--json: added/, 'is no option either');
+};
+
 case 'a key of one\'s own' => sub {
     my $own = spew("$dir/own", "sk-own-0123456789abcdef\n");
     push @secrets, 'sk-own-0123456789abcdef';
@@ -145,6 +169,12 @@ case 'keys without a secret, and users of an application' => sub {
     push @secrets, $new;
     like(slurp($named), qr/"name":"guest", ?"sha256":"@{[ sha256_hex($new) ]}"/, 'with --add-secret it gets one');
     is(ctl(qw(key rotate guest --drop-old --add-secret --file), $named)->{rc}, 2, 'which is not for --drop-old');
+    $r = ctl(qw(key rotate guest --drop-new --file), $named);
+    is_deeply([ @$r{qw(rc out err)} ], [ 0, "guest: has no secret any more, nginx finds it by its name (identity=)\n", '' ], '--drop-new is the way back');
+    is_deeply(keys_of($named)->[0], { name => 'guest' }, 'the record is as it was');
+    is(ctl(qw(key rotate guest --drop-new --file), $named)->{rc}, 1, 'once');
+    is(ctl(qw(key rotate app --drop-new --file), $named)->{rc}, 0, 'of a plain key too');
+    is_deeply(keys_of($named)->[1], { name => 'app', user_from => 'X-User' }, 'which is gone');
 
     spew($named, '{"keys":[]}');
     $r = ctl(qw(key add guest visitor --no-secret --requests 10r/m --file), $named);
@@ -157,9 +187,17 @@ case 'keys without a secret, and users of an application' => sub {
 
     push @secrets, ctl(qw(key add app --user_from X-User-Email --json --file), $named)->{json}{key};
     is(keys_of($named)->[3]{user_from}, 'X-User-Email', 'user_from of a new key');
-    is(ctl(qw(key set app user_from=X-Other --file), $named)->{rc}, 0, 'set');
+    $r = ctl(qw(key set app user_from=X-Other --file), $named);
+    is($r->{rc}, 0, 'set');
+    like($r->{err}, qr/\A# The user of a request .* header X-Other names\. .* has to set.*docs\/keys\.md, Users of an application\)\n\z/,
+        'what that means is said');
     is(keys_of($named)->[3]{user_from}, 'X-Other', 'to another');
-    is(ctl(qw(key set app user_from= --file), $named)->{rc}, 0, 'and cleared');
+    is(ctl(qw(key set app user_from=X-Other --json --file), $named)->{err}, '', 'but not to programs');
+    $r = ctl(qw(key set app user_from= --file), $named);
+    is("$r->{rc} $r->{err}", '0 ', 'and cleared');
+    $r = ctl(qw(key add app2 --user_from X-User-Email --file), $named);
+    push @secrets, $r->{out} =~ /(sk-\S+)/;
+    like($r->{err}, qr/^# The user of a request .* header X-User-Email names\./m, 'a new key has the same said');
     ok(!exists keys_of($named)->[3]{user_from}, 'is gone');
     for my $bad ([qw(key set app), 'user_from=X User'], [qw(key add y --user_from X_User)]) {
         $r = ctl(@$bad, '--file', $named);
@@ -199,6 +237,15 @@ case 'changes' => sub {
     is(ctl(qw(key rotate carol --drop-old --file), $file)->{rc}, 0, 'the old one goes');
     is(key_of('carol')->{sha256}, sha256_hex($new), 'the new one stays');
     is(ctl(qw(key rotate carol --drop-old --file), $file)->{rc}, 1, 'there is none to drop');
+    for my $before (1, 2) {
+        my $was = key_of('carol')->{sha256};
+        push @secrets, ctl(qw(key rotate carol --keep-old --json --file), $file)->{json}{key};
+        like(ctl(qw(key rotate carol --drop-new --file), $file)->{out}, qr/\Acarol: its newest secret is gone$/, "a new one of $before goes");
+        is_deeply(key_of('carol')->{sha256}, $was, 'and leaves the file as it was');
+        push @secrets, ctl(qw(key rotate carol --keep-old --json --file), $file)->{json}{key};
+    }
+    is(ctl(qw(key rotate carol --drop-new), $_, '--file', $file)->{rc}, 2, "not with $_") for qw(--drop-old --keep-old --add-secret --key-stdin);
+    is(ctl(qw(key rotate carol --drop-old --file), $file)->{rc}, 0, 'the newest alone');
     my $plain = ctl(qw(key rotate user1 --json --file), "$dir/plain.json")->{json}{key};
     push @secrets, $plain;
     is(slurp("$dir/plain.json"), '{"keys":[{"sha256":"' . sha256_hex($plain) . '","user":"user1","quota":10000,"enabled":true}]}',
@@ -237,6 +284,8 @@ case 'what is wrong changes nothing' => sub {
         [ 2, qr/arguments are missing/,       qw(key set bob) ],
         [ 2, qr/unknown option --colour/,     qw(key add x --colour) ],
         [ 2, qr/--user needs a value/,        qw(key add x --user) ],
+        [ 2, qr/--user needs a value; .* given as --user=USER/, qw(key add x --user --disabled) ],
+        [ 2, qr/--quota needs a value; .* --quota=/,            qw(key add x --quota -- y) ],
         [ 2, qr/no command key frob/,         qw(key frob) ],
     ) {
         my ($rc, $says, @words) = @$_;
@@ -409,6 +458,9 @@ case 'the key file is found' => sub {
     is($r->{rc}, 2, 'several are an error');
     like($r->{err}, qr{conf/found\.json \S+/conf/other\.json}, 'that lists them');
     nginx_says($conf);
+    $r = ctl(qw(key rotate here --drop-new));
+    is($r->{rc}, 1, 'nor does a key lose its only secret');
+    like($r->{err}, qr/here has one secret only.*identity=/, 'says why');
     for my $at ([], [ '--file', "$dir/conf/../conf/found.json" ]) {
         $r = ctl(qw(key add unknown --no-secret), @$at);
         is($r->{rc}, 1, 'a key that nginx would not take is refused');
@@ -633,6 +685,33 @@ case 'size' => sub {
     for ([], [qw(--keys ten)], [qw(--keys 10 --used 11)], [qw(--keys 10 --file x)], [qw(--keys -1)], [qw(--keys 99999999999999999999)]) {
         is(ctl('size', @$_)->{rc}, 2, "wrong: @$_");
     }
+
+    # People whom an application names.
+    $r = ctl(qw(size --json --keys 10 --used 5 --models 3 --user_from 1000));
+    %part = map { $_->{part} => $_ } @{ $r->{json}{parts} };
+    is($part{counters}{needed}, 2 * 16 * 1003,    'a key may name a 16th of the half of the counters');
+    is($part{clients}{needed},  8 * 1000,         'and an eighth of the clients');
+    is($part{series}{needed},   1006 * 4 + 1,     'each has series, and so have all others of the application');
+    push @keys, { name => 'app', user_from => 'X-User', sha256 => sha256_hex('app') };
+    my $app = spew("$dir/app.json", JSON::PP->new->encode({ keys => \@keys }));
+    is(ctl(qw(size --user_from 20 --file), $app)->{rc}, 0, 'by a key of a file');
+    for (
+        [ qr/^llmctl: --users: 10 keys cannot belong to 11 users; .* --user_from$/,  qw(--keys 10 --users 11) ],
+        [ qr/--users: the keys of the file belong to 5 users/,                        '--file', $app, qw(--users 4) ],
+        [ qr/--users: 401 keys cannot/,                                               '--file', $app, qw(--users 402) ],
+        [ qr/--user_from: no key of the file has user_from/,                          '--file', "$dir/sized.json", qw(--user_from 1) ],
+        [ qr/--user_from: no key is used/,                                            qw(--keys 10 --used 0 --user_from 1) ],
+        [ qr/--all-models: .* fewer .* than the 5 of one/,                            qw(--keys 10 --models 5 --all-models 4) ],
+        [ qr/--all-models: 3 keys that use 2 models each .* at most 6 different/,     qw(--keys 10 --used 3 --models 2 --all-models 7) ],
+        [ qr/--used: there are only 10 keys/,                                         qw(--keys 10 --used 11) ],
+    ) {
+        my ($says, @words) = @$_;
+        $r = ctl('size', @words);
+        is("$r->{rc} $r->{out}", '2 ', "cannot be: @words");
+        like($r->{err}, $says, 'says why');
+    }
+    is(ctl(qw(size --keys 3 --models 2 --all-models 6))->{rc}, 0, 'what can just be');
+    is(ctl(qw(size --keys 10000m --models 10000m --all-models 10000m))->{rc}, 1, 'the largest numbers are only too large');
     is(ctl(qw(size --file), spew("$dir/wrong.json", '{'))->{rc}, 1, 'a key file that is wrong');
     is(ctl(qw(size --keys 1 --requests 9000m))->{rc}, 1, 'too much');
 };

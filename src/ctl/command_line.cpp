@@ -66,10 +66,14 @@ std::optional<std::string> arguments::read(const command& of, std::span<const st
             options_.push_back({found->name, {}});
         } else if (has_value) {
             options_.push_back({found->name, word.substr(equals + 1)});
-        } else if (++i < line.size()) {
-            options_.push_back({found->name, line[i]});
-        } else {
+        } else if (++i >= line.size()) {
             return std::string(found->name) + " needs a value: " + std::string(found->value);
+        } else if (line[i].starts_with("--")) {
+            // The value was forgotten, or is an odd one: it would be taken for what nobody meant.
+            return std::string(found->name) + " needs a value; one that begins with -- is given as "
+                   + std::string(found->name) + "=" + std::string(found->value);
+        } else {
+            options_.push_back({found->name, line[i]});
         }
     }
     if (has("--help")) {

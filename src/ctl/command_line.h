@@ -49,7 +49,8 @@ public:
     // All of them, in their order.
     std::vector<std::string_view> values(std::string_view option) const;
 
-    // What is wrong with `line` for this command, or nothing. Options may be anywhere, `--` ends them.
+    // What is wrong with `line` for this command, or nothing. Options may be anywhere, `--` ends them. A
+    // value is the next word, or stands behind `=`, where it may begin with `--` too.
     std::optional<std::string> read(const command& of, std::span<const std::string_view> line);
 
 private:

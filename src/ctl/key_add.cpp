@@ -205,16 +205,39 @@ int run_key_add(const arguments& given, output& out)
             }
         }
     }
-    return show(all, given.has("--key-stdin"), curl, out);
+    const int shown = show(all, given.has("--key-stdin"), curl, out);
+    if (const auto header = given.value("--user_from"); header && shown == exit_well) {
+        hint_user_from(*header, out);
+    }
+    return shown;
 }
 
 namespace {
 
-int drop_old(const arguments& given, const std::string& path, output& out)
+// A key with `old` secrets and no newest one. Returns what is to be said of it.
+const char* drop_newest(key_text& keys, size_t place, std::vector<digest> old)
 {
-    if (given.has("--keep-old") || given.has("--key-stdin") || given.has("--add-secret")) {
-        return out.fail("--drop-old makes no new secret: give it alone");
+    if (old.empty()) {
+        keys.set(place, "sha256", "");
+        keys.set(place, "key", "");
+        return ": has no secret any more, nginx finds it by its name (identity=)";
     }
+    const digest last = old.back();
+    old.pop_back();
+    keys.rotate(place, last, old, !old.empty());
+    return ": its newest secret is gone";
+}
+
+// Ends all secrets but the newest, or the newest alone. `may_be_none`: nginx takes keys without one.
+int drop_secrets(const arguments& given, const std::string& path, bool may_be_none, output& out)
+{
+    const bool newest = given.has("--drop-new");
+    if (given.has("--keep-old") || given.has("--key-stdin") || given.has("--add-secret")
+        || (newest && given.has("--drop-old"))) {
+        return out.fail(std::string(newest ? "--drop-new" : "--drop-old")
+                        + " makes no new secret: give it alone");
+    }
+    std::string said;
     const int code = change_key_file(
         path, {},
         [&](key_text& keys, const key_file& now) {
@@ -222,28 +245,40 @@ int drop_old(const arguments& given, const std::string& path, output& out)
             if (!find_keys(keys, given.words(), places, out)) {
                 return exit_wrong;
             }
+            said.clear();
             for (const size_t place : places) {
                 const key_record& record = now.keys[place];
-                if (record.digests.size() < 2) {
-                    return out.wrong("key " + record.name
-                                     + (record.digests.empty() ? " has no secret" : " has one secret only"));
+                std::vector<digest> old = record.digests;
+                if (old.empty()) {
+                    return out.wrong("key " + record.name + " has no secret");
+                }
+                if (old.size() == 1 && !(newest && may_be_none)) {
+                    return out.wrong("key " + record.name + " has one secret only"
+                                     + (newest ? ", and nginx refuses keys without one in " + path
+                                                     + ": no llm_api_keys of it has identity="
+                                               : ""));
                 }
                 // Which of them is the newer one nobody knows.
-                if (keys.plain(place).is_there) {
+                if (old.size() > 1 && keys.plain(place).is_there) {
                     return out.wrong("key " + record.name
                                      + " has a plain key beside its sha256: rotate it without --keep-old");
                 }
-                keys.rotate(place, record.digests.back(), {}, false);
+                const digest last = old.back();
+                old.pop_back();
+                said += printable(record.name);
+                if (newest) {
+                    said += drop_newest(keys, place, std::move(old));
+                } else {
+                    keys.rotate(place, last, {}, false);
+                    said += ": only the newest secret is left";
+                }
+                said += '\n';
             }
             return exit_well;
         },
         out);
-    if (code == exit_well && out.json()) {
-        out.line("{\"ok\":true,\"file\":" + json_quoted(path) + "}");
-    } else if (code == exit_well) {
-        for (const std::string_view name : given.words()) {
-            out.line(printable(name) + ": only the newest secret is left");
-        }
+    if (code == exit_well) {
+        out.put(out.json() ? "{\"ok\":true,\"file\":" + json_quoted(path) + "}\n" : said);
     }
     return code;
 }
@@ -257,8 +292,9 @@ int run_key_rotate(const arguments& given, output& out)
     if (!path) {
         return exit_failed;
     }
-    if (given.has("--drop-old")) {
-        return drop_old(given, *path, out);
+    if (given.has("--drop-old") || given.has("--drop-new")) {
+        const bool may_be_none = given.has("--drop-new") && !needs_secrets(*path, conf.get());
+        return drop_secrets(given, *path, may_be_none, out);
     }
     std::vector<made_key> all;
     if (const int code = make_secrets(given, all, out)) {

@@ -31,6 +31,7 @@ inline constexpr option add_options[] = {
 inline constexpr option rotate_options[] = {
     {"--keep-old", "", "the old secrets stay in force, too, until --drop-old"},
     {"--drop-old", "", "makes no new secret: ends the old ones that --keep-old has kept"},
+    {"--drop-new", "", "makes no new secret: takes the newest away, as if it had not been made"},
     {"--add-secret", "", "for keys without a secret, too, which can then be used by it as well as by name"},
     key_stdin_option,
     file_option,

@@ -89,6 +89,11 @@ int run_key_set(const arguments& given, output& out)
     if (code == exit_well && is_past_now) {
         out.warn("that time is over: the key is refused");
     }
+    for (const setting& each : settings) {
+        if (code == exit_well && each.field->name == "user_from" && !each.value.empty() && out.flush()) {
+            hint_user_from(each.value, out);
+        }
+    }
     return code;
 }
 

@@ -65,6 +65,13 @@ bool needs_secrets(const std::string& path, const nginx_conf* conf)
     return is_used && !by_name;
 }
 
+void hint_user_from(std::string_view header, output& out)
+{
+    out.hint("The user of a request with this key is whoever its header " + std::string(header)
+             + " names. Who has the key can name anyone: give it to the application alone, which has to set"
+               " the header itself (docs/keys.md, Users of an application)");
+}
+
 std::optional<gid_t> worker_group_for(const std::string& path, lazy_nginx_conf& conf)
 {
     if (geteuid() != 0 || access(path.c_str(), F_OK) == 0) {

@@ -37,6 +37,9 @@ bool is_same_file(const std::string& a, const std::string& b);
 // llm_api_keys, and never with identity=.
 bool needs_secrets(const std::string& path, const nginx_conf* conf);
 
+// What an application has to do whose key names its users by this header.
+void hint_user_from(std::string_view header, output& out);
+
 // The group of nginx's workers, for a key file that is to be made: the workers have to read it. None if the
 // file is there, if the group is not known, or if we may not give files to it.
 std::optional<gid_t> worker_group_for(const std::string& path, lazy_nginx_conf& conf);

@@ -79,7 +79,8 @@ int main(int count, char** words)
     // A reader that is gone is an error of writing, which the command tells.
     signal(SIGPIPE, SIG_IGN);
     const std::vector<std::string_view> line(words + std::min(count, 1), words + count);
-    output out(std::find(line.begin(), line.end(), "--json") != line.end());
+    const auto options_end = std::find(line.begin(), line.end(), "--");
+    output out(std::find(line.begin(), options_end, "--json") != options_end);
     const int result = run(line, out);
     return out.flush() ? result : out.fail("cannot write to stdout");
 }

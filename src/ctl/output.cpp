@@ -41,6 +41,13 @@ int output::fail_system(std::string_view what, int code)
     return fail(std::string(what) + ": " + strerror(code));
 }
 
+void output::hint(std::string_view message)
+{
+    if (!json_) {
+        fprintf(stderr, "# %s\n", printable(message).c_str());
+    }
+}
+
 void output::warn(std::string_view message)
 {
     say("warning", message);

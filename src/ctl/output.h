@@ -29,6 +29,8 @@ public:
     // The same for a failure of the system, with errno's text.
     int fail_system(std::string_view what, int code);
 
+    // What a person may do next: on stderr, and nothing with --json.
+    void hint(std::string_view message);
     // Something that a person should know though all is well. With --json {"warning":{"message":...}} on
     // stderr.
     void warn(std::string_view message);

@@ -34,8 +34,15 @@ std::optional<uint64_t> count_of(std::string_view text)
     return count <= most ? std::optional(count) : std::nullopt;
 }
 
+// What only a key file tells.
+struct file_facts {
+    bool is_there = false;
+    uint64_t users = 0;
+    bool names_users = false; // one of its keys has user_from
+};
+
 // An exit code, or nothing if all is well.
-std::optional<int> count_keys(const std::string& path, zone_needs& needs, output& out)
+std::optional<int> count_keys(const std::string& path, zone_needs& needs, file_facts& facts, output& out)
 {
     key_file file;
     if (const auto error = load_key_file(path.c_str(), file)) {
@@ -51,9 +58,42 @@ std::optional<int> count_keys(const std::string& path, zone_needs& needs, output
     }
     needs.keys = file.keys.size();
     needs.users = users.size();
+    facts = {true, users.size(),
+             std::any_of(file.policies.begin(), file.policies.end(),
+                         [](const auto& each) { return !each.user_from.empty(); })};
     const key_file* files[] = {&file};
     needs.key_bytes = key_table::bytes(files);
     return std::nullopt;
+}
+
+// What of these numbers cannot be; empty if all of it can.
+std::string contradiction(const arguments& given, const zone_needs& n, const file_facts& file)
+{
+    const auto number = [](uint64_t count) { return std::to_string(count); };
+    if (n.used > n.keys) {
+        return "--used: there are only " + number(n.keys) + " keys";
+    }
+    if (n.users > n.keys) {
+        return "--users: " + number(n.keys) + " keys cannot belong to " + number(n.users)
+               + " users; those that an application names are for --user_from";
+    }
+    if (n.users < file.users) {
+        return "--users: the keys of the file belong to " + number(file.users) + " users";
+    }
+    if (n.named != 0 && (n.used == 0 || (file.is_there && !file.names_users))) {
+        return file.is_there && !file.names_users ? "--user_from: no key of the file has user_from"
+                                                  : "--user_from: no key is used, by which users could come";
+    }
+    if (n.all_models < n.models && n.used != 0) {
+        return "--all-models: there cannot be fewer of all keys than the " + number(n.models) + " of one";
+    }
+    // Of more than `most` nobody asks.
+    const uint64_t different = n.used != 0 && n.models > most / n.used ? most : n.used * n.models;
+    if (given.has("--all-models") && n.all_models > different) {
+        return "--all-models: " + number(n.used) + " keys that use " + number(n.models)
+               + " models each (--models) use at most " + number(different) + " different ones";
+    }
+    return {};
 }
 
 // An exit code, or nothing if all is well.
@@ -71,8 +111,9 @@ std::optional<int> read_needs(const arguments& given, zone_needs& needs, output&
     if (given.has("--file") == given.has("--keys")) {
         return out.fail("expected one of --keys and --file");
     }
+    file_facts facts;
     if (const auto file = given.value("--file")) {
-        if (const auto code = count_keys(std::string(*file), needs, out)) {
+        if (const auto code = count_keys(std::string(*file), needs, facts, out)) {
             return code;
         }
         needs.users = number("--users", needs.users);
@@ -80,11 +121,17 @@ std::optional<int> read_needs(const arguments& given, zone_needs& needs, output&
         needs.keys = number("--keys", 0);
         needs.users = number("--users", needs.keys);
     }
+    needs.named = number("--user_from", 0);
     needs.used = number("--used", needs.keys);
     needs.models = number("--models", 1);
     needs.all_models = number("--all-models", needs.models);
     needs.requests = number("--requests", 1000);
     needs.addresses = number("--addresses", 0);
+    if (!wrong) {
+        if (const std::string text = contradiction(given, needs, facts); !text.empty()) {
+            wrong = text;
+        }
+    }
     return wrong ? std::optional(out.fail(*wrong)) : std::nullopt;
 }
 
@@ -132,9 +179,6 @@ int run_size(const arguments& given, output& out)
     zone_needs needs;
     if (const auto code = read_needs(given, needs, out)) {
         return *code;
-    }
-    if (needs.used > needs.keys) {
-        return out.fail("--used: there are only " + std::to_string(needs.keys) + " keys");
     }
     const auto size = zone_size_for(needs);
     if (!size) {

@@ -9,6 +9,7 @@ inline constexpr option size_options[] = {
     {"--file", "FILE", "a key file, whose keys and users are counted"},
     {"--keys", "N", "keys, where no file is given"},
     {"--users", "N", "users that they belong to; default one each"},
+    {"--user_from", "N", "users that applications name, as if one key had them all; default 0"},
     {"--used", "N", "keys that are used; default all"},
     {"--models", "N", "models that each key uses; default 1"},
     {"--all-models", "N", "different models of all keys; default as many as each uses"},

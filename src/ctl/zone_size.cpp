@@ -23,26 +23,31 @@ constexpr uint64_t first_series = 1;
 constexpr uint64_t first_clients = 2;
 constexpr uint64_t first_models = 2;
 
-// A key may have a 16th of these, and few in any case: see book.h.
-uint64_t for_one(uint64_t wanted, uint64_t few)
+// A key may have a 16th of these (of clients an 8th), and few in any case: see book.h, subject_table.h.
+uint64_t for_one(uint64_t wanted, uint64_t few, uint64_t part = 16)
 {
-    return wanted > few ? wanted * 16 : 0;
+    return wanted > few ? wanted * part : 0;
 }
 
 std::array<zone_part, 6> parts_of(const zone_needs& n)
 {
     // Of a zone's counters at most half are for names that clients choose.
-    const uint64_t names = n.all_models + n.addresses;
+    const uint64_t names =
+        std::max(n.all_models + n.addresses + n.named, for_one(n.models + n.named, subject_table::few_names));
     const uint64_t counters = std::max(n.keys + n.users + names + 1, 2 * names);
-    // For each key one more, for what fits no model.
+    // Of an application one for each user, and one for all others.
+    const uint64_t used = n.used + n.named + (n.named != 0 ? 1 : 0);
+    const uint64_t clients =
+        std::max({used + first_clients, for_one(n.named, book::few_users, 8), 2 * n.named});
+    // For each of them one more, for what fits no model.
     const uint64_t of_key = n.models + 1;
-    const uint64_t series = std::max(n.used * of_key + first_series, for_one(of_key, book::few_series));
+    const uint64_t series = std::max(used * of_key + first_series, for_one(of_key, book::few_series));
     const uint64_t models = std::max(n.all_models + first_models, for_one(n.models, book::few_models));
     const uint64_t keys = n.key_bytes != 0 ? n.key_bytes : n.keys * bytes_of_key + bytes_of_table;
     return {{{"requests", zone_areas::requests, n.requests, 0},
              {"counters", zone_areas::counters, counters, 0},
              {"series", zone_areas::series, series, 0},
-             {"clients", zone_areas::clients, n.used + first_clients, 0},
+             {"clients", zone_areas::clients, clients, 0},
              {"models", zone_areas::models, models, 0},
              {"keys", zone_areas::keys, keys, 0}}};
 }

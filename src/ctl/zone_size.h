@@ -15,6 +15,7 @@ struct zone_needs {
     uint64_t keys = 0;
     uint64_t key_bytes = 0;  // of their table; 0: as many as most keys take
     uint64_t users = 0;      // that they belong to
+    uint64_t named = 0;      // users that applications name, as if all came by one key
     uint64_t used = 0;       // keys that are used
     uint64_t models = 0;     // that each of these uses
     uint64_t all_models = 0; // that they use together

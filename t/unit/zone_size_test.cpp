@@ -2,6 +2,7 @@
 
 #include "shared_zone.h"
 
+#include <algorithm>
 #include <random>
 
 using namespace llm;
@@ -21,6 +22,7 @@ zone_needs drawn(std::mt19937& engine)
     n.all_models = n.models + up_to(8);
     n.requests = up_to(14);
     n.addresses = up_to(12);
+    n.named = n.used != 0 ? up_to(10) : 0;
     return n;
 }
 
@@ -37,11 +39,19 @@ TEST(zone_size, has_room_for_what_it_was_made_for)
         shared_zone zone(size->bytes - size->bytes / 128 - 8192);
         const shared_state& s = *zone.operator->();
         EXPECT_GE(s.leases().capacity(), n.requests);
-        EXPECT_GE(s.subjects().capacity(), n.keys + n.users + n.all_models + n.addresses);
-        EXPECT_GE(s.subjects().capacity() / 2, n.all_models + n.addresses);
-        EXPECT_GT(s.counted().series().capacity(), n.used * (n.models + 1));
+        const uint64_t names = n.all_models + n.addresses + n.named;
+        EXPECT_GE(s.subjects().capacity(), n.keys + n.users + names);
+        EXPECT_GE(s.subjects().capacity() / 2, names);
+        // As subject_table has it, once it knows what the keys need.
+        const uint64_t capacity = s.subjects().capacity();
+        const uint64_t name_room = std::min(capacity / 2, capacity - (n.keys + n.users + 1));
+        EXPECT_GE(std::max(name_room / 16, uint64_t{subject_table::few_names}), n.models + n.named)
+            << "of one key";
+        EXPECT_GE(s.counted().max_users_of_one(), n.named);
+        EXPECT_GE(s.counted().max_named_users(), n.named);
+        EXPECT_GT(s.counted().series().capacity(), (n.used + n.named) * (n.models + 1));
         EXPECT_GE(s.counted().max_series_of_one(), n.models + 1);
-        EXPECT_GE(s.counted().clients().capacity(), n.used + 2);
+        EXPECT_GE(s.counted().clients().capacity(), n.used + n.named + 2);
         EXPECT_GE(s.counted().models().capacity(), n.all_models + 2);
         EXPECT_GE(s.counted().max_models_of_one(), n.models);
         const key_file keys = file_of("keys.json", n.keys);

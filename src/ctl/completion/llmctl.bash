@@ -52,13 +52,13 @@ _llmctl() {
     fi
     case $command in
     'key add') options="$add --file $options" ;;
-    'key rotate') options="--keep-old --drop-old --add-secret --key-stdin --file $options" ;;
+    'key rotate') options="--keep-old --drop-old --drop-new --add-secret --key-stdin --file $options" ;;
     'key '*) options="--file $options" ;;
     import) options="--format --dry-run --file $options" ;;
     top) options="--once --url --key-file $options" ;;
     reset) options="--quota --rates --url --key-file $options" ;;
     block | unblock | stop) options="--url --key-file $options" ;;
-    size) options="--file --keys --users --used --models --all-models --requests --addresses $options" ;;
+    size) options="--file --keys --users --user_from --used --models --all-models --requests --addresses $options" ;;
     usage) options="--from --to --by --csv --state $options" ;;
     esac
     if [[ $word == -* ]]; then
