@@ -581,6 +581,59 @@ case 'each recipe' => sub {
     }
 };
 
+# Clients ask for the list of models, and for one of them by its name, which may have slashes (openai.models.retrieve). Hosted accounts and
+# some servers delete a model by that path. Each example is run here with one model server and without TLS.
+my ($in_readme) = text_of("$examples/../README.md") =~ /^```nginx\n(load_module.*?)^```$/ms;
+for my $file ('README.md', 'nginx.conf', 'debian/llm', 'container/nginx.conf', 'monitoring/gateway.conf', map { s{\Q$examples\E/}{}r } glob "$examples/recipes/*.conf") {
+    my $text = $file eq 'README.md' ? $in_readme : text_of("$examples/$file");
+    $text =~ s/^\s*#.*\n//gm;
+    next if $text !~ /location [^{]*models/;
+    case "one model by its name: $file" => sub {
+        # Each `listen` has a port of its own; the one of the models' server is the first.
+        my $port = 5;
+        $text = join '', map {
+            my $first = /location [^{]*models/;
+            s/\blisten (?:\[::\]:)?\d+[^;]*;/'listen 127.0.0.1:%%PORT_' . ($first ? 0 : $port++) . '%%;'/ger
+        } split /^(?=\s*server \{)/m, moved($text);
+        $text =~ s/\bserver (?:[\w.]+:\d+|unix:[^ ;]+)([ ;])/server 127.0.0.1:%%PORT_1%%$1/g;
+        $text =~ s{https://}{http://}g;
+        $text =~ s/^\s*(?:ssl_\w+|load_module|user|pid|error_log|worker_\w+|include llm\/demo|\w+_temp_path)[ \/][^;]*;[^\n]*\n//gm;
+        $text =~ s{ /dev/stdout}{ %%DIR%%/llm.log};
+        my ($http) = $text =~ /^http \{\n(.*)^\}/ms;
+
+        my $t = recipe('upstream-key', changes => [ 'server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;' ], files => {
+            'conf.d/llm.conf' => $http // $text,
+            'llm_log.conf'    => text_of("$examples/monitoring/llm_log.conf") =~ s{/var/log/nginx|/dev/stdout}{%%DIR%%}gr,
+            map { ("llm/${_}_key.conf" => '') } qw(upstream openai hosted azure mistral),
+        });
+        my $model = $t->daemon(1);
+        $t->start;
+        my ($begin) = $text =~ m{location (?:~ \^|= )?(/[\w/]*v1/)[^ ]*models};
+        my ($its_list) = $text =~ /\bllm_models;/;
+        my @names = $its_list ? $text =~ /^\s*llm_model ([\w.-]+) /gm : qw(m org/name qwen3:8b ft:gpt-4o-mini:us:x:1 a-b_c.d@1);
+        my $ask = sub { my ($method, $path) = @_; return $t->fetch($method => "$begin$path", key => 'sk-alice', reply => { body => '{"id":"it"}' }) };
+        is($ask->(GET => 'models')->{status}, 200, 'the list');
+        cmp_ok(scalar @names, '>', 0, 'names');
+        for my $name (@names) {
+            for my $path ("models/$name", 'models/' . $name =~ s{/}{%2F}gr) {
+                my $r = $ask->(GET => $path);
+                is($r->{status}, 200, "GET $path");
+                is($its_list ? $json->decode($r->{body})->{id} : $model->last_request->{uri} =~ s{\A.*?/(?=models/)}{}r,
+                    $its_list ? $name : "models/$name", 'is that one');
+            }
+        }
+        my $count = $model->count;
+        for ([ GET => 'models/' ], [ GET => 'models/a%20b' ], [ GET => 'models/a%3Fb' ], [ GET => 'models/a%0Ab' ], [ GET => 'models/a%25b' ], [ DELETE => "models/$names[0]" ],
+            [ DELETE => 'models' ], [ PUT => "models/$names[0]" ]) {
+            my ($method, $path) = @$_;
+            next if $its_list && $path =~ m{models/?\z};    # its own list
+            cmp_ok($ask->($method => $path)->{status}, '>=', 400, "not $method $path");
+        }
+        is($model->count, $count, 'and the model server is not asked');
+        $t->check_and_stop;
+    };
+}
+
 # A file that logrotate moves, and nginx that opens a new one.
 case 'logs' => sub {
     for my $file (glob("$examples/*.conf"), "$examples/debian/llm", glob "$examples/recipes/*.conf") {
@@ -619,7 +672,6 @@ sub whole {
     return $t;
 }
 
-my ($in_readme) = text_of("$examples/../README.md") =~ /^```nginx\n(load_module.*?)^```$/ms;
 for (['README.md', $in_readme], ['nginx.conf', text_of("$examples/nginx.conf")]) {
     my ($name, $text) = @$_;
     case "$name as /etc/nginx/nginx.conf" => sub {
