@@ -38,42 +38,23 @@ my $memory_says = !$ENV{LLM_PRELOAD};
 
 # Of so many tokens nobody is refused, and what is missing of them was charged, or is held.
 my $quota = 4_000_000_000;
-my %limit = (key => 6, user => 9, model => 8, address => 8, zone => 16);
+my %limit = %LLM::Soak::limit;
 # The clock goes over the ends of windows, but for that of the keys, whose quotas are looked at.
 my %window = (key => 'total', user => 'h', model => 'd', address => 'w', zone => 'mo');
 my $limits = join "\n", map { "llm_limit per=$_ concurrency=$limit{$_} quota=$quota/$window{$_};" } @LLM::Soak::scopes;
 
-my $t = LLM::Test->new(
-    workers => 2,
-    status  => [ 0, '/status' ],
-    alerts  => [ qr/(?:worker|cache manager) process \d+ exited on signal 9/, qr/shared memory zone "llm" was locked by/ ],
-    files   => { 'keys.json' => key_file([ LLM::Soak::keys_of_load() ]), clock => "+0\n" },
-    conf    => <<"EOF2");
+my $t = LLM::Soak::gateway(
+    killed => qr/(?:worker|cache manager)/,
+    zone   => 'state=%%DIR%%/state/state.db',
+    limits => $limits,
+    files  => { clock => "+0\n" },
+    top    => <<'EOF');
 env FAKETIME_TIMESTAMP_FILE;
 env FAKETIME_CACHE_DURATION;
 env FAKETIME_DONT_FAKE_MONOTONIC;
 env DONT_FAKE_MONOTONIC;
 env NO_FAKE_STAT;
-%%HTTP_BEGIN%%
-    llm_zone llm:4m state=%%DIR%%/state/state.db;
-    llm_api_keys %%DIR%%/keys.json;
-    set_real_ip_from 127.0.0.1;
-    real_ip_header X-Real-IP;
-    upstream model { server 127.0.0.1:%%PORT_1%%; keepalive 8; }
-    server {
-        listen 127.0.0.1:%%PORT_0%% reuseport;
-        $limits
-
-@{[ LLM::Soak::locations() ]}
-        location = /status { llm_api_keys off; llm_status; }
-        location = /metrics { llm_api_keys off; llm_metrics; }
-    }
-    server { # without these limits
-        listen 127.0.0.1:%%PORT_4%%;
-        location / { proxy_pass http://127.0.0.1:%%PORT_3%%; }
-    }
-}
-EOF2
+EOF
 my $dir   = $t->dir;
 my $state = "$dir/state";
 mkdir $state;

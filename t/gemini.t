@@ -120,15 +120,10 @@ sub exchange {
     my $id = $t->new_id;
     my $c  = $t->client;
     $c->request(POST => $target, headers => [ goog('sk-' . ($o{key} // 'alice')) ], body => $o{request} // request(), id => $id);
-    my $u    = take($id);
-    my $sent = '';
+    my $u  = take($id);
     $u->head(framing => $o{framing}, status => $o{status}, type => $o{type} // $json_type,
         length => $o{length} // length join '', @$pieces);
-    for my $piece (@$pieces) {
-        $u->piece($piece);
-        $sent .= $piece;
-        last if $c->wait_body(length $sent) ne $sent;
-    }
+    $u->pieces_in_step($c, @$pieces);
     $o{cut} ? $u->close : $u->finish;
     my $r = $c->response;
     $c->close;

@@ -36,7 +36,7 @@ my $seed     = $ENV{LLM_SEED} // int rand 2**31;
 die "LLM_SOAK: at most 150000\n" if $requests > 150_000;
 
 my @scopes = @LLM::Soak::scopes;
-my %limit  = (key => 6, user => 9, model => 8, address => 8, zone => 16);
+my %limit  = %LLM::Soak::limit;
 
 # Rates and quotas that nobody reaches, and that give nothing back by time while the test runs: what is missing of them in the
 # end was charged, or is held.
@@ -47,35 +47,12 @@ my $probes   = join "\n", map { <<"END" } @scopes;
 location /rate/$_  { llm_limit per=$_ $rate; llm_usage_weights prompt=0 cached=0; proxy_pass http://127.0.0.1:%%PORT_3%%; }
 location /quota/$_ { llm_limit per=$_ quota=$tokens/total; llm_usage_weights prompt=0 cached=0; proxy_pass http://127.0.0.1:%%PORT_3%%; }
 END
-my $t = LLM::Test->new(
-    workers => 2,
-    status  => [ 0, '/status' ],
-    # Workers are killed at any instruction, with the zone's lock in hand too.
-    alerts => [ qr/worker process \d+ exited on signal 9/, qr/shared memory zone "llm" was locked by/ ],
-    files  => { 'keys.json' => key_file([ LLM::Soak::keys_of_load() ]) },
-    conf   => <<"EOF");
-%%HTTP_BEGIN%%
-    llm_zone llm:4m;
-    llm_api_keys %%DIR%%/keys.json;
-    set_real_ip_from 127.0.0.1;
-    real_ip_header X-Real-IP;
-    upstream model { server 127.0.0.1:%%PORT_1%%; keepalive 8; }
-    server {
-        listen 127.0.0.1:%%PORT_0%% reuseport;
-        $limits
-
-@{[ LLM::Soak::locations() ]}
-        location /crowd { proxy_pass http://127.0.0.1:%%PORT_2%%; }
-        $probes
-        location = /status { llm_api_keys off; llm_status; }
-        location = /metrics { llm_api_keys off; llm_metrics; }
-    }
-    server { # without these limits
-        listen 127.0.0.1:%%PORT_4%%;
-        location / { proxy_pass http://127.0.0.1:%%PORT_3%%; }
-    }
-}
-EOF
+my $t = LLM::Soak::gateway(
+    killed    => qr/worker/,
+    zone      => '',
+    limits    => $limits,
+    locations => "location /crowd { proxy_pass http://127.0.0.1:%%PORT_2%%; }\n$probes",
+);
 my $up = $t->upstream(2);
 $t->daemon(3);
 $t->start;

@@ -37,12 +37,7 @@ sub stream {
     );
     my $u = $up->take;
     $u->head(framing => $o{framing}, type => $o{type} // 'text/event-stream; charset=utf-8');
-    my $sent = '';
-    for my $piece (@$pieces) {
-        $u->piece($piece);
-        $sent .= $piece;
-        last if $c->wait_body(length $sent) ne $sent;
-    }
+    $u->pieces_in_step($c, @$pieces);
     $o{cut} ? $u->close : $u->finish;
     my $r = $c->response;
     $c->close;

@@ -15,6 +15,8 @@ use LLM::Metrics;
 use LLM::Test;
 
 our @scopes = qw(key user model address zone);
+# Requests in flight, of each.
+our %limit = (key => 6, user => 9, model => 8, address => 8, zone => 16);
 
 # As t/soak/plan.cpp knows them.
 sub keys_of_load {
@@ -31,7 +33,7 @@ sub keys_of_load {
     );
 }
 
-# The locations that it asks, of a server on port 0 whose upstream "model" is the load on port 1.
+# The locations that it asks, whose upstream "model" is the load on port 1.
 sub locations {
     return <<'END';
         location /direct { proxy_pass http://model; }
@@ -52,6 +54,43 @@ sub locations {
             proxy_pass http://model;
         }
 END
+}
+
+# An LLM::Test as the load needs it: its locations on port 0, and a server without limits on port 4, whose upstream is on port 3. Options:
+# killed => what may be killed by the test, a pattern; zone => of llm_zone, what follows its size; limits => of the first server, begun
+# with what is in flight, see %limit; and, where there are some, locations => more of them; top => text before `http`; files => { name => text }.
+sub gateway {
+    my (%o) = @_;
+
+    return LLM::Test->new(
+        workers => 2,
+        status  => [ 0, '/status' ],
+        # Workers are killed at any instruction, with the zone's lock in hand too.
+        alerts => [ qr/$o{killed} process \d+ exited on signal 9/, qr/shared memory zone "llm" was locked by/ ],
+        files  => { 'keys.json' => key_file([ keys_of_load() ]), %{ $o{files} // {} } },
+        conf   => <<"EOF");
+@{[ $o{top} // '' ]}
+%%HTTP_BEGIN%%
+    llm_zone llm:4m $o{zone};
+    llm_api_keys %%DIR%%/keys.json;
+    set_real_ip_from 127.0.0.1;
+    real_ip_header X-Real-IP;
+    upstream model { server 127.0.0.1:%%PORT_1%%; keepalive 8; }
+    server {
+        listen 127.0.0.1:%%PORT_0%% reuseport;
+        $o{limits}
+
+@{[ locations() ]}
+        @{[ $o{locations} // '' ]}
+        location = /status { llm_api_keys off; llm_status; }
+        location = /metrics { llm_api_keys off; llm_metrics; }
+    }
+    server { # without these limits
+        listen 127.0.0.1:%%PORT_4%%;
+        location / { proxy_pass http://127.0.0.1:%%PORT_3%%; }
+    }
+}
+EOF
 }
 
 # Options: test => the LLM::Test; limit => { scope => requests in flight }; seed => number.

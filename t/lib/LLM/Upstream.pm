@@ -120,6 +120,19 @@ sub piece {
     return $self->write($self->{chunked} ? sprintf("%x\r\n%s\r\n", length $bytes, $bytes) : $bytes);
 }
 
+# Pieces of the body, each once this client has got what came before. None any more once it has got something else.
+sub pieces_in_step {
+    my ($self, $client, @pieces) = @_;
+
+    my $sent = '';
+    for my $piece (@pieces) {
+        $self->piece($piece);
+        $sent .= $piece;
+        last if $client->wait_body(length $sent) ne $sent;
+    }
+    return;
+}
+
 # The proper end of a response.
 sub finish {
     my ($self) = @_;
