@@ -45,6 +45,7 @@ my $t = LLM::Test->new(
         location /keyed/ { llm_admin; }
         location /denied/ { llm_api_keys off; deny all; llm_admin; }
         location /elsewhere/ { llm_api_keys off; return 404; }
+        location /closed/ { llm_api_keys off; llm_error; }
         location /moved/ { return 302 /llm/admin/keys; }
     }
     server {
@@ -148,6 +149,7 @@ case 'where it is' => sub {
     $fails->('no file', qr/cannot read the key in .*No such file/, $keys->("$base/keyed/", '--key-file', "$t->{dir}/none"));
     $fails->('rules', qr{does not let you in \(status 403\)}, $keys->("$base/denied/"));
     $fails->('another address', qr{is no llm_admin \(status 404\): give its address by --url}, $keys->("$base/elsewhere/"));
+    $fails->('one that llm_error closes', qr{is no llm_admin \(status 404\): give its address by --url}, $keys->("$base/closed/"));
     $fails->('a redirect', qr{is no llm_admin \(status 302\)}, $keys->("$base/moved/"));
     $fails->('no address', qr{is no address: expected http://HOST:PORT/PATH/}, $keys->('ftp://x/'));
     $fails->('a wrong path of it', qr/There is no such path/, $keys->("$base/llm/admin/keys/"));

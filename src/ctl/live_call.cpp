@@ -7,11 +7,20 @@ namespace llm::ctl {
 
 namespace {
 
-// What llm_admin says is wrong, or nothing if it is another who has answered.
-std::string message_of(const json_t* answer)
+std::string_view member_of_error(const json_t* answer, const char* name)
 {
-    const char* const text = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
+    const char* const text = json_string_value(json_object_get(json_object_get(answer, "error"), name));
     return text ? text : "";
+}
+
+// What llm_admin says is wrong, or nothing if it is another who has answered: llm_error says that there is no
+// such path in the same shape, but without this code.
+std::string message_of(const json_t* answer, long status)
+{
+    if (status == 404 && !member_of_error(answer, "code").starts_with("no_such_")) {
+        return "";
+    }
+    return std::string(member_of_error(answer, "message"));
 }
 
 std::string explain(const live_place& place, const http_answer& http, const std::string& message)
@@ -29,7 +38,9 @@ std::string explain(const live_place& place, const http_answer& http, const std:
         return message;
     }
     return "what answers at " + place.shown() + " is no llm_admin (status " + status
-           + "): give its address by --url or in LLM_ADMIN";
+           + "): give its address by --url or in LLM_ADMIN; nginx has one only where its configuration says "
+             "so"
+             " (docs/admin.md)";
 }
 
 } // namespace
@@ -44,14 +55,12 @@ live_answer call_live(const live_place& place, const char* method, const std::st
         return answer;
     }
     json_tree json(json_loadb(http.body.data(), http.body.size(), 0, nullptr));
-    const std::string message = message_of(json.get());
+    const std::string message = message_of(json.get(), http.status);
     if (http.status / 100 != 2 || !json_is_object(json.get())) {
         answer.error = explain(place, http, message);
-        const char* const code =
-            json_string_value(json_object_get(json_object_get(json.get(), "error"), "code"));
         // Another server may say 404 too, and in this shape.
-        answer.wrong = http.status == 404 && code && std::string_view(code).starts_with("no_such_")
-                       && std::string_view(code) != "no_such_path";
+        const std::string_view code = member_of_error(json.get(), "code");
+        answer.wrong = http.status == 404 && code.starts_with("no_such_") && code != "no_such_path";
         return answer;
     }
     answer.json = std::move(json);
