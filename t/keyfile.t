@@ -141,6 +141,21 @@ case 'a zone that is too small for the file' => sub {
     ok($ok, 'a larger one is fine') or diag($said);
 };
 
+case 'a file that the workers cannot read' => sub {
+    plan skip_all => 'only root can read what its workers cannot' if $> != 0;
+    $t->write_file('bad.json', key_file([ { name => 'a', secret => 'sk-1' } ]));
+    for my $mode (0600, 0644) {
+        chmod $mode, $t->dir . '/bad.json';
+        # Of each log a file of its own; without a level it takes errors only.
+        for my $level ('', 'warn') {
+            my ($ok, $said) = $t->check_conf($t->expand($check) =~ s/error\.log info;/"level$level.log $level;"/er);
+            ok($ok, 'nginx -t takes it') or diag($said);
+            is(scalar(my @warnings = $said =~ /^.*\[warn\].*bad\.json: the workers' user "\w+" cannot read it, so each change needs a reload/mg),
+                $mode == 0600 ? 1 : 0, sprintf 'and warns of mode %o, whatever the log takes: "%s"', $mode, $level);
+        }
+    }
+};
+
 # --- a running nginx
 
 sub status_of {

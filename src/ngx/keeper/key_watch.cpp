@@ -1,6 +1,7 @@
 #include "key_watch.h"
 
 #include "key_loader.h"
+#include "start_warning.h"
 #include "unprivileged_child.h"
 
 #include "ngx/key_publication.h"
@@ -401,11 +402,10 @@ void warn_of_unreadable(ngx_cycle_t* cycle, const zone_conf& zone)
         const child_result result = run_unprivileged({core->user, core->group, core->username}, look_limit_ms,
                                                      can_read, source->path.data);
         if (result.is == child_end::failed) {
-            ngx_log_error(
-                NGX_LOG_WARN, cycle->log, 0,
-                "%V: the workers' user \"%s\" cannot read it, so each change needs a reload: give it "
-                "the mode 640 and a group of that user, and let that user into its directory",
-                &source->path, core->username);
+            warn_at_start(cycle->log,
+                          std::string(view(source->path)) + ": the workers' user \"" + core->username
+                              + "\" cannot read it, so each change needs a reload: give it the mode 640 and "
+                                "a group of that user, and let that user into its directory");
         }
     }
 }

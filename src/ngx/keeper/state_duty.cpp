@@ -1,5 +1,7 @@
 #include "state_duty.h"
 
+#include "start_warning.h"
+
 #include "ngx/clock.h"
 #include "ngx/process.h"
 #include "state/state_store.h"
@@ -131,11 +133,15 @@ bool check(zone_conf& zone)
     // and what else the configuration changes has nothing to do with the disk.
     const bool is_damaged = looked.fault == state_fault::damaged;
     const bool will_do = zone.keeps_file || is_damaged || looked.fault == state_fault::busy;
-    const ngx_uint_t level = will_do ? NGX_LOG_WARN : NGX_LOG_EMERG;
-    ngx_log_error(level, zone.shm->shm.log, 0, "llm_zone \"%V\": state=%s%s", &zone.name, looked.text.c_str(),
-                  is_damaged        ? ": it will be set aside"
-                  : zone.keeps_file ? ": tried again until it is written"
-                                    : "");
+    const std::string text = "llm_zone \"" + std::string(view(zone.name)) + "\": state=" + looked.text
+                             + (is_damaged        ? ": it will be set aside"
+                                : zone.keeps_file ? ": tried again until it is written"
+                                                  : "");
+    if (will_do) {
+        warn_at_start(zone.shm->shm.log, text);
+    } else {
+        ngx_log_error(NGX_LOG_EMERG, zone.shm->shm.log, 0, "%s", text.c_str());
+    }
     return will_do;
 }
 
