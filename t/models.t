@@ -90,7 +90,10 @@ sub without_model { return '{"messages":[]}' }
 
 case 'the path names it' => sub {
     for my $path ('/openai/deployments/%s/chat/completions?api-version=1', '/model/%s/invoke', '/model/%s/converse-stream',
-        '/v1/engines/%s/completions', '/v2/models/%s/infer', '/openai/deployments/%s/embeddings/', '/v1beta/models/%s:generateContent') {
+        '/v1/engines/%s/completions', '/v2/models/%s/infer', '/openai/deployments/%s/embeddings/', '/v1beta/models/%s:generateContent',
+        '/v1/projects/p/locations/l/endpoints/%s:generateContent', '/v1/endpoints/%s:predict', '/v1beta/dynamic/%s:streamGenerateContent',
+        '/serving-endpoints/%s/invocations', '/endpoints/%s/invocations-response-stream', '/models/%s', '/upstream/%s/v1/chat/completions',
+        '/MODEL/%s/Invoke', '/v1/inference/%s') {
         my ($good, $bad) = map { sprintf $path, $_ } 'cheap-1', 'expensive';
         passes("$good",                   'cheap-1', POST => $good, body => without_model());
         passes("$good, in the body too",  'cheap-1', POST => $good, body => chat(model => 'cheap-1'));
@@ -105,6 +108,10 @@ case 'the path names it' => sub {
         # For others the path's is logged and counted.
         passes("$bad, any key", 'expensive', POST => $bad, body => chat(model => 'gpt-4'), key => 'sk-alice');
     }
+    passes('a name with a slash', 'cheap/a', POST => '/hf/models/cheap/a', body => without_model());
+    passes("OpenAI's API at Vertex", 'cheap-1', POST => '/v1beta1/projects/p/locations/l/endpoints/openapi/chat/completions', body => chat(model => 'cheap-1'));
+    passes("OpenAI's API at Databricks", 'cheap-1', POST => '/serving-endpoints/chat/completions', body => chat(model => 'cheap-1'));
+    passes('a model is read', '', GET => '/models/org/expensive');
     refused('a collection in another case', POST => '/v1beta/Models/expensive:generateContent', body => chat(model => 'cheap-1'));
     # Servers cut paths at other places than nginx: what another one would be asked for there is not known.
     for my $path ('/v1beta/models/expensive:generateContent/', '/v1beta/models/expensive:generateContent/;x', '/v1beta/models/expensive:generateContent/%3F',
@@ -120,7 +127,7 @@ case 'the path names it' => sub {
     refused('two names', POST => '/model/cheap/model/expensive/invoke', body => without_model());
     passes('two names, any key', 'cheap/model/expensive', POST => '/model/cheap/model/expensive/invoke', body => without_model(), key => 'sk-alice');
     for my $path ('/model/cheap%2f..%2fexpensive/invoke', '/v1/files/..%2fchat/completions', '/v1/models/x#/../chat/completions',
-        '/model/x/../expensive/invoke', '/v1beta/models/expensive%2f:generateContent?model=cheap-1') {
+        '/model/x/../expensive/invoke', '/v1beta/models/expensive%2f:generateContent') {
         my $r = ask(POST => $path, body => chat(model => 'cheap-1'), key => 'sk-wild');
         is("$r->{status} $r->{asked}", '400 0', "$path: can be read in more than one way");
     }
@@ -175,17 +182,25 @@ case 'the query names it' => sub {
 
 case 'requests without a model' => sub {
     for my $path (qw(/v1/models /v1/models/org/m /v1/usage /v1/files /v1/files/f1/content /v1/responses/r1 /v1/batches/b1 /api/tags /api/version
-        /api/ps /v1beta/models /health)) {
+        /api/ps /v1beta/models /health /v1/unknown /v1/embeddings /v1beta/cachedContents /v1beta/tunedModels/t /model_info /get_model_info /v1/audio/voices
+        /api/v1/credits /api/v1/key /api/v1/generation?id=x)) {
         passes("GET $path", '', GET => $path);
     }
     passes('a model is deleted', '', DELETE => '/v1/models/m');
     passes('cancelled', '', POST => '/v1/responses/r1/cancel');
-    for my $path (qw(/v1/realtime /v1/unknown /api/chat /v1/embeddings /v1/audio/speech)) {
+    for my $path (qw(/v1/conversations /v1/conversations/c1/items /v1/vector_stores /v1/vector_stores/v1/search /v1/containers /v1/skills /v1/threads
+        /v1/threads/t1/messages /v1/chat/completions/chatcmpl-1)) {
+        passes("POST $path", '', POST => $path, body => '{"metadata":{}}');
+    }
+    passes("DELETE $_", '', DELETE => $_) for qw(/v1/conversations/c1 /v1/threads/t1 /v1/chat/completions/chatcmpl-1);
+    refused("DELETE $_", DELETE => $_) for qw(/v1/unknown /adapters/a);
+    for my $path (qw(/v1/realtime /health_generate /unload)) {
         my $r = refused("GET $path", GET => $path);
         like($r->{body}, qr/must name a model/, 'says what to do');
         passes("GET $path, any key", '', GET => $path, key => 'sk-alice');
     }
-    for my $path (qw(/v1/chat/completions /v1/responses /v1/batches /v1/models /models/org/m /api/show /tokenize)) {
+    for my $path (qw(/v1/chat/completions /v1/responses /v1/batches /v1/models /models/org/m /api/show /tokenize /v1/unknown /api/chat /v1/embeddings
+        /v1/audio/speech /v1/threads/runs /v1/threads/t1/runs /v1/threads/t1/runs/r1/submit_tool_outputs /v1/chat/completions/batch)) {
         refused("POST $path", POST => $path, body => without_model());
         refused("POST $path without a body", POST => $path);
     }
@@ -194,7 +209,7 @@ case 'requests without a model' => sub {
 # --- in lists
 
 case 'lists of models' => sub {
-    for my $list (qw(models fallbacks)) {
+    for my $list (qw(models fallbacks context_window_fallbacks content_policy_fallbacks)) {
         passes("$list that may be used", 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => [ 'cheap-2', 'cheap-3' ]));
         passes("$list of eight", 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => [ map { "cheap/model-$_" } 1 .. 8 ]));
         passes("no $list", 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $list => []));
@@ -205,6 +220,18 @@ case 'lists of models' => sub {
         }
         refused("$list alone", POST => '/v1/chat/completions', body => json({ $list => ['cheap-1'], messages => [] }));
     }
+};
+
+case 'other members that name models' => sub {
+    for my $name (qw(draft_model adapter_id adapters)) {
+        passes("$name that may be used", 'cheap-1', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $name => 'cheap-2'));
+        refused("another $name", POST => '/v1/chat/completions', body => chat(model => 'cheap-1', $name => 'expensive'));
+    }
+    refused('adapters with another', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', adapters => [ 'cheap-2', { name => 'expensive' } ]));
+    refused('an adapter without a name', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', adapters => [ { path => 'x' } ]), key => 'sk-wild');
+    refused('an agent', POST => '/v1/agents/completions', body => chat(model => 'cheap-1', agent_id => 'x'), key => 'sk-wild');
+    passes('merged ones', 'cheap-1', POST => '/generate', body => json({ model => 'cheap-1', parameters => { merged_adapters => { ids => ['cheap-2'] } } }));
+    refused('another merged', POST => '/generate', body => json({ model => 'cheap-1', parameters => { merged_adapters => { ids => [ 'cheap-2', 'expensive' ] } } }));
 };
 
 # --- the long form of a name
@@ -303,6 +330,11 @@ case 'models that are made of others' => sub {
         refused($path . ' ' . json($_), POST => $path, body => json($_)) for @bad;
         passes("$path, any key", $_->{model} // $model, POST => $path, body => json($_), key => 'sk-alice') for grep { $_->{model} } @bad;
     }
+    for my $path (qw(/adapters /lora-adapters /v1/lora/load /v1/model/load /update_weights_from_tensor /collective_rpc)) {
+        my $r = refused("$path changes what is loaded", POST => $path, body => '{"model":"cheap-1"}', key => 'sk-wild');
+        unlike($r->{body}, qr/requests within/, 'why');
+        passes("$path, any key", 'cheap-1', POST => $path, body => '{"model":"cheap-1"}', key => 'sk-alice');
+    }
     passes('loaded', 'cheap-1', POST => '/v2/repository/models/cheap-1/load', body => '{}');
     refused('another is not loaded', POST => '/v2/repository/models/expensive/load', body => '{"model":"cheap-1"}');
     passes('deleted', 'cheap-1', DELETE => '/api/delete', body => '{"name":"cheap-1"}');
@@ -337,6 +369,12 @@ case 'forms' => sub {
     }
     passes('a quoted boundary', 'cheap-1',
         form(part('Content-Disposition: form-data; name=model', 'cheap-1', 'a b') . "--a b--\r\n", type => 'multipart/form-data; boundary="a b"'));
+    for my $name ('a\\"b', 'C:\\\\a', 'a%22b', '\\"') {
+        passes("a file that is called $name", 'cheap-1', form($cheap . part(qq(Content-Disposition: form-data; name="file"; filename="$name"), 'x') . "--b--\r\n"));
+    }
+    for my $name ('a\\"; name=model; x=\\"', 'a\\"; name=\"model', '\\') {
+        refused("a file that could be a model to some: $name", form($cheap . part(qq(Content-Disposition: form-data; name="file"; filename="$name"), 'x') . "--b--\r\n", key => 'sk-wild'));
+    }
     passes('any key', 'expensive', form(field(model => 'expensive') . field(model => 'x') . '--b', key => 'sk-alice'));
     passes('a file without a model', '', form(file('x') . "--b--\r\n", uri => '/v1/files'));
     refused('another', form(field(model => 'expensive') . "--b--\r\n"));

@@ -44,9 +44,24 @@ bool is_token_count(std::string_view value)
     return json_count(value, UINT64_MAX / 2, count) && count != 0;
 }
 
+// In the one spelling that stands for both of Gemini's: an underscore makes a capital of what follows.
+std::string in_one_spelling(std::string_view field)
+{
+    std::string one;
+    for (size_t i = 0; i < field.size(); ++i) {
+        const bool is_next = field[i] == '_' && i + 1 < field.size() && ascii_lower(field[i + 1]) >= 'a'
+                             && ascii_lower(field[i + 1]) <= 'z';
+        i += is_next;
+        one += is_next && field[i] >= 'a' ? static_cast<char>(field[i] - ('a' - 'A')) : field[i];
+    }
+    return one;
+}
+
+// Also where it is only to Gemini's servers.
 bool is_within(std::string_view field, std::string_view outer)
 {
-    return field.size() > outer.size() && field.starts_with(outer) && field[outer.size()] == '.';
+    const std::string in = in_one_spelling(field);
+    return in.starts_with(in_one_spelling(outer) + '.');
 }
 
 std::string_view name_of(policy_action action)

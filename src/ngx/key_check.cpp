@@ -100,7 +100,7 @@ ngx_int_t refuse_for(ngx_http_request_t* r, request_ctx& ctx, verdict said, cons
         ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0, "llm_zone \"%V\" is full: request refused",
                       &ctx.decided.zone->name);
     }
-    if (why == refusal::model && hides(r, ctx, hidden_part::models)) {
+    if (why == refusal::model && hides(r, ctx, hidden_part::models) && hides(r, ctx, hidden_part::fields)) {
         return refuse(r, ctx, refusal::hidden_model);
     }
     if (why == refusal::model && (ctx.asked.unclear_model || ctx.asked.more_models.len != 0)) {

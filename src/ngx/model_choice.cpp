@@ -82,7 +82,9 @@ refusal detail::choose_model(ngx_http_request_t* r, request_ctx& ctx, const mode
     const model_table& table = level->table;
     const bool needs_one = ctx.asked.names_model() || needs_model(r->main, ctx);
     if (needs_one && ctx.asked.unclear_model && table.tells_apart()) {
-        return hides(r, ctx, hidden_part::models) ? refusal::hidden_models : refusal::unclear_model;
+        return hides(r, ctx, hidden_part::models) && hides(r, ctx, hidden_part::fields)
+                   ? refusal::hidden_models
+                   : refusal::unclear_model;
     }
     const std::string_view asked = view(ctx.asked.model);
     const model_row* row = ctx.asked.names_model() ? table.find(short_model_name(asked)) : table.find_any();

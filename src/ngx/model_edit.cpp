@@ -1,5 +1,6 @@
 #include "model_edit.h"
 
+#include "headers_in.h"
 #include "request_edit.h"
 
 #include "core/api/model_table.h"
@@ -124,16 +125,20 @@ void use_parsed_uri(ngx_http_request_t* r)
 bool write_path(ngx_http_request_t* r, std::string_view name, byte_range& segment)
 {
     const std::string_view path = view(r->uri);
-    const api_call call = call_of_path(path);
+    const api_call call = call_by_path(r, path);
     if (call.model.empty()) {
         return true;
     }
     auto at = static_cast<size_t>(call.model.data() - path.data());
     const size_t end = at + call.model.size();
     std::string_view before;
-    if (call.speaks == api::gemini) {
+    const bool is_tuned = call.model.starts_with(tuned_models);
+    const bool is_below =
+        at >= collection.size()
+        && same_without_case(path.substr(at - collection.size(), collection.size()), collection);
+    if (call.speaks == api::gemini && (is_tuned || is_below)) {
         before = name.starts_with(tuned_models) ? tuned_models : collection;
-        at -= call.model.starts_with(tuned_models) ? 0 : collection.size();
+        at -= is_tuned ? 0 : collection.size();
         name.remove_prefix(has_collection(name) ? before.size() : 0);
     }
     const bool is_odd = name.find_first_of("/;") != std::string_view::npos;

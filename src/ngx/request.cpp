@@ -204,7 +204,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
     if (!memory) {
         return nullptr;
     }
-    api_call call = call_of_path(view(r->main->uri));
+    api_call call = call_by_path(r, view(r->main->uri));
     call.speaks = api_of_path(view(r->main->unparsed_uri));
     auto* ctx = new (memory) request_ctx(call, location_conf_of(r)->errors, home);
     begin_own_time(*ctx);
@@ -265,11 +265,25 @@ api asked_api(ngx_http_request_t* r)
     return static_cast<api>(row - rows.begin());
 }
 
-bool only_reads(const ngx_http_request_t* r)
+bool only_looks(const ngx_http_request_t* r)
 {
     const std::string_view line = view(r->request_line);
-    return line.starts_with("GET ") || line.starts_with("HEAD ") || line.starts_with("OPTIONS ")
-           || line.starts_with("DELETE ");
+    return line.starts_with("GET ") || line.starts_with("HEAD ") || line.starts_with("OPTIONS ");
+}
+
+bool only_reads(const ngx_http_request_t* r)
+{
+    return only_looks(r) || view(r->request_line).starts_with("DELETE ");
+}
+
+api_call call_by_path(const ngx_http_request_t* r, std::string_view path)
+{
+    api_call call = call_of_path(path);
+    if (call.model_to_make && only_reads(r)) {
+        call.model = {};
+        call.unclear_model = false;
+    }
+    return call;
 }
 
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r)

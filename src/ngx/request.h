@@ -229,6 +229,11 @@ bool client_left(const ngx_http_request_t* r);
 // It asks for nothing to be made (GET, HEAD, OPTIONS, DELETE), by the method as it was sent: with an internal
 // redirect nginx makes a GET of any.
 bool only_reads(const ngx_http_request_t* r);
+// Nor is anything deleted.
+bool only_looks(const ngx_http_request_t* r);
+
+// What this path says of the request, by its method too.
+api_call call_by_path(const ngx_http_request_t* r, std::string_view path);
 
 // Milliseconds since the request began.
 ngx_msec_int_t elapsed_ms(ngx_http_request_t* r);

@@ -321,6 +321,8 @@ bool needs_model(ngx_http_request_t* r, const request_ctx& ctx)
     switch (ctx.call.needs_model) {
     case model_need::always:
         return true;
+    case model_need::to_change:
+        return !only_looks(r) || asks_websocket(r);
     case model_need::to_make:
         return !only_reads(r) || asks_websocket(r);
     case model_need::none:

@@ -35,13 +35,13 @@ bool may_name_another_model(ngx_http_request_t* r, const request_ctx& ctx)
         ngx_unescape_uri(&end, &from.data, from.len, 0);
         return {reinterpret_cast<char*>(room), static_cast<size_t>(end - room)};
     };
-    const api_call call = call_of_path(decode(raw));
+    const api_call call = call_by_path(r, decode(raw));
     if (call.model != ctx.call.model || call.needs_model != ctx.call.needs_model
         || call.hidden != ctx.call.hidden) {
         return true;
     }
     // To a server that looks for the name first and decodes it then.
-    const std::string_view escaped = call_of_path(raw).model;
+    const std::string_view escaped = call_by_path(r, raw).model;
     return !escaped.empty() && decode(escaped) != ctx.call.model;
 }
 

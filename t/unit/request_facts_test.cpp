@@ -213,6 +213,19 @@ TEST(request_facts, reads_lists_of_models)
     EXPECT_EQ(more_models(R"({"text":"x","lora_path":null})"), "");
     EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":null}})"), "");
     EXPECT_EQ(more_models(R"({"inputs":"x","parameters":{"adapter_id":["a"]}})"), "?");
+    EXPECT_EQ(more_models(R"({"context_window_fallbacks":["a"],"content_policy_fallbacks":["b"]})"), "a,b,");
+    EXPECT_EQ(more_models(R"({"context_window_fallbacks":[{"m":["a"]}]})"), "?");
+    EXPECT_EQ(more_models(R"({"adapters":"a"})"), "a,");
+    EXPECT_EQ(more_models(R"({"adapters":["a",{"name":"b","scale":1},{"id":"c"}]})"), "a,b,c,");
+    for (const char* adapters : {"[{}]", "[{\"path\":\"x\"}]", "[{\"id\":0}]", "{\"a\":1}", "5", "[5]"}) {
+        EXPECT_EQ(more_models(std::string(R"({"adapters":)") + adapters + "}"), "?") << adapters;
+    }
+    EXPECT_EQ(more_models(R"({"Adapters":["a"]})"), "?");
+    EXPECT_EQ(more_models(R"({"adapters":null,"draft_model":null,"adapter_id":null,"agent_id":null})"), "");
+    EXPECT_EQ(more_models(R"({"draft_model":"a","adapter_id":"b"})"), "a,b,");
+    EXPECT_EQ(more_models(R"({"parameters":{"merged_adapters":{"ids":["a","b"],"weights":[1,2]}}})"), "a,b,");
+    EXPECT_EQ(more_models(R"({"parameters":{"merged_adapters":{"ids":"a"}}})"), "?");
+    EXPECT_EQ(more_models(R"({"agent_id":"a"})"), "?");
     expect_fault(R"({"parameters":{"adapter_id":"a","adapter_id":"b"}})", body_fault::duplicate_field);
 
     // Neither takes the other's room.
@@ -250,13 +263,15 @@ TEST(request_facts, reads_other_members_that_name_models)
         EXPECT_EQ(names(path, R"({"name":"a","from":"b"})"), "a,") << path;
     }
     for (const std::string_view member :
-         {"\"files\":{\"a\":\"sha256:1\"}", "\"adapters\":{}", "\"modelfile\":\"FROM a\"", "\"path\":\"x\"",
-          "\"from\":[]", "\"FROM\":\"a\"", "\"Files\":{}"}) {
+         {"\"files\":{\"a\":\"sha256:1\"}", "\"modelfile\":\"FROM a\"", "\"path\":\"x\"", "\"from\":[]",
+          "\"FROM\":\"a\"", "\"Files\":{}"}) {
         const std::string body = "{\"model\":\"m\"," + std::string(member) + "}";
         EXPECT_EQ(names("/api/create", body), "?") << body;
         EXPECT_EQ(names("/api/chat", body), "") << body;
         EXPECT_EQ(names("/v1/chat/completions", body), "") << body;
     }
+    EXPECT_EQ(names("/api/create", R"({"model":"m","adapters":{}})"), "?");
+    EXPECT_EQ(names("/api/create", R"({"model":"m","adapters":["a"]})"), "?");
     EXPECT_EQ(names("/v1/load_lora_adapter", R"({"lora_name":"a","lora_path":"b"})"), "a,b,");
     EXPECT_EQ(names("/unload_lora_adapter", R"({"lora_name":"a"})"), "a,");
     EXPECT_EQ(names("/v1/unload_lora_adapter", R"({"lora_name":"a","lora_int_id":3})"), "?");

@@ -53,6 +53,27 @@ TEST(request_rules, values_of_bounds_are_bounds)
     EXPECT_NE(request_rules::field_fault(action::set, "Options.num_predict.x"), "");
 }
 
+TEST(request_rules, fields_within_others)
+{
+    using action = policy_action;
+    const auto wrong = [](std::string_view outer, std::string_view inner) {
+        request_rules rules, turned;
+        EXPECT_EQ(rules.add(action::drop, outer, ""), "");
+        EXPECT_EQ(turned.add(action::cap, inner, "1"), "");
+        const std::string said = rules.add(action::cap, inner, "1");
+        EXPECT_EQ(said.empty(), turned.add(action::drop, outer, "").empty()) << outer << ' ' << inner;
+        return !said.empty();
+    };
+    EXPECT_TRUE(wrong("a", "a.b"));
+    EXPECT_TRUE(wrong("generation_config", "generationConfig.x"));
+    EXPECT_TRUE(wrong("generationConfig", "generation_config.x"));
+    EXPECT_TRUE(wrong("generation_config.thinking_config", "generationConfig.thinkingConfig.thinkingBudget"));
+    EXPECT_TRUE(
+        wrong("generation_config.thinkingConfig", "generation_config.thinking_config.thinkingBudget"));
+    EXPECT_FALSE(wrong("generation_config", "generationConfigs.x"));
+    EXPECT_FALSE(wrong("generation_config.a", "generationConfig.b"));
+}
+
 TEST(request_rules, values_above_the_cap_on_all_bounds)
 {
     using action = policy_action;

@@ -1,6 +1,7 @@
 #include "api.h"
 
 #include "api_table.h"
+#include "core/base/bytes.h"
 #include "path_model.h"
 
 #include <algorithm>
@@ -33,13 +34,54 @@ std::string_view cut_end(std::string_view path)
     return path;
 }
 
+// A path in small letters, as some servers take any case.
+class small_path {
+public:
+    explicit small_path(std::string_view path) : text_(path)
+    {
+        const auto is_capital = [](char c) { return ascii_lower(c) != c; };
+        const auto first = std::find_if(path.begin(), path.end(), is_capital);
+        if (first == path.end()) {
+            return;
+        }
+        is_clear_ = path.size() <= sizeof room_;
+        if (is_clear_) {
+            std::transform(path.begin(), path.end(), room_, ascii_lower);
+            text_ = {room_, path.size()};
+        }
+    }
+    small_path(const small_path&) = delete;
+    small_path& operator=(const small_path&) = delete;
+
+    std::string_view text() const { return text_; }
+    // Too long to be looked at in any case.
+    bool is_clear() const { return is_clear_; }
+
+private:
+    std::string_view text_;
+    bool is_clear_ = true;
+    char room_[2048]; // where there are capitals
+};
+
+api api_of_small(std::string_view path)
+{
+    for (size_t i = 0; i < api_rows().size(); ++i) {
+        const api_row& row = api_rows()[i];
+        if (row.owns != nullptr && row.owns(path)) {
+            return static_cast<api>(i);
+        }
+    }
+    return api::openai;
+}
+
 api_call read_path(std::string_view path)
 {
-    api_call call = row_of(api_of_path(path)).read_path(path);
+    api_call call = row_of(api_of_small(path)).read_path(path);
     if (call.model.empty()) {
         const path_model found = model_in_path(path);
         call.model = found.name;
         call.unclear_model = found.unclear;
+        call.model_to_make = found.to_make;
         call.streams = call.streams || found.streams;
     }
     return call;
@@ -52,14 +94,7 @@ api api_of_path(std::string_view target)
     if (target == usual_target) {
         return api::openai;
     }
-    const std::string_view path = target.substr(0, target.find_first_of("?#"));
-    for (size_t i = 0; i < api_rows().size(); ++i) {
-        const api_row& row = api_rows()[i];
-        if (row.owns != nullptr && row.owns(path)) {
-            return static_cast<api>(i);
-        }
-    }
-    return api::openai;
+    return api_of_small(small_path(target.substr(0, target.find_first_of("?#"))).text());
 }
 
 api_call call_of_path(std::string_view path)
@@ -67,15 +102,21 @@ api_call call_of_path(std::string_view path)
     if (path == usual_target) {
         return usual_call;
     }
-    const std::string_view cut = cut_end(path);
+    const small_path small(path);
+    const std::string_view cut = cut_end(small.text());
     api_call call = read_path(cut);
     if (cut.size() != path.size()) {
-        const std::string_view model = read_path(path).model;
-        call.is_whole = model.empty() || model == call.model;
+        const api_call uncut = read_path(small.text());
+        call.is_whole = uncut.model.empty() || uncut.model == call.model
+                        || (uncut.model_to_make && !call.model_to_make && !call.model.empty());
     }
     const bool is_cut_before =
         cut.substr(0, cut.rfind('/') + 1).find_first_of(ends) != std::string_view::npos;
-    call.is_whole = call.is_whole && !is_cut_before;
+    call.is_whole = call.is_whole && small.is_clear() && !is_cut_before;
+    if (!call.model.empty()) {
+        call.model =
+            path.substr(static_cast<size_t>(call.model.data() - small.text().data()), call.model.size());
+    }
     return call;
 }
 

@@ -73,7 +73,8 @@ enum : model_fields {
 // Whether a request is for a model even if it names none: then the server chooses one.
 enum class model_need : uint8_t {
     always,
-    to_make, // unless it only looks something up: GET, HEAD, DELETE
+    to_change, // unless it only looks something up: GET, HEAD
+    to_make,   // unless it only looks something up, or deletes it
     none,
 };
 
@@ -94,10 +95,12 @@ struct api_call {
     bool takes_stream_options = false; // OpenAI's chat and completions
     // What is asked there is text or vectors, as far as is known. Else only what the reply tells is charged.
     bool generates = true;
-    model_need needs_model = model_need::always;
+    model_need needs_model = model_need::to_change;
     // Where the path names the model: a part of the path.
     std::string_view model = {};
     bool unclear_model = false; // servers may read another one in the path
+    bool model_to_make =
+        false; // where something is only looked up or deleted there, it is that, and no model
     // Else servers that cut paths where others do not would be asked for different things.
     bool is_whole = true;
 };

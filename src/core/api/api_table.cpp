@@ -14,7 +14,7 @@ namespace llm {
 
 namespace {
 
-// --- paths
+// --- paths, which are in small letters
 
 bool is_anthropics(std::string_view path)
 {
@@ -40,28 +40,6 @@ bool is_ollamas(std::string_view path)
     const std::string_view rest = path.substr(at + segment.size());
     return rest.starts_with("blobs/")
            || std::find(std::begin(names), std::end(names), rest) != std::end(names);
-}
-
-bool is_word(std::string_view text, std::string_view lowcase)
-{
-    return text.size() == lowcase.size()
-           && std::equal(text.begin(), text.end(), lowcase.begin(),
-                         [](char a, char b) { return ascii_lower(a) == b; });
-}
-
-// Paths below which nothing is generated, or no text: sound, pictures, and what is stored or only looked up.
-bool has_no_text(std::string_view path, std::string_view name)
-{
-    constexpr std::string_view parts[] = {"/audio",      "/images",        "/files",       "/uploads",
-                                          "/batches",    "/assistants",    "/threads",     "/conversations",
-                                          "/evals",      "/vector_stores", "/fine_tuning", "/moderations",
-                                          "/containers", "/videos"};
-    constexpr std::string_view names[] = {
-        "tokenize",     "detokenize",        "apply-template",      "count_tokens",
-        "count-tokens", "load_lora_adapter", "unload_lora_adapter", "models"};
-    return std::find(std::begin(names), std::end(names), name) != std::end(names)
-           || std::any_of(std::begin(parts), std::end(parts),
-                          [&](std::string_view part) { return has_segments(path, part); });
 }
 
 bool is_one_of(std::string_view name, std::span<const std::string_view> names)
@@ -120,8 +98,7 @@ api_call read_openai_path(std::string_view path)
     api_call call;
     call.needs_model = need_of_path(path, name);
     call.hidden = hidden_in_path(path);
-    // Also spellings that some server may take for it: another case, slashes or `;x` at the end.
-    if (is_word(name, "completions")) {
+    if (name == "completions") {
         const bool is_chat = path.find("/chat/completions") != std::string_view::npos;
         call.bounds = is_chat ? max_tokens | max_completion_tokens : max_tokens;
         call.bound_to_give = max_tokens;
@@ -181,15 +158,17 @@ api_call read_ollama_path(std::string_view path)
             .generates = makes_text || name == "embed" || name == "embeddings",
             .needs_model = name == "tags" || name == "version" || name == "ps" ? model_need::none
                            : path.find("/blobs/") != std::string_view::npos    ? model_need::to_make
-                                                                               : model_need::always};
+                                                                               : model_need::to_change};
 }
 
 constexpr std::string_view gemini_methods[] = {
-    "generateContent",    "streamGenerateContent",  "countTokens",         "embedContent",
-    "batchEmbedContents", "asyncBatchEmbedContent", "batchGenerateContent"};
+    "generatecontent",    "streamgeneratecontent",  "counttokens",         "embedcontent",
+    "batchembedcontents", "asyncbatchembedcontent", "batchgeneratecontent"};
+constexpr std::string_view gemini_collections[] = {"models", "tunedmodels", "dynamic", "endpoints"};
 
-// ".../models/NAME:METHOD", also ".../tunedModels/NAME:METHOD". In what it has, Google's API has no other
-// paths with a model. Other servers of that API have names with slashes.
+// ".../models/NAME:METHOD", also ".../tunedModels/NAME:METHOD", and Vertex's ".../endpoints/NAME:METHOD". In
+// what it has, Google's API has no other paths with a model. Other servers of that API have names with
+// slashes.
 struct gemini_path {
     std::string_view collection;
     std::string_view name;
@@ -212,11 +191,7 @@ struct gemini_path {
         }
     }
 
-    // Some servers take them in any case.
-    static bool is_collection(std::string_view text)
-    {
-        return is_word(text, "models") || is_word(text, "tunedmodels");
-    }
+    static bool is_collection(std::string_view text) { return is_one_of(text, gemini_collections); }
 
     void read_long_name(std::string_view before)
     {
@@ -240,28 +215,27 @@ bool is_geminis(std::string_view path)
 
 api_call read_gemini_path(std::string_view path)
 {
-    constexpr std::string_view publishers[] = {"rawPredict",
-                                               "streamRawPredict"}; // Vertex, for others' models
+    constexpr std::string_view publishers[] = {"rawpredict",
+                                               "streamrawpredict"}; // Vertex, for others' models
     const gemini_path parts(path);
-    const bool makes_content = parts.method == "generateContent" || parts.method == "streamGenerateContent";
+    const bool makes_content = parts.method == "generatecontent" || parts.method == "streamgeneratecontent";
     const bool is_known = is_one_of(parts.method, gemini_methods);
     const bool is_publishers = is_one_of(parts.method, publishers);
     const bound_names bounds = is_known        ? bound_name::max_output_tokens_of_config
                                : is_publishers ? bound_name::max_tokens
                                                : bound_name::all;
     // A tuned model is another one than a model of that name, which goes without its collection.
-    const char* const begin =
-        is_word(parts.collection, "models") ? parts.name.data() : parts.collection.data();
+    const char* const begin = parts.collection == "tunedmodels" ? parts.collection.data() : parts.name.data();
     api_call call{.speaks = api::gemini,
                   .bounds = bounds,
                   .bound_to_give = makes_content ? bound_name::max_output_tokens_of_config : bound_name::none,
                   .needs_bound = is_publishers,
                   .streams = parts.method.starts_with("stream"),
-                  .generates = parts.method != "countTokens",
+                  .generates = parts.method != "counttokens",
                   .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)}};
-    if (parts.method == "batchEmbedContents") {
+    if (parts.method == "batchembedcontents") {
         call.hidden = hidden_part::fields; // the models of the requests within are read
-    } else if (parts.method == "batchGenerateContent" || parts.method == "asyncBatchEmbedContent") {
+    } else if (parts.method == "batchgeneratecontent" || parts.method == "asyncbatchembedcontent") {
         call.hidden = hidden_part::all;
     } else if (!is_known
                && !is_publishers) { // such as `predict`, whose `instances` are as each model has them

@@ -27,7 +27,7 @@ struct error_text;
 struct api_row {
     // By which llm_errors asks for its errors. APIs of one name are told apart by the path.
     std::string_view name;
-    // Whether the path, without a query, is this API's. nullptr: what is no other's.
+    // Whether the path, without a query and in small letters, is this API's. nullptr: what is no other's.
     bool (*owns)(std::string_view path);
     // What a path of this API says.
     api_call (*read_path)(std::string_view path);

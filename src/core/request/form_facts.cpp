@@ -397,6 +397,7 @@ void form_facts::disposition(char c)
         break;
     case place::value_begin:
         place_ = c == '"' ? place::quoted : place::token;
+        escapes_ = false;
         if (c == '"') {
             break;
         }
@@ -418,12 +419,15 @@ void form_facts::disposition(char c)
         } else if (c == '\\') {
             place_ = place::escaped;
         } else {
+            unclear_ = unclear_ || (escapes_ && c == ';');
             value_.add(c);
         }
         break;
     case place::escaped:
-        // To some the backslash of an old browser's path, to others what takes the quote's meaning away.
-        unclear_ = unclear_ || c == '"' || c == '\\';
+        // To some the backslash of an old browser's path, to others what takes the quote's meaning away, as
+        // curl writes it. Of a file's name that does not matter, unless what follows could be a parameter.
+        unclear_ = unclear_ || ((c == '"' || c == '\\') && !name_.is("filename"));
+        escapes_ = true;
         value_.add(c);
         place_ = place::quoted;
         break;

@@ -125,6 +125,7 @@ private:
     bool has_disposition_ = false;
     bool has_name_ = false;
     bool has_file_ = false;
+    bool escapes_ = false; // there was a backslash in the quoted text that is read
     bool is_model_ = false;
     bool name_is_model_ = false;
     bool is_prompt_ = false;

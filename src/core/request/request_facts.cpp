@@ -187,8 +187,22 @@ void request_facts::on(const json_event& event, const request_path& path)
         break;
     case request_part::adapter:
         if (event.type != json_type::null) {
+            adapter_named_ = true;
             on_listed(event);
         }
+        break;
+    case request_part::adapters:
+        on_adapters(event);
+        break;
+    case request_part::listed_adapter:
+        if (event.type == json_type::object) {
+            adapter_named_ = false;
+        } else {
+            on_listed(event);
+        }
+        break;
+    case request_part::unnamed_model:
+        unclear_list_ = unclear_list_ || event.type != json_type::null;
         break;
     default:
         media_.take(event, path.is);
@@ -205,6 +219,8 @@ void request_facts::on_close(const json_event& event, const request_path& path)
         in_options_ = false;
         options_.empty = event.index == 0;
         options_.value_end = options_.end = event.value_end;
+    } else if (path.is == request_part::listed_adapter) {
+        unclear_list_ = unclear_list_ || (event.type == json_type::object && !adapter_named_);
     } else if (path.is == request_part::carrier) {
         media_.take(event, path.is);
     }
@@ -260,6 +276,19 @@ void request_facts::on_model(const json_event& event)
 void request_facts::on_list(const json_event& event)
 {
     unclear_list_ = unclear_list_ || (event.type != json_type::array && event.type != json_type::null);
+}
+
+void request_facts::on_adapters(const json_event& event)
+{
+    if (event.type == json_type::null) {
+        return;
+    }
+    unclear_list_ = unclear_list_ || event.folded || (named_in_ & model_field::contents) != 0;
+    if (event.type == json_type::string) {
+        on_listed(event);
+    } else {
+        on_list(event);
+    }
 }
 
 void request_facts::on_listed(const json_event& event)

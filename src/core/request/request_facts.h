@@ -137,6 +137,7 @@ private:
     void on_model(const json_event& event);
     void on_list(const json_event& event);
     void on_listed(const json_event& event);
+    void on_adapters(const json_event& event);
     void on_named(const json_event& event, model_fields names);
     void end_listed();
     void on_bound(const json_event& event, bound_names name);
@@ -162,6 +163,7 @@ private:
     bool has_model_ = false;
     bool names_fields_ = false;
     bool unclear_list_ = false;
+    bool adapter_named_ = false; // the one of `adapters` that is being read
     bool empty_ = false;
     bool in_options_ = false;  // between the braces of `stream_options`
     bool wants_comma_ = false; // `stream_options` stood first: the comma after it is its own

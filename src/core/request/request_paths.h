@@ -26,7 +26,10 @@ enum class request_part : uint8_t {
     model_or_list,
     listed_model,
     adapter, // a model of its own
-    named,   // where the path says so, a name of a model
+    adapters,
+    listed_adapter, // its name, or an object that has it
+    unnamed_model,  // a model, but not by its name
+    named,          // where the path says so, a name of a model
     // What is no text, see request_media.
     url,      // of an image, audio or video
     file,     // a file's content
@@ -136,13 +139,24 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     for (const std::string_view name : {"text", "input_ids"}) { // SGLang's
         l.add_part(json_elements, l.add_way(name, root, members), part::prompt_element, json_text::none);
     }
-    for (const std::string_view name : {"models", "fallbacks"}) {
+    for (const std::string_view name :
+         {"models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks"}) {
         const uint8_t models = l.add_once(name, root, part::model_list);
         l.add_part(json_elements, models, part::listed_model, json_text::pieces);
     }
     // SGLang's and vLLM's lora_path names what makes another model of its own: one, or a list.
     const uint8_t loras = l.add_once("lora_path", root, part::model_or_list, json_text::pieces);
     l.add_part(json_elements, loras, part::listed_model, json_text::pieces);
+    // Also what Ollama makes a model of, where it says more than names.
+    const uint8_t adapters = l.list.add({"adapters", root, json_text::pieces, true}, {part::adapters});
+    const uint8_t adapter = l.add_part(json_elements, adapters, part::listed_adapter, json_text::pieces);
+    for (const std::string_view name : {"name", "id"}) {
+        l.add_part(name, adapter, part::adapter, json_text::pieces);
+    }
+    for (const std::string_view name : {"draft_model", "adapter_id"}) {
+        l.add_part(name, root, part::adapter, json_text::pieces);
+    }
+    l.add_part("agent_id", root, part::unnamed_model, json_text::none); // Mistral's
     // A tool may have a model of its own, as OpenAI's pictures and Anthropic's advisor have.
     l.add_part("model", l.add_way(json_elements, l.add_way("tools", root, members)), part::adapter,
                json_text::pieces);
@@ -157,8 +171,7 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     l.add_named("source", root, model_field::source);
     l.add_named("destination", root, model_field::destination);
     l.add_named("lora_name", root, model_field::lora_name);
-    for (const std::string_view name :
-         {"files", "adapters", "modelfile", "path", "lora_int_id", "model_path"}) {
+    for (const std::string_view name : {"files", "modelfile", "path", "lora_int_id", "model_path"}) {
         l.add_named(name, root, model_field::contents);
     }
     l.add_bound("num_predict", l.add_once("options", root, part::other), bound_name::num_predict);
@@ -167,6 +180,9 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     l.add_once("best_of", parameters, part::choices, json_text::bounded);
     // TGI's, which names a model that was made from the server's own.
     l.add_once("adapter_id", parameters, part::adapter, json_text::pieces);
+    // LoRAX's, of which it makes one.
+    l.add_part(json_elements, l.add_part("ids", l.add_way("merged_adapters", parameters), part::model_list),
+               part::listed_model, json_text::pieces);
     l.add_bound("max_tokens", parameters, bound_name::parameters_max_tokens); // Triton's
     // SGLang's requests as Vertex has them.
     l.add_once("lora_path", parameters, part::adapter, json_text::pieces);
