@@ -191,7 +191,7 @@ std::string request_rules::add(policy_action action, std::string_view field, std
     request_policy policy;
     if (entries_.size() > max_policy_rules || text_.size() > max_policy_bytes || !policy.add(text_)
         || policy.nodes() > request_policy::max_level_nodes) {
-        return "too many rules: expected at most 32, with 4096 bytes and 75 names together";
+        return "too many rules: expected at most 32, with 4096 bytes and 70 names together";
     }
     return "";
 }

@@ -286,6 +286,34 @@ TEST(policy_edit, cap_max_tokens_where_it_has_other_names)
     expect(r, "/invocations", R"({"max_tokens":5})",
            R"({"max_tokens":5,"parameters":{"max_new_tokens":100}})");
     expect(r, "/", R"({"inputs":"x"})", R"({"inputs":"x","parameters":{"max_new_tokens":100}})");
+    // A small one does not hide another.
+    expect(r, invoke, R"({"max_tokens":5,"max_gen_len":500,"max_new_tokens":500,"max_tokens_to_sample":500})",
+           R"({"max_tokens":5,"max_gen_len":100,"max_new_tokens":100,"max_tokens_to_sample":100})");
+    expect(r, "/Model/m/INVOKE", R"({"max_tokens":500})", R"({"max_tokens":100})");
+    expect(r, "/v1/Responses", R"({"a":1})", R"({"a":1,"max_output_tokens":100})");
+    expect(r, "/V1/Messages", R"({"a":1})", R"({"a":1,"max_tokens":100})");
+    expect(
+        r, triton,
+        R"({"max_tokens":1,"request_output_len":500,"parameters":{"max_tokens":1,"request_output_len":500}})",
+        R"({"max_tokens":1,"request_output_len":100,"parameters":{"max_tokens":1,"request_output_len":100}})");
+    expect(
+        r, converse,
+        R"({"inferenceConfig":{"maxTokens":9},"additionalModelRequestFields":{"max_completion_tokens":900}})",
+        R"({"inferenceConfig":{"maxTokens":9},"additionalModelRequestFields":{"max_completion_tokens":100}})");
+    for (const char* kobold : {"/api/v1/generate", "/api/latest/generate", "/x/api/extra/generate/stream"}) {
+        expect(r, kobold, R"({"max_length":500})", R"({"max_length":100})");
+        expect(r, kobold, R"({"a":1})", R"({"a":1,"max_length":100})");
+    }
+    expect(r, "/tokenize", R"({"max_length":500})", R"({"max_length":500})");
+    expect(r, "/v1/embeddings", R"({"max_length":"x"})", R"({"max_length":"x"})");
+    const rule_list own{{action::cap, 0, "max_tokens", "100"}, {action::cap, 0, "max_length", "50"}};
+    expect(own, "/tokenize", R"({"max_length":500})", R"({"max_length":50 })");
+    for (const char* path : {"/v1/embeddings", "/v1/images/generations", "/v1/rerank", "/v1/audio/speech",
+                             "/api/embed", "/v1beta/models/g:embedContent"}) {
+        for (const char* body : {R"({"options":[]})", R"({"parameters":"x"})", R"({"generationConfig":5})"}) {
+            expect(r, path, body, body);
+        }
+    }
     const rule_list d{{action::drop, 0, "x", ""}};
     expect(d, invoke, R"({"prompt":"x"})", R"({"prompt":"x"})");
 }
@@ -423,7 +451,7 @@ const call_case calls[] = {
     {"/v1/responses", {"max_output_tokens"}, {"max_output_tokens"}},
     {"/api/chat", {"options.num_predict"}, {"options.num_predict"}},
     {"/completion", {"n_predict", "max_tokens"}, {"n_predict"}},
-    {"/v1/embeddings",
+    {"/v1/not/known",
      {"max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict", "options.num_predict",
       "parameters.max_new_tokens", "parameters.max_tokens", "parameters.sampling_params.max_new_tokens",
       "sampling_params.max_new_tokens", "sampling_params.max_tokens", "generationConfig.maxOutputTokens",

@@ -27,6 +27,7 @@ public:
                                              "max_completion_tokens",
                                              "max_output_tokens",
                                              "n_predict",
+                                             "max_new_tokens",
                                              "options.num_predict",
                                              "parameters.max_new_tokens",
                                              "parameters.max_tokens",

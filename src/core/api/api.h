@@ -36,10 +36,12 @@ enum : bound_names {
     sampling_max_tokens = 512,
     parameters_sampling_max_new_tokens = 1024, // of `parameters.sampling_params`
     max_tokens_of_inference_config = 2048,
-    all = 4095,
+    max_length = 4096, // KoboldCpp's; elsewhere it is of other things
+    other = 8192,      // may go before one of the others, or not be looked at: by itself it is no bound
+    all = 4095 | other,
 };
 } // namespace bound_name
-inline constexpr size_t bound_name_count = 12;
+inline constexpr size_t bound_name_count = 14;
 
 // What a server reads of a request where it is not looked for: in requests within its body, in a file that
 // the body names, in tensors. Bits.

@@ -62,6 +62,10 @@ bool read_native_path(std::string_view path, std::string_view name, api_call& ca
     const bool generates = name == "generate" || name == "generate_stream";
     if (name == "completion" || name == "infill") { // llama.cpp
         bounds(n_predict | max_tokens, n_predict);
+    } else if ((name == "generate"
+                && (path.ends_with("/api/v1/generate") || path.ends_with("/api/latest/generate")))
+               || path.ends_with("/api/extra/generate/stream")) { // KoboldCpp
+        bounds(max_length, max_length);
     } else if (generates && path.find("/inference/v1/generate") != std::string_view::npos) { // vLLM
         bounds(sampling_max_tokens, sampling_max_tokens);
     } else if (generates && is_kserves) { // Triton: its backends read the one or the other
@@ -80,7 +84,7 @@ bool read_native_path(std::string_view path, std::string_view name, api_call& ca
     } else if (is_kserves && name == "infer") { // in tensors
         call.hidden = hidden_part::fields | hidden_part::bound;
     } else if (is_bedrocks && is_one_of(name, converse)) {
-        bounds(max_tokens_of_inference_config, max_tokens_of_inference_config);
+        bounds(max_tokens_of_inference_config | other, max_tokens_of_inference_config);
     } else if (is_bedrocks && is_one_of(name, invoke)) { // as each model has it
         bounds(max_tokens | max_tokens_of_inference_config, none);
         call.needs_bound = true;
@@ -107,7 +111,12 @@ api_call read_openai_path(std::string_view path)
         call.bounds = max_tokens | max_completion_tokens; // of each conversation
         call.bound_to_give = max_tokens;
     } else if (!read_native_path(path, name, call)) {
+        constexpr std::string_view vectors[] = {"embeddings", "rerank", "score", "classify", "pooling"};
         call.generates = !has_no_text(path, name);
+        if (is_one_of(name, vectors) || has_segments(path, "/audio") || has_segments(path, "/images")
+            || has_segments(path, "/moderations") || has_segments(path, "/videos")) {
+            call.bounds = none;
+        }
         if (name == "load_lora_adapter") {
             call.names_models = model_field::lora_name;
         } else if (name == "unload_lora_adapter") {
@@ -150,7 +159,7 @@ api_call read_ollama_path(std::string_view path)
                                : is_one_of(name, by_name) ? model_field::name
                                                           : model_field::none;
     return {.speaks = api::ollama,
-            .bounds = bound_name::num_predict,
+            .bounds = makes_text ? bound_name::num_predict : bound_name::none,
             .bound_to_give = makes_text ? bound_name::num_predict : bound_name::none,
             .names_models = names,
             .streams_unasked = makes_text,
@@ -221,7 +230,8 @@ api_call read_gemini_path(std::string_view path)
     const bool makes_content = parts.method == "generatecontent" || parts.method == "streamgeneratecontent";
     const bool is_known = is_one_of(parts.method, gemini_methods);
     const bool is_publishers = is_one_of(parts.method, publishers);
-    const bound_names bounds = is_known        ? bound_name::max_output_tokens_of_config
+    const bound_names bounds = makes_content   ? bound_name::max_output_tokens_of_config
+                               : is_known      ? bound_name::none
                                : is_publishers ? bound_name::max_tokens
                                                : bound_name::all;
     // A tuned model is another one than a model of that name, which goes without its collection.

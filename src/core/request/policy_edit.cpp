@@ -216,7 +216,7 @@ policy_fault policy_edit::take_value(uint8_t i, const body_member& member)
     if (n.hides_bound && (call_.bounds & bound_name::parameters_max_tokens) != 0) {
         return fail(policy_fault::hidden_bound, i);
     }
-    if (!n.cap.empty()) {
+    if (!n.cap.empty() && !(n.only_where_known && (n.bound & call_.bounds) == 0)) {
         if (const policy_fault fault = take_number(i, member.value); fault != policy_fault::none) {
             return fault;
         }

@@ -130,6 +130,7 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     l.add_bound("max_completion_tokens", root, bound_name::max_completion_tokens);
     l.add_bound("max_output_tokens", root, bound_name::max_output_tokens);
     l.add_bound("n_predict", root, bound_name::n_predict);
+    l.add_bound("max_length", root, bound_name::max_length);
     for (const std::string_view name : {"n", "best_of", "n_cmpl"}) {
         l.add_once(name, root, part::choices, json_text::bounded);
     }

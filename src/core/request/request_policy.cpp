@@ -31,7 +31,18 @@ constexpr bound_path bound_paths[] = {
     {"parameters.sampling_params.max_new_tokens", bound_name::parameters_sampling_max_new_tokens},
     {"sampling_params.max_tokens", bound_name::sampling_max_tokens},
     {"inferenceConfig.maxTokens", bound_name::max_tokens_of_inference_config},
-    {"additionalModelRequestFields.max_tokens", bound_name::none}, // may go before it
+    {"max_length", bound_name::max_length},
+    {"additionalModelRequestFields.max_tokens", bound_name::other},
+    {"additionalModelRequestFields.max_completion_tokens", bound_name::other},
+    {"additionalModelRequestFields.max_output_tokens", bound_name::other},
+    {"additionalModelRequestFields.max_new_tokens", bound_name::other},
+    {"additionalModelRequestFields.max_gen_len", bound_name::other},
+    {"inferenceConfig.max_new_tokens", bound_name::other},
+    {"max_gen_len", bound_name::other},
+    {"max_new_tokens", bound_name::other},
+    {"max_tokens_to_sample", bound_name::other},
+    {"request_output_len", bound_name::other}, // of TensorRT-LLM
+    {"parameters.request_output_len", bound_name::other},
     {"generationConfig.maxOutputTokens", bound_name::max_output_tokens_of_config},
     {"generationConfig.max_output_tokens", bound_name::max_output_tokens_of_config},
     {"generation_config.maxOutputTokens", bound_name::max_output_tokens_of_config},
@@ -182,6 +193,11 @@ bool request_policy::finish()
 {
     if (!bound_.empty()) {
         for (const bound_path& path : bound_paths) {
+            // A rule of its own holds on every path.
+            const uint8_t at = path.bound == bound_name::max_length ? place_of(path.field) : 0;
+            if (at != 0 && nodes_[at].cap.empty()) {
+                nodes_[at].only_where_known = true;
+            }
             if (!cap(path.field, bound_, path.bound)) {
                 return false;
             }

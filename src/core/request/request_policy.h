@@ -17,7 +17,7 @@ class request_policy {
 public:
     static constexpr size_t max_nodes = 255;
     // Of the rules of one level, so that three of them and the bounds of tokens fit.
-    static constexpr size_t max_level_nodes = 76;
+    static constexpr size_t max_level_nodes = 71;
 
     // A field. Texts are those of the rules that were added, which have to live as long.
     struct node {
@@ -31,8 +31,9 @@ public:
         uint8_t allowed = 0;   // lists that name it: bits
         bound_names bound = 0; // the bound of tokens that it is
         bool drops = false;
-        bool counts_tokens = false; // below 1 it is no bound to some servers
-        bool hides_bound = false;   // bounds could be in it that cannot be read
+        bool counts_tokens = false;    // below 1 it is no bound to some servers
+        bool hides_bound = false;      // bounds could be in it that cannot be read
+        bool only_where_known = false; // it is another thing on paths that do not have it as a bound
         // Of it and all that is within it, after finish():
         bool puts = false;      // there is a value to set, or a default
         bound_names bounds = 0; // bounds of tokens
