@@ -181,7 +181,7 @@ case 'the query names it' => sub {
 # --- none
 
 case 'requests without a model' => sub {
-    for my $path (qw(/v1/models /v1/models/org/m /v1/usage /v1/files /v1/files/f1/content /v1/responses/r1 /v1/batches/b1 /api/tags /api/version
+    for my $path (qw(/v1/models /v1/models/org/m /v1/models/qwen3:8b /v1/usage /v1/files /v1/files/f1/content /v1/responses/r1 /v1/batches/b1 /api/tags /api/version
         /api/ps /v1beta/models /health /v1/unknown /v1/embeddings /v1beta/cachedContents /v1beta/tunedModels/t /model_info /get_model_info /v1/audio/voices
         /api/v1/credits /api/v1/key /api/v1/generation?id=x)) {
         passes("GET $path", '', GET => $path);
@@ -194,6 +194,8 @@ case 'requests without a model' => sub {
     }
     passes("DELETE $_", '', DELETE => $_) for qw(/v1/conversations/c1 /v1/threads/t1 /v1/chat/completions/chatcmpl-1);
     refused("DELETE $_", DELETE => $_) for qw(/v1/unknown /adapters/a);
+    # Mistral's: it goes on with the model of its beginning.
+    refused("POST $_", POST => $_, body => '{"inputs":"x"}') for qw(/v1/conversations/c1 /v1/conversations/c1/restart);
     for my $path (qw(/v1/realtime /health_generate /unload)) {
         my $r = refused("GET $path", GET => $path);
         like($r->{body}, qr/must name a model/, 'says what to do');

@@ -10,7 +10,7 @@ namespace {
 
 name_match match(std::string_view raw, std::string_view name, bool two_spellings = false)
 {
-    return member_name(raw, two_spellings).match(name);
+    return member_name(raw).match(name, two_spellings);
 }
 
 TEST(member_name, exact)

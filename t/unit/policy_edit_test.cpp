@@ -240,6 +240,31 @@ TEST(policy_edit, cap_max_tokens_means_each_apis_name)
                  policy_fault::duplicate_field, "generationConfig");
 }
 
+TEST(policy_edit, rules_in_both_spellings_hold_together)
+{
+    constexpr std::string_view gemini = "/v1beta/models/g:generateContent";
+    const rule_list r{{action::cap, 0, "max_tokens", "100"},
+                      {action::cap, 0, "generation_config.topK", "5"},
+                      {action::cap, 0, "generationConfig.temperature", "1"},
+                      {action::drop, 0, "generation_config.thinking_config", ""},
+                      {action::drop, 0, "safetySettings", ""},
+                      {action::cap, 0, "safety_settings", "1"}};
+    expect(r, gemini, R"({"generationConfig":{"top_k":9,"maxOutputTokens":700,"temperature":2}})",
+           R"({"generationConfig":{"top_k":5,"maxOutputTokens":100,"temperature":1}})");
+    expect(r, gemini, R"({"generation_config":{"topK":9,"max_output_tokens":7,"temperature":2}})",
+           R"({"generation_config":{"topK":5,"max_output_tokens":7,"temperature":1}})");
+    expect(r, gemini, R"({"a":1,"generation_config":{"thinkingConfig":{},"max_output_tokens":7}})",
+           R"({"a":1,"generation_config":{                    "max_output_tokens":7}})");
+    expect(r, gemini, R"({"safety_settings":[],"generationConfig":{"maxOutputTokens":7}})",
+           R"({                     "generationConfig":{"maxOutputTokens":7}})");
+    // On other paths too, where rules have both.
+    expect(r, chat, R"({"max_tokens":7,"generationConfig":{"topK":9},"safetySettings":7})",
+           R"({"max_tokens":7,"generationConfig":{"topK":5}                   })");
+    // Elsewhere the other spelling is another field.
+    expect({{action::drop, 0, "safetySettings", ""}}, chat, R"({"safety_settings":[]})",
+           R"({"safety_settings":[]})");
+}
+
 TEST(policy_edit, cap_max_tokens_where_it_has_other_names)
 {
     const rule_list r{{action::cap, 0, "max_tokens", "100"}};

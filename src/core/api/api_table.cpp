@@ -242,7 +242,9 @@ api_call read_gemini_path(std::string_view path)
                   .needs_bound = is_publishers,
                   .streams = parts.method.starts_with("stream"),
                   .generates = parts.method != "counttokens",
-                  .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)}};
+                  .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)},
+                  // Ollama's names have a colon too: "GET /v1/models/qwen3:8b".
+                  .model_to_make = parts.collection == "models" && !is_known && !is_publishers};
     if (parts.method == "batchembedcontents") {
         call.hidden = hidden_part::fields; // the models of the requests within are read
     } else if (parts.method == "batchgeneratecontent" || parts.method == "asyncbatchembedcontent") {

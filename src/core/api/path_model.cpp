@@ -281,6 +281,13 @@ model_need need_of_path(std::string_view path, std::string_view name)
                                            "resume_memory_occupation"};
 
     const first_letters letters(path);
+    // Mistral's go on, with the model that they began with; OpenAI's are no more than stored.
+    if (const size_t at = path.find("/conversations/"); at != std::string_view::npos) {
+        const std::string_view rest = path.substr(at + 15);
+        if (rest.find('/') == std::string_view::npos || name == "restart") {
+            return model_need::to_make;
+        }
+    }
     // A run is that of an assistant, which has a model.
     if (has_any(path, letters, stored) && !has_segments(path, "/runs")) {
         return model_need::none;

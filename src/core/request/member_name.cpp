@@ -103,9 +103,9 @@ void member_name::read(std::string_view raw)
     name_ = {room_, folded};
 }
 
-name_match member_name::match(std::string_view name) const
+name_match member_name::match(std::string_view name, bool two_spellings) const
 {
-    if (!two_spellings_ && name_.size() != name.size()) {
+    if (!two_spellings && name_.size() != name.size()) {
         return name_match::no;
     }
     if (!odd_ && name_ == name) {
@@ -114,8 +114,8 @@ name_match member_name::match(std::string_view name) const
     bool same = !odd_;
     std::string_view a = name_;
     while (!a.empty() && !name.empty()) {
-        const char p = take_letter(a, two_spellings_);
-        const char q = take_letter(name, two_spellings_);
+        const char p = take_letter(a, two_spellings);
+        const char q = take_letter(name, two_spellings);
         if (p != q) {
             same = false;
             if (ascii_lower(p) != ascii_lower(q)) {

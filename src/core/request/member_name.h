@@ -21,10 +21,8 @@ public:
     static constexpr size_t max_escaped = 1024;
 
     // `raw` is what stands between the quotes in JSON whose grammar is right, and has to live as long. A name
-    // that is not plain may have max_escaped bytes. `two_spellings`: as in Gemini's API, `maxTokens` and
-    // `max_tokens` are the same name.
-    explicit member_name(std::string_view raw, bool two_spellings = false)
-        : name_(raw), two_spellings_(two_spellings)
+    // that is not plain may have max_escaped bytes.
+    explicit member_name(std::string_view raw) : name_(raw)
     {
         if (!is_plain(raw)) {
             read(raw);
@@ -52,14 +50,14 @@ public:
     }
 
     std::string_view name() const { return name_; }
-    // `name` is in ASCII.
-    name_match match(std::string_view name) const;
+    // `name` is in ASCII. `two_spellings`: as in Gemini's API, `maxTokens` and `max_tokens` are the same
+    // name.
+    name_match match(std::string_view name, bool two_spellings = false) const;
 
 private:
     void read(std::string_view raw);
 
     std::string_view name_;
-    bool two_spellings_;
     bool odd_ = false;
     char room_[max_escaped]; // of a name that is not plain
 };

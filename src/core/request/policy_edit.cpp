@@ -142,12 +142,13 @@ policy_fault policy_edit::take_member(uint8_t parent, object& o, size_t at)
                            || !member_name::is_plain(raw);
     uint8_t found = 0;
     if (may_match) {
-        const member_name name(raw, two_spellings);
+        const member_name name(raw);
         uint8_t doubtful = 0;
         for (uint8_t i = policy_.first_child(parent); i != 0 && found == 0; i = policy_.at(i).next) {
-            const name_match match = name.match(policy_.at(i).name);
+            const request_policy::node& n = policy_.at(i);
+            const name_match match = name.match(n.name, two_spellings || n.two_spellings);
             found = match == name_match::exact ? i : 0;
-            doubtful = match == name_match::doubtful && policy_.at(i).acts() ? i : doubtful;
+            doubtful = match == name_match::doubtful && n.acts() ? i : doubtful;
         }
         // Where only named fields are allowed it is none of them, and goes.
         if (found == 0 && doubtful != 0 && lists == 0) {

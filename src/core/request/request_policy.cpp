@@ -1,5 +1,7 @@
 #include "request_policy.h"
 
+#include "member_name.h"
+
 #include "core/base/chars.h"
 #include "core/json/json_count.h"
 #include "core/json/json_scan.h"
@@ -107,7 +109,13 @@ uint8_t request_policy::child_of(uint8_t parent, std::string_view name)
     // In the order in which they were added, which is that of what is put into a body.
     uint8_t* last = &nodes_[parent].first_child;
     for (; *last != 0; last = &nodes_[*last].next) {
-        if (nodes_[*last].name == name) {
+        node& n = nodes_[*last];
+        if (n.name == name) {
+            return *last;
+        }
+        if (member_name(name).match(n.name, true) == name_match::exact) {
+            n.two_spellings = true;
+            marks_ |= parent == 0 ? json_name_mark(name) : 0;
             return *last;
         }
     }

@@ -31,6 +31,7 @@ public:
         uint8_t allowed = 0;   // lists that name it: bits
         bound_names bound = 0; // the bound of tokens that it is
         bool drops = false;
+        bool two_spellings = false;    // rules have its name in both of Gemini's, and mean both
         bool counts_tokens = false;    // below 1 it is no bound to some servers
         bool hides_bound = false;      // bounds could be in it that cannot be read
         bool only_where_known = false; // it is another thing on paths that do not have it as a bound
