@@ -231,6 +231,7 @@ case 'other members that name models' => sub {
     }
     refused('adapters with another', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', adapters => [ 'cheap-2', { name => 'expensive' } ]));
     refused('an adapter without a name', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', adapters => [ { path => 'x' } ]), key => 'sk-wild');
+    refused('adapters by number', POST => '/completion', body => chat(model => 'cheap-1', lora => [{ id => 0, scale => 1 }]), key => 'sk-wild');
     refused('an agent', POST => '/v1/agents/completions', body => chat(model => 'cheap-1', agent_id => 'x'), key => 'sk-wild');
     passes('merged ones', 'cheap-1', POST => '/generate', body => json({ model => 'cheap-1', parameters => { merged_adapters => { ids => ['cheap-2'] } } }));
     refused('another merged', POST => '/generate', body => json({ model => 'cheap-1', parameters => { merged_adapters => { ids => [ 'cheap-2', 'expensive' ] } } }));

@@ -260,6 +260,11 @@ TEST(policy_edit, rules_in_both_spellings_hold_together)
     // On other paths too, where rules have both.
     expect(r, chat, R"({"max_tokens":7,"generationConfig":{"topK":9},"safetySettings":7})",
            R"({"max_tokens":7,"generationConfig":{"topK":5}                   })");
+    // But not names of bounds that other APIs have: they are put in their own spelling.
+    expect({{action::cap, 0, "max_tokens", "100"}, {action::cap, 0, "maxOutputTokens", "7"}}, "/v1/responses",
+           R"({"a":1})", R"({"a":1,"max_output_tokens":100})");
+    expect({{action::cap, 0, "max_tokens", "100"}, {action::cap, 0, "inference_config.max_tokens", "7"}},
+           "/model/m/converse", R"({"a":1})", R"({"a":1,"inferenceConfig":{"maxTokens":100}})");
     // Elsewhere the other spelling is another field.
     expect({{action::drop, 0, "safetySettings", ""}}, chat, R"({"safety_settings":[]})",
            R"({"safety_settings":[]})");

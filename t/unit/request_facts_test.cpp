@@ -226,6 +226,8 @@ TEST(request_facts, reads_lists_of_models)
     EXPECT_EQ(more_models(R"({"parameters":{"merged_adapters":{"ids":["a","b"],"weights":[1,2]}}})"), "a,b,");
     EXPECT_EQ(more_models(R"({"parameters":{"merged_adapters":{"ids":"a"}}})"), "?");
     EXPECT_EQ(more_models(R"({"agent_id":"a"})"), "?");
+    EXPECT_EQ(more_models(R"({"lora":[{"id":0,"scale":1}]})"), "?");
+    EXPECT_EQ(more_models(R"({"lora":null})"), "");
     expect_fault(R"({"parameters":{"adapter_id":"a","adapter_id":"b"}})", body_fault::duplicate_field);
 
     // Neither takes the other's room.

@@ -157,7 +157,9 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     for (const std::string_view name : {"draft_model", "adapter_id"}) {
         l.add_part(name, root, part::adapter, json_text::pieces);
     }
-    l.add_part("agent_id", root, part::unnamed_model, json_text::none); // Mistral's
+    for (const std::string_view name : {"agent_id", "lora"}) { // Mistral's; llama.cpp's adapters, by number
+        l.add_part(name, root, part::unnamed_model, json_text::none);
+    }
     // A tool may have a model of its own, as OpenAI's pictures and Anthropic's advisor have.
     l.add_part("model", l.add_way(json_elements, l.add_way("tools", root, members)), part::adapter,
                json_text::pieces);

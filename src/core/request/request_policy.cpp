@@ -75,6 +75,28 @@ bool any_bound(F&& is)
                        [&](const bound_path& bound) { return is(bound.field); });
 }
 
+constexpr std::string_view gemini_config = "generationConfig";
+
+bool is_same_in_two_spellings(std::string_view a, std::string_view b)
+{
+    return member_name(a).match(b, true) == name_match::exact;
+}
+
+// Whether a bound that is not Gemini's has this name on its way.
+bool is_of_other_bound(std::string_view name)
+{
+    return any_bound([name](std::string_view bound) {
+        bool is = false;
+        const bool is_geminis = is_same_in_two_spellings(bound.substr(0, bound.find('.')), gemini_config);
+        while (!is && !is_geminis && !bound.empty()) {
+            const size_t dot = std::min(bound.find('.'), bound.size());
+            is = bound.substr(0, dot) == name;
+            bound.remove_prefix(std::min(dot + 1, bound.size()));
+        }
+        return is;
+    });
+}
+
 } // namespace
 
 bool is_within_bound(std::string_view field)
@@ -104,6 +126,20 @@ uint64_t request_policy::bound_value() const
     return json_count(bound_, UINT64_MAX / 2, value) ? value : 0;
 }
 
+// Whether rules for these two names of one object are about the same field, as they are to Gemini's servers.
+bool request_policy::is_one_field(uint8_t parent, std::string_view a, std::string_view b) const
+{
+    if (!is_same_in_two_spellings(a, b)) {
+        return false;
+    }
+    std::string_view top = a;
+    for (uint8_t i = parent; i != 0; i = nodes_[i].parent) {
+        top = nodes_[i].name;
+    }
+    // The bounds of other APIs have one spelling, in which they are put into a body.
+    return is_same_in_two_spellings(top, gemini_config) || !(is_of_other_bound(a) || is_of_other_bound(b));
+}
+
 uint8_t request_policy::child_of(uint8_t parent, std::string_view name)
 {
     // In the order in which they were added, which is that of what is put into a body.
@@ -113,7 +149,7 @@ uint8_t request_policy::child_of(uint8_t parent, std::string_view name)
         if (n.name == name) {
             return *last;
         }
-        if (member_name(name).match(n.name, true) == name_match::exact) {
+        if (is_one_field(parent, n.name, name)) {
             n.two_spellings = true;
             marks_ |= parent == 0 ? json_name_mark(name) : 0;
             return *last;

@@ -71,6 +71,7 @@ public:
 private:
     // The field's node, made if there is none; 0 where there is no room.
     uint8_t place_of(std::string_view field);
+    bool is_one_field(uint8_t parent, std::string_view a, std::string_view b) const;
     uint8_t child_of(uint8_t parent, std::string_view name);
     bool cap(std::string_view field, std::string_view value, bound_names bound = 0);
 
