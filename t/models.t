@@ -186,7 +186,7 @@ case 'requests without a model' => sub {
         /api/v1/credits /api/v1/key /api/v1/generation?id=x)) {
         passes("GET $path", '', GET => $path);
     }
-    passes('a model is deleted', '', DELETE => '/v1/models/m');
+    passes("DELETE $_", '', DELETE => $_) for qw(/v1/models/m /v1/models/qwen3:8b);
     passes('cancelled', '', POST => '/v1/responses/r1/cancel');
     for my $path (qw(/v1/conversations /v1/conversations/c1/items /v1/vector_stores /v1/vector_stores/v1/search /v1/containers /v1/skills /v1/threads
         /v1/threads/t1/messages /v1/chat/completions/chatcmpl-1)) {

@@ -24,7 +24,8 @@ bool same_word(std::string_view text, std::string_view lowcase)
 
 bool is_name_byte(char c)
 {
-    return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '.';
+    // Who writes a comma means a list.
+    return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '.' && c != ',';
 }
 
 json_ptr parsed(std::string_view text)
@@ -64,6 +65,12 @@ bool is_within(std::string_view field, std::string_view outer)
     return in.starts_with(in_one_spelling(outer) + '.');
 }
 
+// Likewise. Bounds of other APIs have one spelling alone.
+bool is_one_field(std::string_view a, std::string_view b)
+{
+    return a == b || (in_one_spelling(a) == in_one_spelling(b) && is_bound(a) == is_bound(b));
+}
+
 std::string_view name_of(policy_action action)
 {
     return policy_actions[static_cast<size_t>(action)];
@@ -79,7 +86,7 @@ std::string request_rules::field_fault(policy_action action, std::string_view fi
         const std::string_view name = rest.substr(0, dot);
         if (name.empty() || name.size() > max_name || !std::all_of(name.begin(), name.end(), is_name_byte)) {
             return "expected the name of a field, or names joined by dots, each of 1 to 64 visible ASCII "
-                   "characters but quotes and backslashes";
+                   "characters but quotes, backslashes and commas";
         }
         if (dot == std::string_view::npos) {
             break;
@@ -88,6 +95,9 @@ std::string request_rules::field_fault(policy_action action, std::string_view fi
     }
     if (depth + 1 > max_policy_depth || field.size() > max_policy_field) {
         return "expected a field of at most 4 names and 128 bytes";
+    }
+    if (const std::string_view name = bound_in_its_case(field); !name.empty() && name != field) {
+        return "servers call it \"" + std::string(name) + "\"";
     }
     if (is_within_bound(field)) {
         return "there is nothing within a number of tokens";
@@ -141,7 +151,7 @@ std::string request_rules::contradiction(const entry& rule) const
         if (rule.action == policy_action::allow || other.action == policy_action::allow) {
             continue;
         }
-        const bool same = rule.field == other.field;
+        const bool same = is_one_field(rule.field, other.field);
         const bool rule_within = is_within(rule.field, other.field);
         const bool other_within = is_within(other.field, rule.field);
         if (rule_within || other_within) {

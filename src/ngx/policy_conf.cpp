@@ -46,7 +46,7 @@ char* add_rule(ngx_conf_t* cf, request_rules& rules, policy_action action, const
         if (!json) {
             return fail(cf, *value,
                         "expected JSON, such as 0.7, true, '\"some text\"' or '{\"a\":1}', or a word that "
-                        "stands for a string");
+                        "stands for a string; true, none, on and the like stand for none: '\"none\"'");
         }
         text = *json;
         if (const std::string wrong = request_rules::value_fault(action, view(field), text); !wrong.empty()) {

@@ -205,7 +205,7 @@ request_ctx* find_or_make_request(ngx_http_request_t* r)
         return nullptr;
     }
     api_call call = call_by_path(r, view(r->main->uri));
-    call.speaks = api_of_path(view(r->main->unparsed_uri));
+    call.speaks = api_by_path(r);
     auto* ctx = new (memory) request_ctx(call, location_conf_of(r)->errors, home);
     begin_own_time(*ctx);
     name_model_by_target(r, *ctx);
@@ -254,7 +254,7 @@ bool client_left(const ngx_http_request_t* r)
 api asked_api(ngx_http_request_t* r)
 {
     const request_ctx* ctx = find_request(r);
-    const api by_path = ctx ? ctx->call.speaks : api_of_path(view(r->main->unparsed_uri));
+    const api by_path = ctx ? ctx->call.speaks : api_by_path(r);
     const errors_as& errors = ctx ? ctx->errors : location_conf_of(r)->errors;
     if (errors.is != errors_as::shape || row_of(by_path).name == errors.name) {
         return by_path;
@@ -274,6 +274,15 @@ bool only_looks(const ngx_http_request_t* r)
 bool only_reads(const ngx_http_request_t* r)
 {
     return only_looks(r) || view(r->request_line).starts_with("DELETE ");
+}
+
+api api_by_path(const ngx_http_request_t* r)
+{
+    const std::string_view path = view(r->main->unparsed_uri);
+    const api found = api_of_path(path);
+    // "/v1/models/qwen3:8b" has a name of Ollama's, and no method of Google's.
+    const bool is_name = found == api::gemini && only_reads(r) && call_of_path(path).model_to_make;
+    return is_name ? api::openai : found;
 }
 
 api_call call_by_path(const ngx_http_request_t* r, std::string_view path)

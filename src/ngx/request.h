@@ -232,6 +232,8 @@ bool only_reads(const ngx_http_request_t* r);
 // Nor is anything deleted.
 bool only_looks(const ngx_http_request_t* r);
 
+// The API whose path the client has asked for; as api_of_path(), but by the method too.
+api api_by_path(const ngx_http_request_t* r);
 // What this path says of the request, by its method too.
 api_call call_by_path(const ngx_http_request_t* r, std::string_view path);
 

@@ -62,7 +62,7 @@ public:
                 put(root, rule, true);
         for (const reference_rule& rule : rules_)
             if (rule.action == llm::policy_action::set_default)
-                put(root, rule, false);
+                put_default(root, rule);
         if (bound_ > 0)
             bound(root);
         for (const reference_rule& rule : rules_)
@@ -125,6 +125,20 @@ private:
         json_t* was = in ? json_object_get(in, name.c_str()) : nullptr;
         if (in && (replaces || !was || json_is_null(was)))
             json_object_set_new(in, name.c_str(), json_loads(rule.value.c_str(), JSON_DECODE_ANY, nullptr));
+    }
+    // A bound is put where the API has it, and has no other one in the request.
+    void put_default(json_t* root, const reference_rule& rule)
+    {
+        const bool is_own = std::find(own_.begin(), own_.end(), rule.field) != own_.end();
+        const bool is_of_root = rule.field.find('.') == std::string::npos;
+        if (!is_bound(rule.field))
+            return put(root, rule, false);
+        if (is_own && !(is_of_root && std::any_of(bounds, bounds + 4, [&](const std::string& other) {
+                            json_t* was = json_object_get(root, other.c_str());
+                            return std::find(own_.begin(), own_.end(), other) != own_.end() && was
+                                   && !json_is_null(was);
+                        })))
+            put(root, rule, false);
     }
     // True if a number is there.
     bool cap(json_t* root, const std::string& field, double most, bool is_bound, bool own = true)

@@ -53,6 +53,33 @@ TEST(request_rules, values_of_bounds_are_bounds)
     EXPECT_NE(request_rules::field_fault(action::set, "Options.num_predict.x"), "");
 }
 
+TEST(request_rules, names_that_mean_something_else)
+{
+    using action = policy_action;
+    for (const std::string_view list : {"a,b", "logit_bias,", "generationConfig.a,b"})
+        EXPECT_NE(request_rules::field_fault(action::drop, list), "") << list;
+    EXPECT_EQ(request_rules::field_fault(action::cap, "Max_Tokens"), "servers call it \"max_tokens\"");
+    EXPECT_EQ(request_rules::field_fault(action::set, "Options.num_predict"),
+              "servers call it \"options.num_predict\"");
+    EXPECT_EQ(request_rules::field_fault(action::set, "generation_config.max_output_tokens"), "");
+    EXPECT_EQ(request_rules::field_fault(action::set, "maxTokens"), "");
+}
+
+TEST(request_rules, both_spellings_of_geminis_are_one_field)
+{
+    using action = policy_action;
+    const auto second = [](std::string_view a, std::string_view b, action what) {
+        request_rules rules;
+        EXPECT_EQ(rules.add(action::set, a, "1"), "");
+        return rules.add(what, b, "1");
+    };
+    EXPECT_NE(second("generationConfig.temperature", "generation_config.temperature", action::set), "");
+    EXPECT_NE(second("generation_config.top_k", "generationConfig.topK", action::cap), "");
+    EXPECT_NE(second("safety_settings", "safetySettings", action::drop), "");
+    EXPECT_EQ(second("generation_config.top_k", "generationConfig.topP", action::cap), "");
+    EXPECT_EQ(second("max_tokens", "maxTokens", action::drop), ""); // no names of Gemini's
+}
+
 TEST(request_rules, fields_within_others)
 {
     using action = policy_action;

@@ -230,6 +230,7 @@ api_call read_gemini_path(std::string_view path)
     const bool makes_content = parts.method == "generatecontent" || parts.method == "streamgeneratecontent";
     const bool is_known = is_one_of(parts.method, gemini_methods);
     const bool is_publishers = is_one_of(parts.method, publishers);
+    const bool is_name = parts.collection == "models" && !is_known && !is_publishers;
     const bound_names bounds = makes_content   ? bound_name::max_output_tokens_of_config
                                : is_known      ? bound_name::none
                                : is_publishers ? bound_name::max_tokens
@@ -243,8 +244,10 @@ api_call read_gemini_path(std::string_view path)
                   .streams = parts.method.starts_with("stream"),
                   .generates = parts.method != "counttokens",
                   .model = {begin, static_cast<size_t>(parts.name.data() + parts.name.size() - begin)},
-                  // Ollama's names have a colon too: "GET /v1/models/qwen3:8b".
-                  .model_to_make = parts.collection == "models" && !is_known && !is_publishers};
+                  .model_to_make = is_name};
+    if (is_name) { // Ollama's names have a colon too: "GET /v1/models/qwen3:8b"
+        call.needs_model = model_need::to_make;
+    }
     if (parts.method == "batchembedcontents") {
         call.hidden = hidden_part::fields; // the models of the requests within are read
     } else if (parts.method == "batchgeneratecontent" || parts.method == "asyncbatchembedcontent") {

@@ -159,8 +159,11 @@ policy_fault policy_edit::take_member(uint8_t parent, object& o, size_t at)
         o.gone[at] = true;
         return policy_fault::none;
     }
-    if (found == 0 || !policy_.at(found).acts()) {
+    if (found == 0) {
         return policy_fault::none;
+    }
+    if (!policy_.at(found).acts()) {
+        return note_bound(found, member.value);
     }
     if (seen_[found] || null_[found]) {
         return fail(policy_fault::duplicate_field, found);
@@ -172,6 +175,18 @@ policy_fault policy_edit::take_member(uint8_t parent, object& o, size_t at)
         return policy_fault::none;
     }
     return take_value(found, member);
+}
+
+// It has no rule, but may be a bound that the request gives.
+policy_fault policy_edit::note_bound(uint8_t i, const byte_range& value)
+{
+    const bound_names bound = policy_.at(i).bound;
+    const std::string_view begin = bound == 0 ? "n" : body_.read(body_.owner, {value.begin, value.begin + 1});
+    if (begin.empty()) {
+        return policy_fault::unreadable;
+    }
+    bounds_ |= begin[0] == 'n' ? bound_names{0} : bound;
+    return policy_fault::none;
 }
 
 // What is put in the place of a value, less what caps it.
@@ -204,7 +219,7 @@ policy_fault policy_edit::take_value(uint8_t i, const body_member& member)
     }
     const char first = begin[0];
     if (first == 'n') {
-        if (!n.fallback.empty()) {
+        if (!n.fallback.empty() && n.bound == 0) {
             return replace(i, member.value, capped(i, n.fallback)) ? policy_fault::none
                                                                    : policy_fault::too_many_edits;
         }
@@ -217,7 +232,9 @@ policy_fault policy_edit::take_value(uint8_t i, const body_member& member)
     if (n.hides_bound && (call_.bounds & bound_name::parameters_max_tokens) != 0) {
         return fail(policy_fault::hidden_bound, i);
     }
-    if (!n.cap.empty() && !(n.only_where_known && (n.bound & call_.bounds) == 0)) {
+    if (n.cap.empty()) {
+        bounds_ |= n.bound;
+    } else if (!(n.only_where_known && (n.bound & call_.bounds) == 0)) {
         if (const policy_fault fault = take_number(i, member.value); fault != policy_fault::none) {
             return fault;
         }
@@ -276,29 +293,38 @@ bool policy_edit::puts_value_within(uint8_t i) const
     for (uint8_t c = policy_.first_child(i); c != 0; c = policy_.at(c).next) {
         const request_policy::node& n = policy_.at(c);
         const bool matters = n.bound == 0 || (n.bound & call_.bounds) != 0;
-        if (!n.set.empty() || !n.fallback.empty() || (!n.cap.empty() && matters) || puts_value_within(c)) {
+        if (!n.set.empty() || (matters && !(n.fallback.empty() && n.cap.empty())) || puts_value_within(c)) {
             return true;
         }
     }
     return false;
 }
 
-// A bound is to be given where no other one of this API's is.
-bool policy_edit::wants_bound(uint8_t i) const
+// A bound is to be given where this API has it, and none beside it is given: by the request, or by a rule.
+bool policy_edit::wants_bound(uint8_t i, bound_names of) const
 {
     const request_policy::node& n = policy_.at(i);
     const bound_names others = n.parent == 0 ? call_.bounds & bound_name::of_root : n.bound;
-    return (n.bound & call_.bound_to_give) != 0 && (bounds_ & others) == 0;
+    if ((n.bound & of) == 0 || (bounds_ & others) != 0) {
+        return false;
+    }
+    for (uint8_t c = policy_.first_child(n.parent); c != 0; c = policy_.at(c).next) {
+        if ((policy_.at(c).bound & others) != 0 && !policy_.at(c).set.empty()) {
+            return false;
+        }
+    }
+    return true;
 }
 
 // Something is to be put there if it is not there.
 bool policy_edit::wants(uint8_t i) const
 {
     const request_policy::node& n = policy_.at(i);
-    if (n.puts || wants_bound(i)) {
+    if (!n.set.empty() || (!n.fallback.empty() && (n.bound == 0 || wants_bound(i, call_.bounds)))
+        || (!policy_.bound().empty() && wants_bound(i, call_.bound_to_give))) {
         return true;
     }
-    if ((n.bounds & call_.bound_to_give) == 0) {
+    if (!n.puts && (n.bounds & call_.bound_to_give) == 0) {
         return false;
     }
     for (uint8_t c = n.first_child; c != 0; c = policy_.at(c).next) {

@@ -68,10 +68,11 @@ private:
     policy_fault take_object(uint8_t parent, object& o);
     policy_fault take_member(uint8_t parent, object& o, size_t i);
     policy_fault take_value(uint8_t i, const body_member& member);
+    policy_fault note_bound(uint8_t i, const byte_range& value);
     policy_fault take_number(uint8_t i, const byte_range& value);
     policy_fault add_missing(uint8_t parent, object& o);
     bool wants(uint8_t i) const;
-    bool wants_bound(uint8_t i) const;
+    bool wants_bound(uint8_t i, bound_names of) const;
     bool puts_value_within(uint8_t i) const;
     bool put_value(uint8_t i, uint64_t at);
     bool replace(uint8_t i, const byte_range& value, std::string_view text);

@@ -106,7 +106,17 @@ bool is_within_bound(std::string_view field)
 
 bool is_bound(std::string_view field)
 {
-    return any_bound([&](std::string_view bound) { return same_name(field, bound); });
+    return !bound_in_its_case(field).empty();
+}
+
+std::string_view bound_in_its_case(std::string_view field)
+{
+    std::string_view found;
+    any_bound([&](std::string_view bound) {
+        found = same_name(field, bound) ? bound : "";
+        return !found.empty();
+    });
+    return found;
 }
 
 bool holds_bound(std::string_view field)
@@ -224,6 +234,7 @@ bool request_policy::add(std::string_view rules, uint8_t list)
             break;
         case policy_action::set_default:
             n.fallback = n.fallback.empty() ? rule.value : n.fallback;
+            gives_bound_ = gives_bound_ || is_bound(rule.field);
             break;
         default:
             n.set = n.set.empty() ? rule.value : n.set;
@@ -235,7 +246,7 @@ bool request_policy::add(std::string_view rules, uint8_t list)
 
 bool request_policy::finish()
 {
-    if (!bound_.empty()) {
+    if (!bound_.empty() || gives_bound_) {
         for (const bound_path& path : bound_paths) {
             // A rule of its own holds on every path.
             const uint8_t at = path.bound == bound_name::max_length ? place_of(path.field) : 0;
@@ -246,6 +257,8 @@ bool request_policy::finish()
                 return false;
             }
         }
+    }
+    if (!bound_.empty()) {
         const uint8_t at = child_of(0, hides_bounds);
         if (at == 0) {
             return false;

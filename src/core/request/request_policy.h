@@ -80,6 +80,7 @@ private:
     std::string_view bound_ = {};
     uint8_t lists_ = 0;
     bool needs_json_ = false;
+    bool gives_bound_ = false; // a rule has a default for a bound of tokens
     // Only the first n_nodes_ are set.
     union {
         node nodes_[max_nodes];
@@ -92,6 +93,7 @@ public:
 // A field as a place of bounds of tokens, by its name in any case, as Go's servers take it.
 bool is_within_bound(std::string_view field); // it is in one, which is a number
 bool is_bound(std::string_view field);
+std::string_view bound_in_its_case(std::string_view field); // as servers write it; empty: it is none
 bool holds_bound(std::string_view field); // one is in it, or could be hidden in it
 
 // The lower of two caps, where "" is none.
