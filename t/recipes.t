@@ -242,6 +242,8 @@ case 'browser' => sub {
     is($r->{headers}{'access-control-allow-origin'}, $origin, 'its page may ask');
     is($r->{headers}{'access-control-allow-headers'}, 'authorization,content-type,x-stainless-os', 'with its headers');
     like($r->{headers}{'access-control-allow-methods'}, qr/POST/, 'by POST');
+    is($t->fetch(OPTIONS => '/v1/models', headers => [ Origin => $origin, @preflight ])->{status}, 204, 'for the list of models too');
+    is($t->fetch(GET => '/preflight', key => 'sk-alice')->{status}, 404, 'nobody asks for where it is answered');
     is($model->count, 0, 'the model server is not asked');
 
     $r = $t->fetch(OPTIONS => $chat, headers => [ Origin => 'https://evil.example.net', @preflight ]);
@@ -417,6 +419,20 @@ case 'coding-agents' => sub {
     $t->check_and_stop;
 };
 
+case 'coding-agents, with shorter answers' => sub {
+    my $t = recipe('coding-agents', changes => [ 'server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;', '# llm_request' => 'llm_request' ]);
+    my $model = $t->daemon(1);
+    $t->start;
+    my $thinks = { type => 'enabled', budget_tokens => 31_999 };
+    is($t->fetch(POST => '/v1/messages', key => 'sk-alice', body => chat_request(max_tokens => 32_000, thinking => $thinks))->{status}, 200, 'an agent that thinks');
+    my $sent = $json->decode($model->last_request->{body});
+    is("$sent->{max_tokens} $sent->{thinking}{type}", '16384 enabled', 'asks for less');
+    cmp_ok($sent->{thinking}{budget_tokens}, '<', $sent->{max_tokens}, 'and leaves room for the answer');
+    is($t->fetch(POST => '/v1/messages', key => 'sk-alice', body => chat_request(max_tokens => 9000))->{status}, 200, 'one that does not');
+    ok(!exists $json->decode($model->last_request->{body})->{thinking}, 'is not made to');
+    $t->check_and_stop;
+};
+
 # What a server has been asked for.
 sub models_of { return join ' ', map { $json->decode($_->{body})->{model} } $_[0]->requests }
 
@@ -581,8 +597,8 @@ case 'each recipe' => sub {
     }
 };
 
-# Clients ask for the list of models, and for one of them by its name, which may have slashes (openai.models.retrieve). Hosted accounts and
-# some servers delete a model by that path. Each example is run here with one model server and without TLS.
+# Clients ask for the list of models, and for one of them by its name, which may have slashes (openai.models.retrieve). By other methods
+# than GET, hosted accounts and some servers delete or load a model there. Each example is run here with one model server and without TLS.
 my ($in_readme) = text_of("$examples/../README.md") =~ /^```nginx\n(load_module.*?)^```$/ms;
 for my $file ('README.md', 'nginx.conf', 'debian/llm', 'container/nginx.conf', 'monitoring/gateway.conf', map { s{\Q$examples\E/}{}r } glob "$examples/recipes/*.conf") {
     my $text = $file eq 'README.md' ? $in_readme : text_of("$examples/$file");
@@ -599,6 +615,7 @@ for my $file ('README.md', 'nginx.conf', 'debian/llm', 'container/nginx.conf', '
         $text =~ s{https://}{http://}g;
         $text =~ s/^\s*(?:ssl_\w+|load_module|user|pid|error_log|worker_\w+|include llm\/demo|\w+_temp_path)[ \/][^;]*;[^\n]*\n//gm;
         $text =~ s{ /dev/stdout}{ %%DIR%%/llm.log};
+        $text =~ s{ requests=[^ ;]+( burst=\d+)?}{ requests=1000r/s burst=1000}g;    # it asks often
         my ($http) = $text =~ /^http \{\n(.*)^\}/ms;
 
         my $t = recipe('upstream-key', changes => [ 'server 127.0.0.1:8000;' => 'server 127.0.0.1:%%PORT_1%%;' ], files => {
@@ -623,13 +640,31 @@ for my $file ('README.md', 'nginx.conf', 'debian/llm', 'container/nginx.conf', '
             }
         }
         my $count = $model->count;
-        for ([ GET => 'models/' ], [ GET => 'models/a%20b' ], [ GET => 'models/a%3Fb' ], [ GET => 'models/a%0Ab' ], [ GET => 'models/a%25b' ], [ DELETE => "models/$names[0]" ],
-            [ DELETE => 'models' ], [ PUT => "models/$names[0]" ]) {
-            my ($method, $path) = @$_;
-            next if $its_list && $path =~ m{models/?\z};    # its own list
-            cmp_ok($ask->($method => $path)->{status}, '>=', 400, "not $method $path");
+        for my $path (qw(models/ models/a%20b models/a%3Fb models/a%0Ab models/a%25b)) {
+            next if $its_list && $path eq 'models/';    # its own list
+            cmp_ok($ask->(GET => $path)->{status}, '>=', 400, "not GET $path");
+        }
+        # Xinference launches a model by POST of the list, and cancels what runs by POST below a model's name.
+        for my $path ('models', map { ("models/$names[0]", "models/$names[0]$_") } '/requests/r1/abort', ':load') {
+            for my $method (qw(POST PUT PATCH DELETE)) {
+                my $r = $ask->($method => $path);
+                like($r->{status}, $its_list ? qr/\A40[45]\z/ : qr/\A403\z/, "not $method $path");
+                ok(ref $json->decode($r->{body})->{error}, 'as the API says it');
+            }
         }
         is($model->count, $count, 'and the model server is not asked');
+
+        # What names another model than the body does, or who pays, does not get there.
+        my @names_one = map { ($_ => 'big') } qw(x-ms-model-mesh-model-name azureml-model-deployment x-ms-oai-image-generation-deployment Seldon-Model),
+            (map { "X-Amzn-SageMaker-$_" } qw(Adapter-Identifier Inference-Component Target-Variant Target-Model Target-Container-Hostname)),
+            qw(OpenAI-Organization OpenAI-Project);
+        my ($row) = $text =~ /^\s*llm_model ([\w.-]+) /m;
+        my ($call) = $begin =~ m{\A(.*)v1/};
+        is($t->fetch(POST => "${call}v1/" . ($text =~ m{chat/completions} ? 'chat/completions' : 'messages'), key => 'sk-alice', headers => \@names_one,
+            body => chat_request($row ? (model => $row) : ()))->{status}, 200, 'a request that names models in its header');
+        cmp_ok($model->count, '>', $count, 'gets there');
+        unlike($model->last_request->{head}, qr/: big\r?$/m, 'without these');
+        unlike($t->read_file('error.log'), qr/headers_hash/, 'and nginx has room for their names');
         $t->check_and_stop;
     };
 }
