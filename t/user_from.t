@@ -153,12 +153,12 @@ for my $wrong ('', 'X User', 'X_User', "X-\xc3\xa4", 'x' x 81, 7, JSON::PP::true
 }
 
 for my $header (qw(Authorization authorization X-API-Key api-key x-goog-api-key Proxy-Authorization Cookie Connection KEEP-ALIVE Transfer-Encoding TE Trailer
-    Upgrade Proxy-Connection Content-Length Expect Sec-WebSocket-Protocol)) {
+    Upgrade Proxy-Connection Content-Length Content-Type content-encoding Content-Disposition Content-MD5 Host Via HTTP2-Settings Expect Sec-WebSocket-Protocol)) {
     $t->write_file('wrong.json', key_file([ { name => 'a', secret => 's', user_from => $header } ]));
     my ($good, $said) = $t->check_conf("%%HTTP_BEGIN%%\nllm_zone llm:4m; llm_api_keys %%DIR%%/wrong.json;\n}\n");
     like($said, qr/wrong\.json:\d+:\d+: "user_from" of key "a": "\Q$header\E" cannot name a user/, "user_from: $header");
 }
-for my $header (qw(X-Authorization-User Cookies X-Upgrade Sec-User)) {
+for my $header (qw(X-Authorization-User Cookies X-Upgrade Sec-User X-Content-User Contents Host-User)) {
     $t->write_file('right.json', key_file([ { name => 'a', secret => 's', user_from => $header } ]));
     my ($good, $said) = $t->check_conf("%%HTTP_BEGIN%%\nllm_zone llm:4m; server { listen 127.0.0.1:%%PORT_0%%; llm_api_keys %%DIR%%/right.json; }\n}\n");
     ok($good, "user_from: $header is fine") or diag($said);

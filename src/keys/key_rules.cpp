@@ -253,12 +253,14 @@ bool key_rules::names_no_user(std::string_view header)
         "te",
         "trailer",
         "upgrade",
-        "content-length",
+        "http2-settings",
+        "host",
+        "via",
         "expect",
     };
     std::string lowcase(header);
     std::transform(lowcase.begin(), lowcase.end(), lowcase.begin(), ascii_lower);
-    return lowcase.starts_with("sec-websocket-")
+    return lowcase.starts_with("sec-websocket-") || lowcase.starts_with("content-")
            || std::find(std::begin(names), std::end(names), lowcase) != std::end(names);
 }
 

@@ -153,6 +153,10 @@ bool policy_rules::read_request(const trail* up, json_t* value, uint8_t list, st
             return check.fail_expected(&part, is_list ? "an array of names of fields" : "an object",
                                        values[i]);
         }
+        // It would read as "nothing", but allow everything.
+        if (action == policy_action::allow && json_array_size(values[i]) == 0) {
+            return check.fail_expected(&part, "an array of 1 or more names of fields", values[i]);
+        }
         for (size_t j = 0; is_list && j < json_array_size(values[i]); j++) {
             const trail element{&part, {}, j, true};
             const std::string_view field = string_of(json_array_get(values[i], j));

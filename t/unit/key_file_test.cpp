@@ -446,6 +446,9 @@ TEST(key_file, request_policies)
              "set":{"y":null}}}},"keys":[]})");
     EXPECT_EQ(bad_plan("{\"request\":{\"allow\":{}}}"),
               "2:21: \"request.allow\" of plan \"p\": expected an array of names of fields, got an object");
+    EXPECT_EQ(bad_plan("{\"request\":{\"allow\":[]}}"),
+              "2:21: \"request.allow\" of plan \"p\": expected an array of 1 or more names of fields, got an "
+              "empty array");
     EXPECT_EQ(bad_plan("{\"request\":{\"drop\":[\"a\",1]}}"),
               "2:25: \"request.drop[1]\" of plan \"p\": expected the name of a field, got 1");
     EXPECT_EQ(bad_plan("{\"request\":{\"set\":[]}}"),
