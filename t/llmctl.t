@@ -169,11 +169,17 @@ case 'keys without a secret, and users of an application' => sub {
     push @secrets, $new;
     like(slurp($named), qr/"name":"guest", ?"sha256":"@{[ sha256_hex($new) ]}"/, 'with --add-secret it gets one');
     is(ctl(qw(key rotate guest --drop-old --add-secret --file), $named)->{rc}, 2, 'which is not for --drop-old');
+    my $was = slurp($named);
     $r = ctl(qw(key rotate guest --drop-new --file), $named);
+    is($r->{rc}, 1, '--drop-new takes no only secret where nginx is not known');
+    like($r->{err}, qr/guest has one secret only, and nginx's configuration is not known \(.+\): --no-secret takes it all the same/, 'says why');
+    is(slurp($named), $was, 'the file is as it was');
+    is(ctl(qw(key rotate guest --no-secret), $_, '--file', $named)->{rc}, 2, "--no-secret is not for $_") for qw(--drop-old --keep-old --add-secret);
+    $r = ctl(qw(key rotate guest --drop-new --no-secret --file), $named);
     is_deeply([ @$r{qw(rc out err)} ], [ 0, "guest: has no secret any more, nginx finds it by its name (identity=)\n", '' ], '--drop-new is the way back');
     is_deeply(keys_of($named)->[0], { name => 'guest' }, 'the record is as it was');
-    is(ctl(qw(key rotate guest --drop-new --file), $named)->{rc}, 1, 'once');
-    is(ctl(qw(key rotate app --drop-new --file), $named)->{rc}, 0, 'of a plain key too');
+    is(ctl(qw(key rotate guest --drop-new --no-secret --file), $named)->{rc}, 1, 'once');
+    is(ctl(qw(key rotate app --drop-new --no-secret --file), $named)->{rc}, 0, 'of a plain key too');
     is_deeply(keys_of($named)->[1], { name => 'app', user_from => 'X-User' }, 'which is gone');
 
     spew($named, '{"keys":[]}');
@@ -461,6 +467,12 @@ case 'the key file is found' => sub {
     $r = ctl(qw(key rotate here --drop-new));
     is($r->{rc}, 1, 'nor does a key lose its only secret');
     like($r->{err}, qr/here has one secret only.*identity=/, 'says why');
+    is(ctl(qw(key rotate here --drop-new --no-secret))->{rc}, 1, 'by no means');
+    spew("$dir/conf/other_file.json", '{"keys":[{"name":"x","key":"sk-0123456789abcdef"}]}', 0640);
+    $r = ctl(qw(key rotate x --drop-new --file), "$dir/conf/other_file.json");
+    is($r->{rc}, 1, 'nor in a file that nginx does not name');
+    like($r->{err}, qr/x has one secret only, and nginx's configuration does not name \S+other_file\.json: --no-secret/, 'says why');
+    is(ctl(qw(key rotate x --drop-new --no-secret --file), "$dir/conf/other_file.json")->{rc}, 0, 'unless that is said');
     for my $at ([], [ '--file', "$dir/conf/../conf/found.json" ]) {
         $r = ctl(qw(key add unknown --no-secret), @$at);
         is($r->{rc}, 1, 'a key that nginx would not take is refused');
@@ -469,6 +481,7 @@ case 'the key file is found' => sub {
     is(ctl(qw(key add elsewhere --no-secret --file), "$dir/conf/not_used.json")->{rc}, 0, 'a file of which nothing is known is not');
     nginx_says($conf =~ s/found\.json/found.json identity=\$remote_user/r);
     is(ctl(qw(key add known --no-secret))->{rc}, 0, 'nor one that is used by name');
+    is(ctl(qw(key rotate here --drop-new))->{rc}, 0, 'in which a key may lose its only secret');
     local $ENV{LLM_KEYS} = $file;
     is(ctl(qw(key show bob))->{rc}, 0, 'LLM_KEYS comes first');
     like(ctl('check')->{out}, qr/^\Q$file\E: \d+ keys/, 'check finds it, too');

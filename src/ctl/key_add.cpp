@@ -161,7 +161,7 @@ int run_key_add(const arguments& given, output& out)
     if (const int code = make_secrets(given, all, out)) {
         return code;
     }
-    if (given.has("--no-secret") && needs_secrets(*path, conf.get())) {
+    if (given.has("--no-secret") && secrets_in(*path, conf.get()) == secrets_rule::needed) {
         return out.wrong("nginx refuses keys without a secret in " + *path
                          + ": no llm_api_keys of it has identity=, which could find them by their names");
     }
@@ -228,8 +228,26 @@ const char* drop_newest(key_text& keys, size_t place, std::vector<digest> old)
     return ": its newest secret is gone";
 }
 
-// Ends all secrets but the newest, or the newest alone. `may_be_none`: nginx takes keys without one.
-int drop_secrets(const arguments& given, const std::string& path, bool may_be_none, output& out)
+// Why the only secret of a key is not taken away; empty if it may be.
+std::string fault_of_none(const arguments& given, const std::string& path, lazy_nginx_conf& conf)
+{
+    switch (secrets_in(path, conf.get())) {
+    case secrets_rule::needed:
+        return ", and nginx refuses keys without one in " + path + ": no llm_api_keys of it has identity=";
+    case secrets_rule::unknown:
+        break;
+    case secrets_rule::not_needed:
+        return {};
+    }
+    return given.has("--no-secret")
+               ? std::string()
+               : ", and nginx's configuration "
+                     + (conf.get() ? "does not name " + path : "is not known (" + conf.why_not() + ")")
+                     + ": --no-secret takes it all the same";
+}
+
+// Ends all secrets but the newest, or the newest alone.
+int drop_secrets(const arguments& given, const std::string& path, lazy_nginx_conf& conf, output& out)
 {
     const bool newest = given.has("--drop-new");
     if (given.has("--keep-old") || given.has("--key-stdin") || given.has("--add-secret")
@@ -252,11 +270,9 @@ int drop_secrets(const arguments& given, const std::string& path, bool may_be_no
                 if (old.empty()) {
                     return out.wrong("key " + record.name + " has no secret");
                 }
-                if (old.size() == 1 && !(newest && may_be_none)) {
-                    return out.wrong("key " + record.name + " has one secret only"
-                                     + (newest ? ", and nginx refuses keys without one in " + path
-                                                     + ": no llm_api_keys of it has identity="
-                                               : ""));
+                const std::string wrong = newest && old.size() == 1 ? fault_of_none(given, path, conf) : "";
+                if (old.size() == 1 && (!newest || !wrong.empty())) {
+                    return out.wrong("key " + record.name + " has one secret only" + wrong);
                 }
                 // Which of them is the newer one nobody knows.
                 if (old.size() > 1 && keys.plain(place).is_there) {
@@ -287,14 +303,16 @@ int drop_secrets(const arguments& given, const std::string& path, bool may_be_no
 
 int run_key_rotate(const arguments& given, output& out)
 {
+    if (given.has("--no-secret") && !given.has("--drop-new")) {
+        return out.fail("--no-secret is for --drop-new");
+    }
     lazy_nginx_conf conf;
     const auto path = find_key_file(given, conf, out);
     if (!path) {
         return exit_failed;
     }
     if (given.has("--drop-old") || given.has("--drop-new")) {
-        const bool may_be_none = given.has("--drop-new") && !needs_secrets(*path, conf.get());
-        return drop_secrets(given, *path, may_be_none, out);
+        return drop_secrets(given, *path, conf, out);
     }
     std::vector<made_key> all;
     if (const int code = make_secrets(given, all, out)) {

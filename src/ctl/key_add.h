@@ -32,6 +32,8 @@ inline constexpr option rotate_options[] = {
     {"--keep-old", "", "the old secrets stay in force, too, until --drop-old"},
     {"--drop-old", "", "makes no new secret: ends the old ones that --keep-old has kept"},
     {"--drop-new", "", "makes no new secret: takes the newest away, as if it had not been made"},
+    {"--no-secret", "",
+     "with --drop-new: takes the only secret too, where nginx's configuration does not say"},
     {"--add-secret", "", "for keys without a secret, too, which can then be used by it as well as by name"},
     key_stdin_option,
     file_option,

@@ -49,7 +49,7 @@ bool is_same_file(const std::string& a, const std::string& b)
                && one.st_ino == other.st_ino);
 }
 
-bool needs_secrets(const std::string& path, const nginx_conf* conf)
+secrets_rule secrets_in(const std::string& path, const nginx_conf* conf)
 {
     bool is_used = false, by_name = false;
     if (conf) {
@@ -62,7 +62,10 @@ bool needs_secrets(const std::string& path, const nginx_conf* conf)
             }
         });
     }
-    return is_used && !by_name;
+    if (!is_used) {
+        return secrets_rule::unknown;
+    }
+    return by_name ? secrets_rule::not_needed : secrets_rule::needed;
 }
 
 void hint_user_from(std::string_view header, output& out)

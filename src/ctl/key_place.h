@@ -33,9 +33,10 @@ std::optional<std::string> find_key_file(const arguments& given, lazy_nginx_conf
 // Whether both lead to the same file, or are the same path.
 bool is_same_file(const std::string& a, const std::string& b);
 
-// Whether nginx, as far as it is known, refuses keys without a secret in this file: it is named in
-// llm_api_keys, and never with identity=.
-bool needs_secrets(const std::string& path, const nginx_conf* conf);
+// Whether nginx refuses keys without a secret in a file: it does where llm_api_keys names the file, and never
+// with identity=. Unknown: there is no configuration, or it does not name the file.
+enum class secrets_rule { needed, not_needed, unknown };
+secrets_rule secrets_in(const std::string& path, const nginx_conf* conf);
 
 // What an application has to do whose key names its users by this header.
 void hint_user_from(std::string_view header, output& out);

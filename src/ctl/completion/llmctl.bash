@@ -52,7 +52,7 @@ _llmctl() {
     fi
     case $command in
     'key add') options="$add --file $options" ;;
-    'key rotate') options="--keep-old --drop-old --drop-new --add-secret --key-stdin --file $options" ;;
+    'key rotate') options="--keep-old --drop-old --drop-new --no-secret --add-secret --key-stdin --file $options" ;;
     'key '*) options="--file $options" ;;
     import) options="--format --dry-run --file $options" ;;
     top) options="--once --url --key-file $options" ;;
