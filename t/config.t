@@ -161,6 +161,10 @@ my @bad = (
     [ 'usage without keys',       qr/"llm_usage" needs "llm_api_keys"/, $zone, '', 'llm_usage;' ],
     [ 'keys in limit_except',     qr/not allowed here/,              $zone, '', 'limit_except GET { llm_api_keys off; }' ],
     [ 'keys in if',               qr/not allowed here/,              $zone, '', "if (\$args) { $keys }" ],
+    (map { my ($parameter) = /(\S+);\z/; [ "quotes that nginx keeps: $_", qr/"\Q$parameter\E" in "llm_\w+": nginx would keep the quotes/, $zone, '', $_ ] }
+        'llm_api_keys %%DIR%%/keys.json zone="llm";', 'llm_api_keys %%DIR%%/keys.json identity="$remote_user";', q(llm_limit concurrency=1 per='user';),
+        'llm_usage_weights prompt=1 completion="4";', 'llm_admin zone="llm";'),
+    [ 'a state in quotes that nginx keeps', qr/"state="x\.db"" in "llm_zone": nginx would keep the quotes/, 'llm_zone llm:4m state="x.db";' ],
     [ 'a variable of ours set',   qr/duplicate/,                     $zone, '', 'set $llm_key x;' ],
 );
 for (@bad) {

@@ -674,6 +674,14 @@ case 'nginx -t' => sub {
         [ 'llm_model a as=;',                        qr/invalid parameter "as=" in "llm_model": its value is empty/ ],
         [ "llm_model a\xc2\x85;",                    qr/has control characters/ ],
         [ 'llm_model models/a;',                     qr/begins with "models\/"/ ],
+        (map { [ "llm_model $_;", qr/the name "\Q@{[ (split)[0] ]}\E" in "llm_model" is a parameter: expected the name of a model before it/ ] }
+            'to=up', 'to=up as=b', 'as=b', 'prompt=1', 'max_tokens=5'),
+        (map { [ "llm_model $_ to=up;", qr/the name "\Q$_\E" in "llm_model" has a ",": expected one name, and an "llm_model" for each/ ] } 'a,b', 'a*,b*', 'a,'),
+        (map { [ "llm_model $_ to=up;", qr/the name "\Q$_\E" in "llm_model" begins with "~": there are no patterns/ ] } '~^gpt', '~*gpt', '~gpt'),
+        (map { [ "llm_model a to=$_;", qr/invalid parameter "to=\Q$_\E" in "llm_model": its value is none: expected the name of an "upstream" block/ ] }
+            qw(http://up https://127.0.0.1:80 http://$host up/ up/v1 up?a=b up:x up:99999 a@up :80)),
+        (map { my ($parameter) = /(\S+)\z/; [ "llm_model a $_;", qr/invalid parameter "\Q$parameter\E" in "llm_model": nginx would keep the quotes behind "="/ ] }
+            'to=up as="big"', q(as='big'), 'to="up"', 'to="$host"', 'prompt="1"', 'as=""'),
         [ 'llm_model ' . 'x' x 129 . ';',            qr/is too long: expected at most 128 bytes/ ],
         [ 'llm_model a to;',                         qr/invalid parameter "to" in "llm_model": expected to=, as=/ ],
         [ 'llm_model a to=;',                        qr/invalid parameter "to=" in "llm_model"/ ],
@@ -698,6 +706,7 @@ case 'nginx -t' => sub {
     for (
         [ 'llm_model a to=up; llm_model b to=127.0.0.1:80; llm_model c to=$host; llm_model d* to=UP;', undef ],
         [ 'llm_model a; llm_model *;', undef ],
+        [ 'llm_model a to=[::1]:80; llm_model b to=127.0.0.1; llm_model c "to=up"; llm_model d to=up "as=b c"; llm_model e "to=$host:80" as=~b,c;', undef ],
         [ 'llm_model a to=up; llm_model b;', qr/\[warn\].*"llm_model b" has no "to"/ ],
         [ 'llm_model a to=upp;', qr/\[warn\].*"to=upp" of "llm_model a" is neither an "upstream" block nor an address/ ],
         [ 'resolver 127.0.0.1; llm_model a to=host:80;', undef ],

@@ -14,6 +14,8 @@
 #include "ngx/ops/status.h"
 #include "ngx/ops/usage.h"
 
+#include <algorithm>
+
 namespace llm {
 
 namespace {
@@ -113,21 +115,48 @@ char* set_models(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
     return set_content(cf, directive, lcf, models_handler);
 }
 
+// nginx takes quotes away only where a word begins with one: of `as="big"` they would be part of the value.
+bool has_kept_quote(std::string_view word)
+{
+    const size_t equals = word.find('=');
+    return equals != std::string_view::npos && equals + 1 < word.size()
+           && (word[equals + 1] == '"' || word[equals + 1] == '\'')
+           && std::all_of(word.begin(), word.begin() + equals,
+                          [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+}
+
+// `set`, for a directive that has parameters `name=value`.
+template <auto set>
+char* unquoted(ngx_conf_t* cf, ngx_command_t* directive, void* conf)
+{
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+        if (has_kept_quote(view(arguments(cf)[i]))) {
+            ngx_conf_log_error(
+                NGX_LOG_EMERG, cf, 0,
+                "invalid parameter \"%V\" in \"%V\": nginx would keep the quotes behind \"=\", "
+                "expected none, or quotes around the whole parameter",
+                &arguments(cf)[i], &directive->name);
+            return conf_error();
+        }
+    }
+    return set(cf, directive, conf);
+}
+
 } // namespace
 
 ngx_command_t commands[] = {
-    {ngx_string("llm_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE123, set_zone, NGX_HTTP_MAIN_CONF_OFFSET, 0,
-     nullptr},
+    {ngx_string("llm_zone"), NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE123, unquoted<set_zone>,
+     NGX_HTTP_MAIN_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_api_keys"),
-     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_api_keys,
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, unquoted<set_api_keys>,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_limit"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
-     set_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+     unquoted<set_limit>, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_model"), NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_1MORE,
-     set_model, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+     unquoted<set_model>, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_usage_weights"),
-     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123, set_usage_weights,
-     NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
+     NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE123,
+     unquoted<set_usage_weights>, NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     {ngx_string("llm_usage_inject"),
      NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | NGX_CONF_TAKE1, set_usage_inject,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
@@ -152,7 +181,7 @@ ngx_command_t commands[] = {
      nullptr},
     {ngx_string("llm_usage"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, set_usage, NGX_HTTP_LOC_CONF_OFFSET, 0,
      nullptr},
-    {ngx_string("llm_admin"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1, set_admin,
+    {ngx_string("llm_admin"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1, unquoted<set_admin>,
      NGX_HTTP_LOC_CONF_OFFSET, 0, nullptr},
     ngx_null_command,
 };

@@ -40,10 +40,33 @@ std::string_view fault_of_name(std::string_view name)
     return {};
 }
 
+// The parameters, as they are written.
+constexpr std::string_view parameters[] = {"to=", "as=", "prompt=", "cached=", "completion=", "max_tokens="};
+
+// What is wrong with a row's name as what other directives and programs would take: a pattern, a list, or a
+// parameter where the name was forgotten. Such a row would never hold. Nothing if it is a name.
+std::string_view fault_of_row(std::string_view text)
+{
+    if (std::any_of(std::begin(parameters), std::end(parameters),
+                    [text](std::string_view each) { return text.starts_with(each); })) {
+        return "is a parameter: expected the name of a model before it";
+    }
+    if (text.starts_with('~')) {
+        return "begins with \"~\": there are no patterns but a \"*\" at the end";
+    }
+    if (text.find(',') != std::string_view::npos) {
+        return "has a \",\": expected one name, and an \"llm_model\" for each";
+    }
+    return {};
+}
+
 // What is wrong with a row's name, its star included. `models/NAME` is another spelling of NAME to Gemini's
 // API, and so is looked for as that.
 std::string_view read_name(std::string_view text, model_row& row)
 {
+    if (const std::string_view fault = fault_of_row(text); !fault.empty()) {
+        return fault;
+    }
     row.is_prefix = text.ends_with('*');
     row.name = text.substr(0, text.size() - row.is_prefix);
     if (row.fits_all()) {
@@ -88,15 +111,38 @@ bool compile(ngx_conf_t* cf, std::string_view text, ngx_http_complex_value_t*& t
     return to && ngx_http_compile_complex_value(&compiled) == NGX_OK;
 }
 
-// What is wrong with a parameter's value beside what is expected of all, or nothing.
-std::string_view fault_of_value(std::string_view name, std::string_view value)
+// What is wrong with where a row goes, or nothing. `proxy_pass http://$llm_upstream...` puts a scheme before
+// it and a path behind it. What a variable stands for is known only when a request comes.
+std::string_view fault_of_place(ngx_conf_t* cf, std::string_view text)
 {
+    constexpr std::string_view fault = "is none: expected the name of an \"upstream\" block or a name or "
+                                       "address with a port, without \"http://\" "
+                                       "and without a path";
+    if (text.find("://") != std::string_view::npos) {
+        return fault;
+    }
+    if (text.empty() || text.find('$') != std::string_view::npos || text.starts_with("unix:")) {
+        return {};
+    }
+    ngx_url_t url = {};
+    url.url = to_ngx(text);
+    url.default_port = 80;
+    url.no_resolve = 1;
+    const bool is_place = text.find_first_of("/?#@ ") == std::string_view::npos && !has_control(text)
+                          && ngx_parse_url(cf->temp_pool, &url) == NGX_OK;
+    return is_place ? "" : fault;
+}
+
+// What is wrong with a parameter's value beside what is expected of all, or nothing.
+std::string_view fault_of_value(ngx_conf_t* cf, std::string_view name, std::string_view value)
+{
+    if (name == "to") {
+        return fault_of_place(cf, value);
+    }
     if (name == "as") {
         return fault_of_name(value);
     }
-    return name != "to" && value.find('$') != std::string_view::npos
-               ? "has a \"$\": only \"to=\" takes variables"
-               : "";
+    return value.find('$') != std::string_view::npos ? "has a \"$\": only \"to=\" takes variables" : "";
 }
 
 // One parameter `name=value`. False if there is none of that name, or its value is wrong.
@@ -242,7 +288,7 @@ char* set_model(ngx_conf_t* cf, ngx_command_t*, void* conf)
         const size_t equals = text.find('=');
         const std::string_view name = text.substr(0, equals);
         const std::string_view given = equals == std::string_view::npos ? "" : text.substr(equals + 1);
-        if (ngx_str_t wrong = to_ngx(fault_of_value(name, given)); wrong.len != 0) {
+        if (ngx_str_t wrong = to_ngx(fault_of_value(cf, name, given)); wrong.len != 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid parameter \"%V\" in \"llm_model\": its value %V", &value[i], &wrong);
             return conf_error();
