@@ -41,16 +41,23 @@ consteval json_path_table<Mark, N> json_path_table_of(const json_path_list<Mark,
     json_path_table<Mark, N> table{};
     std::array<uint8_t, N> order{};
     std::array<uint8_t, N> place{};
+    // Lists of the children of each, where 0 is the end. In few steps, of which compilers take so many only.
+    std::array<uint8_t, N> first{};
+    std::array<uint8_t, N> next{};
+    for (const bool elements : {false, true}) {
+        for (size_t child = N - 1; child != 0; --child) {
+            const json_path& path = list.paths[child];
+            if ((path.name == json_elements) == elements) {
+                next[child] = first[path.parent];
+                first[path.parent] = static_cast<uint8_t>(child);
+            }
+        }
+    }
     size_t n = 1;
     for (size_t i = 0; i < n; ++i) {
-        for (const bool elements : {true, false}) {
-            for (size_t child = 1; child < N; ++child) {
-                if (list.paths[child].parent == order[i]
-                    && (list.paths[child].name == json_elements) == elements) {
-                    order[n] = static_cast<uint8_t>(child);
-                    place[child] = static_cast<uint8_t>(n++);
-                }
-            }
+        for (uint8_t child = first[order[i]]; child != 0; child = next[child]) {
+            order[n] = child;
+            place[child] = static_cast<uint8_t>(n++);
         }
     }
     for (size_t i = 0; i < N; ++i) {
