@@ -232,6 +232,8 @@ case 'other members that name models' => sub {
     refused('adapters with another', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', adapters => [ 'cheap-2', { name => 'expensive' } ]));
     refused('an adapter without a name', POST => '/v1/chat/completions', body => chat(model => 'cheap-1', adapters => [ { path => 'x' } ]), key => 'sk-wild');
     refused('adapters by number', POST => '/completion', body => chat(model => 'cheap-1', lora => [{ id => 0, scale => 1 }]), key => 'sk-wild');
+    refused('adapters by number and path', POST => '/v1/completions', body => chat(model => 'cheap-1', lora_request => { lora_name => 'cheap-2', lora_int_id => 0, lora_path => 'x' }),
+        key => 'sk-wild');
     refused('an agent', POST => '/v1/agents/completions', body => chat(model => 'cheap-1', agent_id => 'x'), key => 'sk-wild');
     passes('merged ones', 'cheap-1', POST => '/generate', body => json({ model => 'cheap-1', parameters => { merged_adapters => { ids => ['cheap-2'] } } }));
     refused('another merged', POST => '/generate', body => json({ model => 'cheap-1', parameters => { merged_adapters => { ids => [ 'cheap-2', 'expensive' ] } } }));
@@ -303,6 +305,26 @@ case 'requests within requests' => sub {
     }
     passes('a tool', 'cheap-1', POST => '/v1/responses', body => chat(model => 'cheap-1', tools => [ { type => 'x' }, { type => 'y', model => 'cheap-2' } ]));
     refused('a tool of another model', POST => '/v1/responses', body => chat(model => 'cheap-1', tools => [ { type => 'x' }, { type => 'y', model => 'expensive' } ]));
+    my @within = (
+        [ 'a plugin',                sub { (plugins => [ { id => 'web' }, { id => 'fusion', model => $_[0] } ]) } ],
+        [ 'models of a plugin',      sub { (plugins => [ { id => 'fusion', analysis_models => [ 'cheap-3', $_[0] ] } ]) } ],
+        [ 'parameters of a tool',    sub { (tools => [ { type => 'a:b', parameters => { model => $_[0] } } ]) } ],
+        [ 'models of a tool',        sub { (tools => [ { type => 'a:b', parameters => { analysis_models => [ $_[0] ] } } ]) } ],
+        [ 'a tool of a tool',        sub { (tools => [ { type => 'a:b', parameters => { tools => [ { type => 'c:d', parameters => { model => $_[0] } } ] } } ]) } ],
+        [ 'fallbacks by model',      sub { (context_window_fallback_dict => { 'cheap-1' => $_[0] }) } ],
+        [ 'models of another model', sub { (compound_custom => { models => { answering_model => 'cheap-3', reasoning_model => $_[0] } }) } ],
+    );
+    for (@within) {
+        my ($name, $with) = @$_;
+        my $chat = '/v1/chat/completions';
+        passes($name, 'cheap-1', POST => $chat, body => chat(model => 'cheap-1', $with->('cheap-2')));
+        refused("$name, another", POST => $chat, body => chat(model => 'cheap-1', $with->('expensive')));
+        refused("$name, not clear", POST => $chat, body => chat(model => 'cheap-1', $with->(5)), key => 'sk-wild');
+        passes("$name, any key", 'm', POST => $chat, body => chat($with->('expensive')), key => 'sk-alice');
+    }
+    my %schema = (type => 'object', properties => { model => { type => 'string' } }, required => ['model']);
+    passes('a schema names none', 'cheap-1', POST => '/v1/responses',
+        body => chat(model => 'cheap-1', tools => [ { type => 'function', name => 'f', parameters => \%schema }, { type => 'function', name => 'g', parameters => { model => { type => 'string' } } } ]));
 };
 
 # --- members that name models on some paths

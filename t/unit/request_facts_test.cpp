@@ -242,6 +242,55 @@ TEST(request_facts, reads_lists_of_models)
     EXPECT_EQ(more_models("{\"models\":[\"" + name + "\",\"\"]}"), "?");
 }
 
+TEST(request_facts, reads_models_of_what_is_within)
+{
+    // OpenRouter's plugins and tools.
+    EXPECT_EQ(
+        more_models(R"({"plugins":[{"id":"fusion","model":"a","analysis_models":["b","c"]},{"id":"web"}]})"),
+        "a,b,c,");
+    EXPECT_EQ(more_models(R"({"tools":[{"type":"x:y","parameters":{"model":"a","analysis_models":["b"]}}]})"),
+              "a,b,");
+    EXPECT_EQ(more_models(
+                  R"({"tools":[{"analysis_models":["a"]},{"model":["b"]},{"parameters":{"model":["c"]}}]})"),
+              "a,b,c,");
+    EXPECT_EQ(
+        more_models(R"({"tools":[{"parameters":{"tools":[{"model":"a","parameters":{"model":"b"}}]}}]})"),
+        "a,b,");
+    EXPECT_EQ(more_models(R"({"plugins":null,"tools":[{"parameters":null},{"parameters":{"model":null}}]})"),
+              "");
+    for (const std::string_view member : {R"("model":5)", R"("model":[{}])", R"("analysis_models":1)",
+                                          R"("analysis_models":[["a"]])", R"("analysis_models":[null])"}) {
+        EXPECT_EQ(more_models("{\"plugins\":[{" + std::string(member) + "}]}"), "?") << member;
+        EXPECT_EQ(more_models("{\"tools\":[{\"parameters\":{" + std::string(member) + "}}]}"), "?") << member;
+    }
+    EXPECT_EQ(more_models(R"({"plugins":[{"model":{}}]})"), "?");
+    // A schema names none.
+    EXPECT_EQ(more_models(R"({"tools":[{"type":"function","name":"f","parameters":{"type":"object",)"
+                          R"("properties":{"model":{"type":"string"},"analysis_models":{"type":"array"}},)"
+                          R"("required":["model"]}}]})"),
+              "");
+    EXPECT_EQ(more_models(R"({"tools":[{"parameters":{"model":{"type":"string"},"analysis_models":{}}}]})"),
+              "");
+    // LiteLLM's and Groq's have names as values.
+    using ends = std::pair<std::string, std::string>;
+    for (const auto& [begin, end] : {ends{R"({"context_window_fallback_dict":)", "}"},
+                                     ends{R"({"compound_custom":{"tools":{},"models":)", "}}"}}) {
+        EXPECT_EQ(more_models(begin + R"({"answering_model":"a","":"b"})" + end), "a,b,") << begin;
+        EXPECT_EQ(more_models(begin + "null" + end), "") << begin;
+        EXPECT_EQ(more_models(begin + "{}" + end), "") << begin;
+        for (const char* other : {"\"a\"", "[\"a\"]", "1", R"({"a":["b"]})", R"({"a":1})", R"({"a":{}})"}) {
+            EXPECT_EQ(more_models(begin + other + end), "?") << begin << other;
+        }
+    }
+    EXPECT_EQ(
+        more_models(R"({"metadata":{"plugins":[{"model":"a"}],"compound_custom":{"models":{"x":"b"}}}})"),
+        "");
+    // TensorRT-LLM's go by number and path.
+    EXPECT_EQ(more_models(R"({"lora_request":{"lora_name":"a","lora_int_id":0,"lora_path":"b"}})"), "?");
+    EXPECT_EQ(more_models(R"({"lora_request":{"lora_name":"a"}})"), "?");
+    EXPECT_EQ(more_models(R"({"lora_request":null})"), "");
+}
+
 // As on some paths.
 TEST(request_facts, reads_other_members_that_name_models)
 {

@@ -172,12 +172,20 @@ void request_facts::on(const json_event& event, const request_path& path)
     case request_part::model_list:
         on_list(event);
         break;
+    case request_part::model_or_schema:
+        if (event.type == json_type::object) {
+            break;
+        }
+        [[fallthrough]];
     case request_part::model_or_list:
         if (event.type == json_type::string) {
             on_listed(event);
         } else {
             on_list(event);
         }
+        break;
+    case request_part::model_map:
+        unclear_list_ = unclear_list_ || (event.type != json_type::object && event.type != json_type::null);
         break;
     case request_part::named:
         on_named(event, path.names);

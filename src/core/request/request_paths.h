@@ -24,6 +24,8 @@ enum class request_part : uint8_t {
     prompt_element,
     model_list,
     model_or_list,
+    model_or_schema, // likewise, but an object is a schema
+    model_map,       // an object whose every value is a listed_model
     listed_model,
     adapter, // a model of its own
     adapters,
@@ -49,7 +51,7 @@ struct request_path {
 
 class request_path_list {
 public:
-    json_path_list<request_path, 200> list;
+    json_path_list<request_path, 240> list;
     uint8_t onces = 0;
 
     // A member of which there may be one only, since what it says is used.
@@ -80,6 +82,25 @@ public:
     constexpr uint8_t add_way(std::string_view name, uint8_t parent, bool told = false)
     {
         return list.add({name, parent, json_text::none, false, !told}, {});
+    }
+
+    // What names models of its own.
+    constexpr void add_models(uint8_t object, request_part is)
+    {
+        for (const std::string_view name : {"model", "analysis_models"}) {
+            const uint8_t models = add_part(name, object, is, json_text::pieces);
+            add_part(json_elements, models, request_part::listed_model, json_text::pieces);
+        }
+    }
+    // Tools that may, as OpenAI's pictures, Anthropic's advisor and OpenRouter's have. Where theirs name
+    // them, a function has a schema. The path of these `parameters`.
+    constexpr uint8_t add_tools(uint8_t tools)
+    {
+        const uint8_t tool = add_way(json_elements, tools);
+        add_models(tool, request_part::model_or_list);
+        const uint8_t parameters = add_way("parameters", tool);
+        add_models(parameters, request_part::model_or_schema);
+        return parameters;
     }
 
     // An object with data and its media type, in the spelling of Anthropic, or in the two of Gemini.
@@ -157,12 +178,20 @@ constexpr request_path_list request_paths_of(bool members, bool nested)
     for (const std::string_view name : {"draft_model", "adapter_id"}) {
         l.add_part(name, root, part::adapter, json_text::pieces);
     }
-    for (const std::string_view name : {"agent_id", "lora"}) { // Mistral's; llama.cpp's adapters, by number
+    // Mistral's; adapters of llama.cpp and TensorRT-LLM, which go by their numbers
+    for (const std::string_view name : {"agent_id", "lora", "lora_request"}) {
         l.add_part(name, root, part::unnamed_model, json_text::none);
     }
-    // A tool may have a model of its own, as OpenAI's pictures and Anthropic's advisor have.
-    l.add_part("model", l.add_way(json_elements, l.add_way("tools", root, members)), part::adapter,
-               json_text::pieces);
+    // OpenRouter's advisor has tools too.
+    l.add_tools(l.add_way("tools", l.add_tools(l.add_way("tools", root, members))));
+    l.add_models(l.add_way(json_elements, l.add_way("plugins", root, members)), part::model_or_list);
+    // LiteLLM's, and Groq's.
+    for (const uint8_t map :
+         {l.add_part("context_window_fallback_dict", root, part::model_map, json_text::none),
+          l.add_part("models", l.add_way("compound_custom", root, members), part::model_map,
+                     json_text::none)}) {
+        l.add_part(json_others, map, part::listed_model, json_text::pieces);
+    }
     // Gemini's requests within requests.
     l.add_part("model", l.add_way(json_elements, l.add_way("requests", root, members)), part::adapter,
                json_text::pieces);
