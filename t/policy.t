@@ -254,6 +254,20 @@ case 'bounds that have other names' => sub {
         refused('what could hide one', '/capped/v2/models/m/generate', '{"sampling_parameters":"{}"}', qr/\\"sampling_parameters\\" could hide a bound of tokens/, way => $way);
         refused('none that is known', '/capped/model/m/invoke', '{"max_gen_len":500}', qr/has no bound of tokens that is known/, way => $way);
     }
+    for (
+        [ 'v1/messages',         'fallbacks', '[{"model":"m","max_tokens":9000}]' ],
+        [ 'v1/messages',         'tools',     '[{"type":"advisor_1","name":"advisor","model":"m","max_tokens":9000}]' ],
+        [ 'v1/chat/completions', 'tools',     '[{"type":"a:b","parameters":{"model":"m","max_completion_tokens":9000}}]' ],
+        [ 'v1/chat/completions', 'plugins',   '[{"id":"fusion","max_tokens":9000}]' ],
+    ) {
+        my ($path, $field, $value) = @$_;
+        my $body = qq({"max_tokens":50,"$field":$value});
+        refused("one within $field", "/capped/$path", $body, qr/the field \\"$field\\" has a bound of tokens within it/, way => $_) for @ways;
+        forwarded("one within $field without a cap", "/$path", $body, $body);
+        refused("one within $field, by the key", "/$path", $body, qr/the field \\"$field\\" has a bound/, key => 'sk-short');
+    }
+    my $schema = '{"max_tokens":50,"tools":[{"type":"function","name":"f","parameters":{"type":"object","properties":{"max_tokens":{"type":"integer"}}}}]}';
+    forwarded('an argument of such a name', '/capped/v1/chat/completions', $schema, $schema, way => $_) for @ways;
     forwarded('one that is known', '/capped/model/m/invoke', '{"max_tokens":500}', '{"max_tokens":100}');
     forwarded('and without a cap', '/model/m/invoke', '{"max_gen_len":500}', '{"max_gen_len":500}');
 };

@@ -124,6 +124,9 @@ std::string_view text_of(policy_fault fault, const policy_edit& edit)
     case policy_fault::hidden_bound:
         says = "could hide a bound of tokens: send \"parameters\" in its place";
         break;
+    case policy_fault::bound_within:
+        says = "has a bound of tokens within it, which is not lowered there: leave that out";
+        break;
     case policy_fault::too_many_fields:
         return "it has more than 64 fields, which is the most where there are rules for them";
     case policy_fault::no_bound:

@@ -377,6 +377,67 @@ TEST(policy_edit, cap_max_tokens_where_it_has_other_names)
 }
 
 // What is below 1 is no bound to some servers, by whichever name it is capped.
+TEST(policy_edit, cap_max_tokens_refuses_bounds_within)
+{
+    const rule_list r{{action::cap, 0, "max_tokens", "100"}};
+    const auto in = [](std::string_view field, std::string_view value) {
+        return "{\"max_tokens\":5,\"" + std::string(field) + "\":" + std::string(value) + "}";
+    };
+    for (const std::string_view field :
+         {"tools", "plugins", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks"}) {
+        for (const std::string_view value :
+             {R"([{"model":"m","max_tokens":9000}])", R"(["a",{},{"max_completion_tokens":1}])",
+              R"([{"max_tokens":"9000"}])", R"([{"max_tokens":-1}])", R"([{"Max_Tokens":9000}])",
+              R"([{"max\u005ftokens":9000}])", R"([{"max_tokens\u0000":9000}])",
+              "[{\"max_to\u212aens\":9000}]",
+              R"([{"type":"a:b","parameters":{"model":"m","max_completion_tokens":9000}}])",
+              R"([{"max_output_tokens":1}])", R"([{"n_predict":1}])", R"([{"options":{"num_predict":1}}])",
+              R"([{"parameters":{"max_new_tokens":1}}])", R"([{"generationConfig":{"maxOutputTokens":1}}])",
+              R"([{"m":[{"model":"x","max_tokens":1}]}])", R"([{"parameters":{"tools":[{"max_tokens":1}]}}])",
+              R"([{"parameters":{"tools":[{"parameters":{"max_completion_tokens":1}}]}}])"}) {
+            for (const std::string_view path :
+                 {chat, std::string_view("/v1/messages"), std::string_view("/v1/responses"),
+                  std::string_view("/not/known")}) {
+                expect_fault(r, path, in(field, value), policy_fault::bound_within, field);
+            }
+            for (const size_t step : {size_t{1}, size_t{7}}) {
+                const made m =
+                    edited_by(r.policy, call_of_path(chat), in(field, value), usage_inject::off, step);
+                EXPECT_EQ(m.fault, policy_fault::bound_within) << value;
+            }
+        }
+        // A function may have an argument of such a name; and an element may be anything.
+        for (const std::string_view value :
+             {"null", "[]", "{}", "5", "\"max_tokens\"", R"([{"model":"m","max_tokens":null,"max_uses":3}])",
+              R"([{"name":"f","input_schema":{"type":"object","properties":{"max_tokens":{"type":"integer",)"
+              R"("default":5}},"required":["max_tokens"]},"input_examples":[{"max_tokens":5}]}])",
+              R"([{"name":"f","parameters":{"properties":{"max_tokens":{"default":5}}}}])",
+              R"([{"parameters":{"max_tokens":{"type":"integer"}}}])",
+              R"([{"function":{"name":"f","parameters":{"properties":{"max_tokens":{"default":5}}}}}])",
+              R"([{"model":"m","messages":[{"content":[{"input":{"max_tokens":5}}]}]}])",
+              R"(["max_tokens"])"}) {
+            expect(r, chat, in(field, value), in(field, value));
+        }
+        // Where no text is made it does not matter.
+        expect(r, "/v1/embeddings", in(field, R"([{"max_tokens":9000}])"),
+               in(field, R"([{"max_tokens":9000}])"));
+    }
+    expect_fault(r, chat, R"({"tools":[],"tools":[]})", policy_fault::duplicate_field, "tools");
+    expect_fault(r, chat, R"({"plugins":[],"plugins":[]})", policy_fault::duplicate_field, "plugins");
+    expect_fault(r, chat, R"({"Tools":[{"max_tokens":5}]})", policy_fault::ambiguous_name, "tools");
+    // Without the cap, without the field, or in what the configuration puts there.
+    constexpr std::string_view body = R"({"max_tokens":5,"tools":[{"max_tokens":9000}]})";
+    const rule_list other{{action::cap, 0, "n", "1"}};
+    expect(other, chat, body, body);
+    const rule_list dropped{{action::cap, 0, "max_tokens", "100"}, {action::drop, 0, "tools", ""}};
+    expect(dropped, chat, body, R"({"max_tokens":5                              })");
+    const rule_list allowed{{action::cap, 0, "max_tokens", "100"}, {action::allow, 0, "max_tokens", ""}};
+    expect(allowed, chat, body, R"({"max_tokens":5                              })");
+    const rule_list set{{action::cap, 0, "max_tokens", "100"},
+                        {action::set, 0, "tools", R"([{"max_tokens":9}])"}};
+    expect(set, chat, body, R"({"max_tokens":5,"tools":[{"max_tokens":9}]   })");
+}
+
 TEST(policy_edit, a_cap_on_one_bound)
 {
     const rule_list r{{action::cap, 0, "options.num_predict", "100"},

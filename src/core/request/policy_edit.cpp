@@ -1,5 +1,6 @@
 #include "policy_edit.h"
 
+#include "bounds_within.h"
 #include "core/json/json_scan.h"
 #include "core/json/number_order.h"
 #include "member_name.h"
@@ -231,6 +232,12 @@ policy_fault policy_edit::take_value(uint8_t i, const body_member& member)
     }
     if (n.hides_bound && (call_.bounds & bound_name::parameters_max_tokens) != 0) {
         return fail(policy_fault::hidden_bound, i);
+    }
+    if (n.bounds_within && call_.bounds != bound_name::none) {
+        if (const bounds_within found = bounds_within_of(member.value, body_); found != bounds_within::none) {
+            return found == bounds_within::some ? fail(policy_fault::bound_within, i)
+                                                : policy_fault::unreadable;
+        }
     }
     if (n.cap.empty()) {
         bounds_ |= n.bound;

@@ -26,6 +26,7 @@ enum class policy_fault : uint8_t {
     long_name,       // a field's name is too long
     no_bound,        // no bound of tokens is given that is known, where none can be put
     hidden_bound,    // bounds could be in a field in which they cannot be read
+    bound_within,    // one is in what is within a field, where it is not lowered
     too_many_edits,
     unreadable, // the body cannot be read where it is kept
 };

@@ -56,6 +56,10 @@ constexpr std::string_view bound_of_all = "max_tokens";
 // Triton's for vLLM: a string of JSON, which goes before `parameters`.
 constexpr std::string_view hides_bounds = "sampling_parameters";
 
+// What these have within them may have bounds of its own.
+constexpr std::string_view have_bounds_within[] = {"tools", "plugins", "fallbacks",
+                                                   "context_window_fallbacks", "content_policy_fallbacks"};
+
 bool same_name(std::string_view a, std::string_view b)
 {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -264,6 +268,13 @@ bool request_policy::finish()
             return false;
         }
         nodes_[at].hides_bound = true;
+        for (const std::string_view name : have_bounds_within) {
+            const uint8_t place = child_of(0, name);
+            if (place == 0) {
+                return false;
+            }
+            nodes_[place].bounds_within = true;
+        }
     }
     if (lists_ != 0) {
         // What the gateway goes by.

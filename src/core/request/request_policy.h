@@ -34,6 +34,7 @@ public:
         bool two_spellings = false;    // rules have its name in both of Gemini's, and mean both
         bool counts_tokens = false;    // below 1 it is no bound to some servers
         bool hides_bound = false;      // bounds could be in it that cannot be read
+        bool bounds_within = false;    // in what is within it nothing is capped, and no bound may be there
         bool only_where_known = false; // it is another thing on paths that do not have it as a bound
         // Of it and all that is within it, after finish():
         bool puts = false;      // there is a value to set, or a default
@@ -42,7 +43,7 @@ public:
         // A rule looks at its value, or wants to see that it is there once.
         bool acts() const
         {
-            return drops || hides_bound || first_child != 0 || !cap.empty() || !set.empty()
+            return drops || hides_bound || bounds_within || first_child != 0 || !cap.empty() || !set.empty()
                    || !fallback.empty();
         }
     };
