@@ -95,7 +95,7 @@ public:
 bool is_within_bound(std::string_view field); // it is in one, which is a number
 bool is_bound(std::string_view field);
 std::string_view bound_in_its_case(std::string_view field); // as servers write it; empty: it is none
-bool holds_bound(std::string_view field); // one is in it, or could be hidden in it
+bool holds_bound(std::string_view field);                   // one is in it, or could be hidden in it
 
 // The lower of two caps, where "" is none.
 std::string_view lower_cap(std::string_view a, std::string_view b);
