@@ -62,7 +62,7 @@ sub gateway_conf {
     $text =~ s/^http \{/http {\n$temp/m;
     $t->write_file('llm_log.conf', in_test(text_of("$examples/llm_log.conf")));
     $text =~ s/include llm_log\.conf/include $t->{dir}\/llm_log.conf/;
-    $text =~ s/include llm_proxy\.conf/include $root\/conf-examples\/llm_proxy.conf/;
+    $text =~ s/include llm_proxy\.conf/include $root\/conf-examples\/llm_proxy.conf/g;
     if ($demo) {
         $t->write_file('demo.conf', in_test(text_of("$root/conf-examples/demo/upstream.conf")));
         $text =~ s/include llm\/demo\/upstream\.conf/include $t->{dir}\/demo.conf/;
