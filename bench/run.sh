@@ -61,7 +61,7 @@ cleanup() {
 json_rounds=500 paced_rounds=400 line_rounds=300
 upload_rounds=60
 streams_chunks=25
-many_keys=1000000 many_keys_zone=768m
+many_keys=1000000 many_keys_zone=1100m
 scrape_keys=10000 scrape_zone=80m scrape_rate=1000 scrape_rounds=30
 keeper_keys=5000 keeper_rounds=30
 peers_rounds=200 peers_paced_rounds=200 peers_latency_rounds=20 peers_streams=2000
