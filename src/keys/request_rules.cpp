@@ -3,6 +3,7 @@
 #include "core/base/chars.h"
 #include "core/json/json_count.h"
 #include "core/json/number_order.h"
+#include "core/request/member_name.h"
 #include "core/request/request_policy.h"
 #include "field_check.h"
 
@@ -45,30 +46,21 @@ bool is_token_count(std::string_view value)
     return json_count(value, UINT64_MAX / 2, count) && count != 0;
 }
 
-// In the one spelling that stands for both of Gemini's: an underscore makes a capital of what follows.
-std::string in_one_spelling(std::string_view field)
-{
-    std::string one;
-    for (size_t i = 0; i < field.size(); ++i) {
-        const bool is_next = field[i] == '_' && i + 1 < field.size() && ascii_lower(field[i + 1]) >= 'a'
-                             && ascii_lower(field[i + 1]) <= 'z';
-        i += is_next;
-        one += is_next && field[i] >= 'a' ? static_cast<char>(field[i] - ('a' - 'A')) : field[i];
-    }
-    return one;
-}
-
 // Also where it is only to Gemini's servers.
 bool is_within(std::string_view field, std::string_view outer)
 {
-    const std::string in = in_one_spelling(field);
-    return in.starts_with(in_one_spelling(outer) + '.');
+    for (size_t dot = field.find('.'); dot != std::string_view::npos; dot = field.find('.', dot + 1)) {
+        if (is_same_in_two_spellings(field.substr(0, dot), outer)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // Likewise. Bounds of other APIs have one spelling alone.
 bool is_one_field(std::string_view a, std::string_view b)
 {
-    return a == b || (in_one_spelling(a) == in_one_spelling(b) && is_bound(a) == is_bound(b));
+    return a == b || (is_same_in_two_spellings(a, b) && is_bound(a) == is_bound(b));
 }
 
 std::string_view name_of(policy_action action)

@@ -62,4 +62,10 @@ private:
     char room_[max_escaped]; // of a name that is not plain
 };
 
+// Whether two names in ASCII, or two fields with dots, are the same to Gemini's API.
+inline bool is_same_in_two_spellings(std::string_view a, std::string_view b)
+{
+    return member_name(a).match(b, true) == name_match::exact;
+}
+
 } // namespace llm

@@ -81,11 +81,6 @@ bool any_bound(F&& is)
 
 constexpr std::string_view gemini_config = "generationConfig";
 
-bool is_same_in_two_spellings(std::string_view a, std::string_view b)
-{
-    return member_name(a).match(b, true) == name_match::exact;
-}
-
 // Whether a bound that is not Gemini's has this name on its way.
 bool is_of_other_bound(std::string_view name)
 {
