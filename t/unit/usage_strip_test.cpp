@@ -188,6 +188,25 @@ TEST(usage_strip, the_chunk_that_ends_a_choice)
     }
 }
 
+// What looks like a chunk and has no choices: null says nothing there, and goes as that of chunks does.
+TEST(usage_strip, null_where_there_is_no_choice)
+{
+    const std::string null = ",\"usage\":null";
+    for (const std::string list : {"chioces", "Choices", "outputs"}) {
+        const auto event = [&](const std::string& behind) {
+            std::string text = chunk("", behind);
+            text.replace(text.find("choices"), 7, list);
+            return text;
+        };
+        for (const strip_what what : {strip_what::all, strip_what::running}) {
+            expect(what, chunk("", null) + event(null) + chunk("", null) + event(null) + last,
+                   chunk("", "") + event("") + chunk("", "") + event("")
+                       + (what == strip_what::all ? "" : last));
+        }
+    }
+    expect(strip_what::running, "data: {\"choices\":[],\"usage\":null}\n\n", "data: {\"choices\":[]}\n\n");
+}
+
 TEST(usage_strip, events_without_empty_lines)
 {
     const std::string chunk_line = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n";

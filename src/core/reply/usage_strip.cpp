@@ -88,7 +88,7 @@ void usage_strip::on_data(std::string_view bytes, uint64_t offset, const erase_s
 
 bool usage_strip::on_end(bool valid, uint64_t begin, uint64_t end, const erase_sink& sink)
 {
-    const bool was_asked_for = what_ == strip_what::running && (!has_choice_ || ends_choice_);
+    const bool was_asked_for = what_ == strip_what::running && (has_choice_ ? ends_choice_ : has_usage_);
     const bool goes =
         valid && !decided_ && what_ != strip_what::running && !has_choice_ && has_usage_ && !has_more_;
     if (goes) {
