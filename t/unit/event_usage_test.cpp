@@ -254,6 +254,15 @@ TEST(event_usage, changes_nothing_that_is_told)
         with_choices(choice("two") + R"(,{"index":2})"),
         "data: {\"choices\":[{\"index\":0,\"usage\":" + counts(1, 1) + "}],\"usage\":" + counts(7, 5)
             + "}\n\n",
+        // What ends as most that are null do, but is more than that.
+        chunk("v", counts(7, 40), R"(,"usage":null)"),
+        chunk("v", "null", R"(,"usage":null)"),
+        chunk("v", "null", "}\n: a comment,\"usage\":null"),
+        R"(data: {"id":"c1","created":17,"choices":[)" + choice("v") + "]}\n:,\"usage\":null}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"b\"}}]}\ndata: ,\"usage\":null}\n\n",
+        "data: "
+        "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"b\"}}],\"x\":{\"usage\":1},\"usage\":null}\n\n",
+        "data: {,\"usage\":null}\n\n",
     };
     uint32_t random = 1;
     for (int round = 0; round < 300; ++round) {

@@ -7,6 +7,7 @@
 #include "text_place.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string_view>
 
@@ -14,10 +15,17 @@ namespace llm::detail {
 
 inline constexpr std::string_view usage_member = "\"usage\"";
 inline constexpr std::string_view event_front = "data: {";
+inline constexpr std::string_view null_end = ",\"usage\":null}\n\n"; // of most events with such a usage
 
 inline bool starts(const char* p, const char* end, std::string_view text)
 {
     return static_cast<size_t>(end - p) >= text.size() && std::memcmp(p, text.data(), text.size()) == 0;
+}
+
+inline bool ends(const char* p, const char* end, std::string_view text)
+{
+    return static_cast<size_t>(end - p) >= text.size()
+           && std::memcmp(end - text.size(), text.data(), text.size()) == 0;
 }
 
 inline bool is_null_member(const char* p, const char* end)
@@ -124,50 +132,47 @@ private:
     text_size& text_;
 };
 
+// What a usage that is null means in an event.
+enum class null_usage : uint8_t {
+    silent, // nothing
+    tells,  // it has to be seen
+    taken,  // it can be taken, and does not tell then
+    last,   // the event ends with the one that is taken: each before it tells, and another line
+};
+
 // The same of a single event.
 class event_search {
 public:
-    // `takes_null`: a usage that is null can be taken, and does not tell then.
-    event_search(const reply_piece& piece, bool null_tells, bool takes_null)
-        : begin_(piece.data), end_(piece.data + piece.size), null_tells_(null_tells), takes_null_(takes_null)
-    {
-    }
+    event_search(reply_piece& piece, null_usage null) : piece_(piece), null_(null) {}
 
     bool look(const char* p)
     {
+        const char* const end = piece_.data + piece_.size;
         if (*p == '\n') {
-            takes_null_ = false; // it has another line
-            return p[1] == '\n' || is_significant(p, end_, null_tells_);
-        }
-        if (takes_null_ && starts(p, end_, usage_member)) {
-            constexpr std::string_view last = "\"usage\":null}\n\n"; // mostly
-            if (p[-1] == ',' && static_cast<size_t>(end_ - p) == last.size() && starts(p, end_, last)) {
-                erase_begin_ = static_cast<size_t>(p - 1 - begin_);
-                erase_end_ = static_cast<size_t>(end_ - 3 - begin_);
-                taken_ = true;
+            if (p[1] == '\n' || null_ == null_usage::last) {
                 return true;
             }
-            taken_ = read_null_usage(begin_, p, end_, erase_begin_, erase_end_) == end_;
+            // Which line a usage stands in is not known.
+            null_ = null_ == null_usage::taken ? null_usage::tells : null_;
+        } else if (null_ == null_usage::taken && starts(p, end, usage_member)) {
+            size_t erase_begin = 0;
+            size_t erase_end = 0;
+            taken_ = read_null_usage(piece_.data, p, end, erase_begin, erase_end) == end;
+            if (taken_) {
+                piece_.erase_begin = erase_begin;
+                piece_.erase_end = erase_end;
+            }
             return true;
         }
-        return is_significant(p, end_, null_tells_);
+        return is_significant(p, end, null_ != null_usage::silent);
     }
     // Nothing behind what was looked at last tells, nor that.
     bool taken() const { return taken_; }
-    void note(reply_piece& piece) const
-    {
-        piece.erase_begin = erase_begin_;
-        piece.erase_end = erase_end_;
-    }
 
 private:
-    const char* begin_;
-    const char* end_;
-    bool null_tells_;
-    bool takes_null_;
+    reply_piece& piece_;
+    null_usage null_;
     bool taken_ = false;
-    size_t erase_begin_ = 0;
-    size_t erase_end_ = 0;
 };
 
 // What the event at the front of others says by its usage.

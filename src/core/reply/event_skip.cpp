@@ -44,7 +44,7 @@ struct by_blocks {
         }
         // The last block takes some bytes again of the one before it.
         const char* const last = end - 2 - detail::block_size;
-        for (;; p = last - p > detail::block_size ? p + detail::block_size : last) {
+        for (;;) {
             for (uint64_t mask = Mask(p); mask != 0; mask &= mask - 1) {
                 if (found.look(p + __builtin_ctzll(mask))) {
                     return false;
@@ -53,6 +53,8 @@ struct by_blocks {
             if (p == last) {
                 return true;
             }
+            p += detail::block_size;
+            p = p > last ? last : p;
         }
     }
 };
@@ -102,15 +104,23 @@ struct pieces_job {
                 break;
             }
             const text_place::found shown = place.measure(begin, end);
-            event_search found(piece, null_tells, null_tells && is_usual);
             if (!place.has_all(shown, begin, end)) {
                 break;
             }
-            if (!Way::search(found, begin, end)) {
+            // A usage at the very end need not be searched for.
+            const bool ends_null = null_tells && is_usual && ends(begin, end, null_end);
+            event_search found(piece, ends_null                ? null_usage::last
+                                      : null_tells && is_usual ? null_usage::taken
+                                      : null_tells             ? null_usage::tells
+                                                               : null_usage::silent);
+            const char* const null_begin = end - (ends_null ? null_end.size() : 0);
+            if (!Way::search(found, begin, ends_null ? null_begin + 2 : end)) {
                 if (!found.taken()) {
                     break;
                 }
-                found.note(piece);
+            } else if (ends_null) {
+                piece.erase_begin = static_cast<size_t>(null_begin - begin);
+                piece.erase_end = piece.size - 3;
             }
             bytes += shown.size;
             ++n;
