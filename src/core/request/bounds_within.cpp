@@ -1,5 +1,7 @@
 #include "bounds_within.h"
 
+#include "bound_paths.h"
+
 #include "core/json/json_path_list.h"
 #include "core/json/json_scan.h"
 
@@ -11,14 +13,19 @@ struct no_mark {};
 
 using path_list = json_path_list<no_mark, 80>;
 
-// The last names of all that request_policy takes for a bound, but those that mean other things elsewhere.
+// The last names of all bounds, but the one that means other things elsewhere.
 constexpr void add_bounds(path_list& l, uint8_t object)
 {
-    for (const std::string_view name :
-         {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens",
-          "max_new_tokens", "max_tokens_to_sample", "max_gen_len", "n_predict", "num_predict",
-          "request_output_len"}) {
-        l.add({.name = name, .parent = object, .any_case = true}, {});
+    const size_t first = l.size;
+    for (const bound_path& bound : bound_paths) {
+        const std::string_view name = bound.field.substr(bound.field.rfind('.') + 1);
+        bool has = bound.bound == bound_name::max_length;
+        for (size_t i = first; i != l.size && !has; ++i) {
+            has = l.paths[i].name == name;
+        }
+        if (!has) {
+            l.add({.name = name, .parent = object, .any_case = true}, {});
+        }
     }
 }
 
