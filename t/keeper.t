@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use File::Find qw(find);
+use List::Util qw(min);
 
 use LLM::Test;
 
@@ -34,6 +35,12 @@ sub uid_of {
     return <$status> =~ /^Uid:\s+(\d+)\s+\1\s+\1\s+\1$/m ? $1 : -1;
 }
 
+sub nice_of {
+    my ($pid) = @_;
+
+    return getpriority 0, $pid;
+}
+
 # Every file and directory with its owner and mode.
 sub tree {
     my ($t) = @_;
@@ -49,6 +56,7 @@ case 'one keeper' => sub {
     $t->start;
     my $keeper = $t->wait_keeper;
     is(uid_of($keeper), uid_of($t->worker_pids->{active}[0]), 'it is the user of the workers');
+    is(nice_of($keeper), min(19, nice_of($t->worker_pids->{active}[0]) + 5), 'workers go first');
     answers($t);
     my $after = tree($t);
     is_deeply([ grep { ($before->{$_} // '') ne $after->{$_} && !m{/temp/} } sort keys %$after ], [], 'it needs no directory');
@@ -109,6 +117,7 @@ case 'without a master' => sub {
     my $t = gateway(workers => 0);
     $t->start;
     answers($t);
+    is(nice_of($t->master), nice_of($$), 'the one process keeps its priority');
     $t->check_and_stop;
 };
 

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <sched.h>
+#include <sys/resource.h>
 
 namespace llm {
 
@@ -20,6 +22,8 @@ constexpr const keeper_duty* duties[] = {&key_watch_duty, &state_duty};
 // A child that restores or writes the state of a large zone takes seconds.
 constexpr uint64_t child_limit_ms = 60'000;
 constexpr ngx_msec_t longest_pause_ms = 60'000;
+// With it, a quarter of a core that a worker wants too.
+constexpr int keeper_nice = 5;
 
 // Of this process, if it is the keeper.
 struct {
@@ -47,6 +51,22 @@ void end_keeper()
 bool is_due(ngx_msec_t when)
 {
     return static_cast<ngx_msec_int_t>(when - ngx_current_msec) <= 0;
+}
+
+// A turn takes some milliseconds, and workers go first where they share a core with it: one step below what
+// it was started with. Where it holds a zone's lock it gets on all the same: a worker that waits for that
+// sleeps.
+void lower_priority()
+{
+    const int policy = sched_getscheduler(0);
+    if (policy == SCHED_FIFO || policy == SCHED_RR) {
+        sched_param priority{};
+        sched_getparam(0, &priority);
+        priority.sched_priority = std::max(priority.sched_priority - 1, sched_get_priority_min(policy));
+        sched_setscheduler(0, policy, &priority);
+    } else {
+        setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + keeper_nice);
+    }
 }
 
 void begin_keeper(main_conf& mcf)
@@ -90,6 +110,7 @@ ngx_msec_t manage(void* data)
             ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0, "llm: atexit() failed");
         }
         ngx_setproctitle(const_cast<char*>("cache manager process (llm keeper)"));
+        lower_priority();
         begin_keeper(*static_cast<main_conf*>(data));
     }
     return take_turn();
