@@ -45,7 +45,8 @@ in_chroot() {
     shift
     # shellcheck disable=SC2086
     unshare --mount --pid $network --fork --kill-child --mount-proc="$in/proc" \
-        env -u TMPDIR -u LIBRARY_PATH -u SSL_CERT_FILE -u SSL_CERT_DIR -u CURL_CA_BUNDLE \
+        env -u TMPDIR -u LIBRARY_PATH -u SSL_CERT_FILE -u SSL_CERT_DIR -u CURL_CA_BUNDLE -u CC -u CXX -u CPPFLAGS -u CFLAGS -u CXXFLAGS -u LDFLAGS \
+        -u CMAKE_C_COMPILER_LAUNCHER -u CMAKE_CXX_COMPILER_LAUNCHER -u CMAKE_GENERATOR -u CMAKE_BUILD_TYPE \
         HOME=/root LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         chroot "$in" perl -e "$chroot_init" sh -euc "$script" sh "$@"
 }

@@ -140,4 +140,15 @@ subtest 'what is not good' => sub {
     }
 };
 
+# A chroot has compilers of its own, and may have no ccache.
+subtest 'what a chroot gets of the environment' => sub {
+    plan skip_all => 'chroot needs root' if $> != 0;
+    local %ENV = (%ENV, map { $_ => 'not-there' } qw(CC CXX CXXFLAGS LDFLAGS CMAKE_C_COMPILER_LAUNCHER CMAKE_CXX_COMPILER_LAUNCHER CMAKE_GENERATOR));
+    local $ENV{LLM_TESTS} = 't/a.t';
+    my $said = qx(sh -c '. "$root/t/chroot.sh"; unshare() { while [ "\$1" != env ]; do shift; done; "\$@"; }; in_chroot / env');
+    is($?, 0, 'it runs');
+    unlike($said, qr/not-there/, 'nothing that names programs');
+    like($said, qr{^LLM_TESTS=t/a\.t$}m, 'what is for the tests');
+};
+
 done_testing();
