@@ -191,6 +191,23 @@ case 'a chunk in two parts, once there was content' => sub {
     is($right, length($second) - 1, 'is right, wherever it is cut');
 };
 
+case 'lines in chunks of their own' => sub {
+    for my $line ('id: N', 'retry: N', ': N', 'event:', "id: N\nretry: N", "id: N\n: N") {
+        my ($c) = ask($path);
+        my $u = $up->take;
+        $u->head(type => 'text/event-stream', framing => 'chunked');
+        my $rest = '';
+        for my $n (1 .. 8) {
+            my $lines = $line =~ s/N/$n/gr;
+            $u->piece($_) for "$lines\n", chunk("token $n", usage => '"usage":null');
+            $rest .= "$lines\n" . chunk("token $n");
+        }
+        $u->piece($_) for "id: 9\n", final_usage(7, 8), "id: 10\n", done();
+        $u->finish;
+        is($c->response->{body}, "${rest}id: 10\n" . done(), "stay where they are: $line");
+    }
+};
+
 case 'a part of a chunk does not wait for the rest' => sub {
     for my $end ("\n", "\r\n") {
         my ($c) = ask($path);

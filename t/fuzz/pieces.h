@@ -10,7 +10,8 @@
 
 constexpr uint32_t whole_piece = 0;
 constexpr uint32_t byte_pieces = 1;
-constexpr uint32_t event_pieces = 4; // see in_events(); no seed of piece_seed() or of its multiples
+constexpr uint32_t event_pieces = 4; // see in_events(); no seeds of piece_seed() or of its multiples
+constexpr uint32_t line_pieces = 8;
 
 // A seed for in_pieces that cuts at places of this text's own.
 inline uint32_t piece_seed(std::string_view text)
@@ -37,15 +38,19 @@ void in_pieces(std::string_view text, uint32_t seed, Feed&& feed)
     }
 }
 
-// The same in pieces that end with an empty line, as servers send their events, a chunk each: calls
-// passed(pieces) with those that the reader passes over, and feed() with each other.
+// The same in pieces that end with an empty line, as servers send their events, a chunk each, or with a line:
+// calls passed(pieces) with those that the reader passes over, and feed() with each other.
 template <typename Reader, typename Passed, typename Feed>
-void in_events(std::string_view text, Reader& reader, Passed&& passed, Feed&& feed)
+void in_events(std::string_view text, uint32_t seed, Reader& reader, Passed&& passed, Feed&& feed)
 {
     std::vector<std::vector<char>> owned;
+    const std::string_view piece_end = seed == line_pieces ? "\n" : "\n\n";
     while (!text.empty()) {
-        const size_t end = text.find("\n\n");
-        const std::string_view event = text.substr(0, end == text.npos ? end : end + 2);
+        // An empty line goes with the line before it.
+        size_t end = text.find(piece_end);
+        end = end == text.npos ? end : end + piece_end.size();
+        end = end < text.size() && seed == line_pieces && text[end] == '\n' ? end + 1 : end;
+        const std::string_view event = text.substr(0, end);
         owned.emplace_back(event.begin(), event.end());
         text.remove_prefix(event.size());
     }

@@ -52,9 +52,11 @@ result told(std::string_view text, uint32_t seed, reply_form form, uint32_t prom
              reader.told_nothing()});
         // Of a JSON reply of which the usage alone is read nothing else is known, nor is it needed.
         if (reader.form() != reply_form::json || !reader.known() || c.completion == 0)
-            log({reader.has_vectors(), reader.showed_reasoning(), reader.incomplete_seen()});
+            log({reader.has_vectors(), reader.incomplete_seen()});
         if (reader.form() != reply_form::sse || plain)
             log({reader.final(), reader.whole(), reader.lacks_end()});
+        if (reader.form() == reply_form::json ? !reader.known() || c.completion == 0 : plain)
+            log({reader.showed_reasoning()});
         const estimate now{reader.uncounted_text().bytes, reader.uncounted_text().pieces,
                            reader.shown_text().bytes, reader.shown_text().pieces};
         if (reader.form() == reply_form::sse)
@@ -70,9 +72,9 @@ result told(std::string_view text, uint32_t seed, reply_form form, uint32_t prom
     if (after_content)
         reader.feed(content);
     const auto feed = [&](std::string_view piece) { reader.feed(piece); };
-    if (seed == event_pieces)
+    if (seed == event_pieces || seed == line_pieces)
         in_events(
-            text, reader, [](auto) {}, feed);
+            text, seed, reader, [](auto) {}, feed);
     else
         in_pieces(text, seed, feed);
     note();
@@ -110,7 +112,8 @@ void compare(std::string_view text, reply_form form, uint32_t prompts, bool afte
     };
     const result bytes = of(byte_pieces);
     const bool damaged = has_damaged_usage(text) || (form != reply_form::sse && is_damaged_reply(text));
-    for (const uint32_t seed : {whole_piece, event_pieces, piece_seed(text), piece_seed(text) * 31 | 2})
+    for (const uint32_t seed :
+         {whole_piece, event_pieces, line_pieces, piece_seed(text), piece_seed(text) * 31 | 2})
         if (!is_same(of(seed), bytes, odd) && !damaged)
             abort();
 }

@@ -22,6 +22,7 @@ using namespace llm;
 struct two_forms {
     std::string unasked;
     std::string asked;
+    size_t event_begin = 0; // in `unasked`, of the event whose data is still to come
 };
 
 void both(two_forms& to, std::string_view text)
@@ -49,8 +50,9 @@ constexpr std::string_view members[] = {
 // Of these, a choice, or more than usage and what names the reply: an event with one of them stays.
 constexpr uint32_t members_that_stay = 1u << 1 | 1u << 2 | 1u << 4;
 
-// One event, whose parts are chosen by `bits`.
-void add_event(two_forms& to, uint32_t bits)
+// One event, whose parts are chosen by `bits`, or a line of the next one. Returns false if that. An event
+// that is there only because it was asked for goes with its lines.
+bool add_part(two_forms& to, uint32_t bits)
 {
     const auto next = [&bits](uint32_t below) {
         const uint32_t n = bits % below;
@@ -59,17 +61,22 @@ void add_event(two_forms& to, uint32_t bits)
     };
     switch (next(8)) {
     case 0:
+        if (next(2) == 0) {
+            both(to, "id: 19\n");
+            return false;
+        }
         both(to, ": ping\n\n");
-        return;
+        return true;
     case 1:
         to.asked += "data: {\"choices\":[],\"usage\":" + std::string(usages[1 + next(3)]) + "}\n\n";
-        return;
+        to.unasked.resize(to.event_begin);
+        return true;
     case 2:
         both(to, "data: {\"choices\":[],\"model\":\"m\"}\n\n");
-        return;
+        return true;
     case 3:
         both(to, "data: [DONE]\n\n");
-        return;
+        return true;
     default:
         break;
     }
@@ -77,7 +84,6 @@ void add_event(two_forms& to, uint32_t bits)
     const uint32_t place = next(count + 2); // of usage; with none of these it has none
     const std::string_view value = usages[next(std::size(usages))];
     const std::string usage = "\"usage\":" + std::string(value);
-    const size_t unasked_before = to.unasked.size();
     bool stays = place > count || value.front() != '{';
     const char* const comma = next(2) == 0 ? "," : " ,\n";
     both(to, "data: {");
@@ -98,7 +104,15 @@ void add_event(two_forms& to, uint32_t bits)
     }
     both(to, "}\n\n");
     if (!stays) {
-        to.unasked.resize(unasked_before);
+        to.unasked.resize(to.event_begin);
+    }
+    return true;
+}
+
+void add(two_forms& to, uint32_t bits)
+{
+    if (add_part(to, bits)) {
+        to.event_begin = to.unasked.size();
     }
 }
 
@@ -151,8 +165,8 @@ std::string stripped(std::string_view text, strip_what what, uint32_t seed)
             o.pass(o.all.size());
         }
     };
-    if (seed == event_pieces)
-        in_events(text, reader, passed, feed);
+    if (seed == event_pieces || seed == line_pieces)
+        in_events(text, seed, reader, passed, feed);
     else
         in_pieces(text, seed, feed);
     reader.finish({output::erase, &o});
@@ -165,7 +179,8 @@ void compare(std::string_view text)
     for (const strip_what what : {strip_what::all, strip_what::running, strip_what::last}) {
         const std::string bytes = stripped(text, what, byte_pieces);
         const bool damaged = has_damaged_usage(text);
-        for (const uint32_t pieces : {whole_piece, event_pieces, piece_seed(text), piece_seed(text) * 31 | 2})
+        for (const uint32_t pieces :
+             {whole_piece, event_pieces, line_pieces, piece_seed(text), piece_seed(text) * 31 | 2})
             if (stripped(text, what, pieces) != bytes && !damaged)
                 abort();
     }
@@ -178,10 +193,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
     two_forms stream;
     size_t at = 0;
     for (; at + 3 < size && data[at] != 0 && at < 400; at += 4)
-        add_event(stream, data[at] | data[at + 1] << 8 | data[at + 2] << 16
-                              | static_cast<uint32_t>(data[at + 3]) << 24);
+        add(stream,
+            data[at] | data[at + 1] << 8 | data[at + 2] << 16 | static_cast<uint32_t>(data[at + 3]) << 24);
     const uint32_t seed = piece_seed(stream.asked);
-    for (const uint32_t pieces : {whole_piece, byte_pieces, event_pieces, seed, seed * 31 | 2})
+    for (const uint32_t pieces : {whole_piece, byte_pieces, event_pieces, line_pieces, seed, seed * 31 | 2})
         if (stripped(stream.asked, strip_what::all, pieces) != stream.unasked)
             abort();
 

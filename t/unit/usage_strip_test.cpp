@@ -118,6 +118,9 @@ TEST(usage_strip, usage_of_other_chunks_goes)
             expect(what, chunk("", " , \"usage\" : " + usage + " , \"x\":1"), chunk("", "  , \"x\":1"));
             expect(what, chunk("", ",\"us\\u0061ge\":" + usage), chunk("", ""));
             expect(what, chunk("", ",\"usage\":" + usage + ",\"usage\":" + usage), chunk("", ""));
+            expect(what,
+                   chunk("\"usage\":" + usage + ",\"usage\":" + usage + ",\"usage\":" + usage + ",", ""),
+                   chunk("", ""));
         }
     }
 }
@@ -229,6 +232,8 @@ TEST(usage_strip, line_ends_and_other_lines)
     }
     expect(strip_what::all, ":\n\n: ping\n" + last + ":\n\n" + done, ":\n\n: ping\n:\n\n" + done);
     expect(strip_what::all, "event: chunk\nid: 1\n" + last + done, done);
+    expect(strip_what::all, "id: 1\n" + last + "id: 2\n" + done, "id: 2\n" + done);
+    expect(strip_what::all, "retry: 1\n: c\nid\n" + last + done, "retry: 1\n: c\n" + done);
     expect(strip_what::all, "data: {\"choices\":[],\ndata: \"usage\":" + counts + "\ndata: }\n\n" + done,
            done);
     expect(strip_what::all, "data: {\"choices\":[1],\ndata: \"usage\":" + counts + "\ndata: }\n\n",

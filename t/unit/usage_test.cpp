@@ -990,6 +990,14 @@ TEST(usage, the_end_of_a_reply)
     EXPECT_EQ(state(delta("a") + finish(0), 2), "open");
     EXPECT_EQ(state(delta("a") + finish(0) + finish(0), 2), "open");
     EXPECT_EQ(state(delta("a") + finish(1) + finish(0), 2), "whole");
+    // llama.cpp's order: the index follows.
+    const auto early = [](unsigned index) {
+        return event("{\"choices\":[{\"finish_reason\":\"stop\",\"index\":" + std::to_string(index)
+                     + ",\"delta\":{}}]}");
+    };
+    EXPECT_EQ(state(delta("a") + early(1), 2), "open");
+    EXPECT_EQ(state(delta("a") + early(1) + early(1), 2), "open");
+    EXPECT_EQ(state(delta("a") + early(1) + early(0), 2), "whole");
     EXPECT_EQ(state(delta("a", "," + usage(7, 10))), "open");
     EXPECT_EQ(state(event(R"({"x":1})")), "open");
     EXPECT_EQ(state(event(R"({"type":"message_start","message":{}})")), "open broken");

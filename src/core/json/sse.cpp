@@ -174,6 +174,7 @@ sse_item sse_reader::begin_field(std::string_view name, bool has_value)
         step_ = has_value ? step::event_gap : step::event;
         return {sse_item::what::none, {}};
     }
+    has_id_ = has_id_ || name == "id";
     step_ = step::other;
     return {name == "error" ? sse_item::what::error : sse_item::what::none, {}};
 }
@@ -192,6 +193,7 @@ void sse_reader::clear_event()
 {
     ended_ = false;
     has_data_ = false;
+    has_id_ = false;
     event_size_ = 0;
     event_begin_ = offset_;
 }

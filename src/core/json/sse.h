@@ -34,8 +34,8 @@ public:
     bool at_border() const { return step_ == step::line && !after_cr_ && (ended_ || !in_event()); }
     // Whether the line feed that may come next belongs to the line end before it.
     bool after_cr() const { return after_cr_; }
-    // A line of the event has come, whole or its beginning, that is more than a comment.
-    bool in_event() const { return has_data_ || event_size_ != 0; }
+    // A line of the event has come, whole or its beginning: its data, its name or its id.
+    bool in_event() const { return has_data_ || has_id_ || event_size_ != 0; }
     // Takes this many bytes as read, of an event that is read elsewhere.
     void pass(size_t bytes) { offset_ += bytes; }
     // At a border: takes this many bytes as read that are known to be whole events.
@@ -44,8 +44,8 @@ public:
         offset_ += bytes;
         event_begin_ = offset_;
     }
-    // Where the event begins that is being read, or whose end was returned last. Comments before it, and
-    // empty lines, are not part of it.
+    // Where the event begins that is being read, or whose end was returned last. Comments before it, `retry`,
+    // and empty lines, are not part of it.
     uint64_t event_begin() const { return event_begin_; }
     // The same while more of it is to come; offset() between events and within comments.
     uint64_t open_event_begin() const
@@ -75,6 +75,7 @@ private:
     uint8_t event_size_ = 0; // of the event field's value; max_event + 1: too long
     bool after_cr_ = false;  // a line feed now belongs to the line end before it
     bool has_data_ = false;
+    bool has_id_ = false;
     bool ended_ = false; // the event's end was returned
     static constexpr size_t max_name = 5;
     char name_[max_name] = {};

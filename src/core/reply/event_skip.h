@@ -1,5 +1,6 @@
 // Passes over events of a stream that cannot say anything about usage, errors or the stream's end, faster
-// than reading them: what it passes over, usage_reader would read and not change by.
+// than reading them: what it passes over, usage_reader would read and not change by, but for what text_place
+// says.
 #pragma once
 
 #include "event_usage.h"

@@ -1,7 +1,11 @@
 // Where the events of one stream have their text: mostly all at the same place, behind the same bytes. So the
 // text of an event can be measured that is not read otherwise. An event that has none there, or has more
-// behind it than the one that was read, may have text elsewhere, and one that does not have its choice's
-// `"finish_reason":null` where that one had it may end the choice: it is to be read.
+// behind it than the one that was read, may have text elsewhere, and one in which some `finish_reason` is not
+// null may end the choice: it is to be read.
+//
+// This goes by lengths: where an event lacks something that the one before it had behind its text, a second
+// text, or a choice that ends, may hide in as many bytes. An estimate is less by those, then, and that the
+// choice has ended is not seen before the stream says so; what the upstream counts is not touched.
 #pragma once
 
 #include "core/base/text_size.h"

@@ -39,11 +39,12 @@ public:
     // Takes pieces from the front, each of whole events of which little is to be known, and says what is
     // erased from them. Returns how many; what is left is for feed(). Faster than that, and to the same end.
     size_t pass(std::span<reply_piece> pieces);
-    // False: pass() would take nothing.
+    // False: pass() would take nothing. Nor does it while bytes are held back: those that it takes would go
+    // out before them. Behind a line that is no data there may be some at a border, too.
     bool may_pass() const
     {
         return form_ == reply_form::sse && (may_skip() ? tries_off_ == 0 : delta_head_ != nullptr)
-               && stream_.at_border();
+               && stream_.at_border() && settled_ == stream_.offset();
     }
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
@@ -153,6 +154,7 @@ private:
         bool repeats = false; // its text has come in others before
         bool has_text = false;
         bool has_finish = false;
+        bool choice_ends = false; // the choice that is being read
         bool ends = false;        // a native API's last
         bool is_last = false;     // its usage is the last word
         bool is_typed = false;    // by its type it is of a known kind of stream

@@ -287,7 +287,7 @@ void usage_reader::on_native(usage_field field, const json_event& event)
 void usage_reader::on_finish(const json_event& event, const call& in)
 {
     if (event.is == json_event::what::value && truthy(event)) {
-        event_.ended_choices |= choice_bit(choice_index_);
+        event_.choice_ends = true; // its index may follow
         strip_.on_finish();
     }
     // Of two in one event neither is looked for in others.
@@ -332,7 +332,11 @@ void usage_reader::on_choice(const json_event& event)
             choice_index_ = event.index;
             this_choice_ = {};
             event_.thought_size = 0;
-        } else if (this_choice_.any() && (event_.usage_is_choices || !event_.usage.any())) {
+            event_.choice_ends = false;
+            break;
+        }
+        event_.ended_choices |= event_.choice_ends ? choice_bit(choice_index_) : 0;
+        if (this_choice_.any() && (event_.usage_is_choices || !event_.usage.any())) {
             event_.usage = this_choice_;
             event_.usage_is_choices = true;
             usage_index_ = choice_index_;

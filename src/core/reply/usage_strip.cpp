@@ -38,8 +38,8 @@ void usage_strip::on_usage(const json_event& event, std::string_view next, const
         return;
     }
     if (opens || !in_usage_) {
-        erase_from_ = event.index != 0 ? event.comma : event.key_begin;
-        wants_comma_ = event.index == 0;
+        wants_comma_ = event.index == bare_index_;
+        erase_from_ = wants_comma_ ? event.key_begin : event.comma;
     }
     in_usage_ = opens;
     if (opens) {
@@ -62,6 +62,7 @@ void usage_strip::find_comma(std::string_view bytes, uint64_t offset, const eras
         return;
     }
     const uint64_t comma = offset + at;
+    ++bare_index_;
     if (is_waiting_) {
         erase_.end = comma + 1; // white space between them goes as well
     } else {

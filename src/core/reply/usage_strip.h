@@ -75,6 +75,7 @@ private:
     bool has_more_ = false;
     bool in_usage_ = false;    // the value of `usage` has begun
     bool wants_comma_ = false; // `usage` came first: the comma behind it goes as well
+    uint32_t bare_index_ = 0;  // of the member that has no comma in front of it
     range erase_ = {};
     uint64_t erase_from_ = 0; // while in_usage_
 };
