@@ -105,11 +105,11 @@ count_instructions() {
     local name=$1 requests=$2
     shift 2
     local client="$on_load_cpu $load once $name:${port_of[$name]}:${master_of[$name]} timeout=300"
-    $client requests="$requests" "$@" >/dev/null
+    $client requests="$requests" "$@" >/dev/null || return 1
     callgrind_control -i on "${master_of[$name]}" >/dev/null 2>&1
-    $client requests=100 "$@" >/dev/null
+    $client requests=100 "$@" >/dev/null || return 1
     callgrind_control -z "${master_of[$name]}" >/dev/null 2>&1
-    $client requests="$requests" "$@" >/dev/null
+    $client requests="$requests" "$@" >/dev/null || return 1
     callgrind_control -d "${master_of[$name]}" >/dev/null 2>&1
     callgrind_control -i off "${master_of[$name]}" >/dev/null 2>&1
     awk -v n="$requests" '/^(summary|totals):/ { printf "%.0f\n", $2 / n; exit }' "$tmp/$name/callgrind.out.1"
@@ -340,13 +340,14 @@ hot_paths=(
 scenario_instructions() {
     [ -n "$llm" ] || die "instructions: needs the module"
     command -v valgrind >/dev/null || die "instructions: needs valgrind"
-    local row what name requests arguments
+    local row what name requests arguments count
     for row in "${hot_paths[@]}"; do
         read -r what name requests arguments <<<"$row"
         progress "instructions: $what"
         next_port=$((next_port + 1))
         start_under_callgrind "instructions-$what" "$name" "$next_port" "$tmp/keys10.json" 64m
-        note_value instructions "$name" "$what" "$(count_instructions "instructions-$what" "$requests" $arguments)" instr ""
+        count=$(count_instructions "instructions-$what" "$requests" $arguments) || die "instructions: $what failed"
+        note_value instructions "$name" "$what" "$count" instr ""
         stop_nginx "instructions-$what" TERM
     done
 }
