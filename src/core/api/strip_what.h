@@ -8,7 +8,7 @@ namespace llm {
 enum class strip_what : uint8_t {
     nothing,
     last,    // events without choices that have usage
-    running, // `usage` at the top of events that have choices, but of those that end one; and null at any's
+    running, // `usage` at the top of events with choices, but of those that end one; null at the top of any
     all,     // events without choices that have usage, and `usage` at the top of all others
 };
 
