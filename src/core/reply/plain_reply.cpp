@@ -24,7 +24,7 @@ bool take_end(plain_members& members)
             return false;
         }
         const uint8_t path = child_path(reply_paths.paths.data(), 0, name);
-        const bool is_object = path != 0 && reply_paths.parts[path].is == reply_part::object;
+        const bool is_object = path != 0 && reply_paths.marks[path].is == reply_part::object;
         const bool taken = path == 0   ? members.take_value(size)
                            : is_object ? members.take_string(text) && text != "error"
                                        : name != "usage" && members.take_null();

@@ -77,7 +77,7 @@ bool take_fields(plain_members& members, uint8_t path, usage_fields& fields)
             return false;
         }
         const uint8_t at = path != 0 ? child_path(event_paths.paths.data(), path, text) : uint8_t{0};
-        const usage_field field = event_paths.parts[at].field;
+        const usage_field field = event_paths.marks[at].field;
         const bool is_count = field != usage_field::count;
         const char next = members.next();
         bool taken = false;

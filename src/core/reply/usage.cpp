@@ -137,7 +137,7 @@ void usage_reader::finish(const erase_sink& erase)
     case reply_form::unknown:
         break;
     case reply_form::json: {
-        call in{*this, reply_paths.parts.data(), {}, scanner_.offset(), erase};
+        call in{*this, reply_paths.marks.data(), {}, scanner_.offset(), erase};
         scanner_.finish(reply_paths.paths.data(), in.sink());
         break;
     }
@@ -180,7 +180,7 @@ void usage_reader::feed_json(std::string_view piece, const erase_sink& erase)
         return;
     }
 
-    call in{*this, reply_paths.parts.data(), piece, scanner_.offset(), erase};
+    call in{*this, reply_paths.marks.data(), piece, scanner_.offset(), erase};
     const size_t size = scanner_.feed(piece, reply_paths.paths.data(), in.sink());
     if (size != piece.size() && scanner_.state() == json_scanner::status::complete) {
         behind_json(piece.substr(size));

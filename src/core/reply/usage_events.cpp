@@ -102,7 +102,7 @@ void usage_reader::on_data(std::string_view bytes, const erase_sink& erase)
     if (strip_.active()) {
         strip_.on_data(bytes, offset, erase);
     }
-    call in{*this, event_paths.parts.data(), bytes, offset, erase};
+    call in{*this, event_paths.marks.data(), bytes, offset, erase};
     scanner_.seek(offset);
     if (scanner_.feed(bytes, event_paths.paths.data(), in.sink()) != bytes.size()) {
         event_.bad = true;
@@ -126,7 +126,7 @@ void usage_reader::next_text(const erase_sink& erase)
 
 void usage_reader::on_event_end(const erase_sink& erase)
 {
-    call in{*this, event_paths.parts.data(), {}, stream_.offset(), erase};
+    call in{*this, event_paths.marks.data(), {}, stream_.offset(), erase};
     const bool whole =
         scanner_.finish(event_paths.paths.data(), in.sink()) == json_scanner::status::complete && !event_.bad;
     const uint64_t end_of_text = scanner_.offset();

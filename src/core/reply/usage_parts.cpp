@@ -311,7 +311,7 @@ void usage_reader::on_choice(const json_event& event)
 {
     const bool opens = event.is == json_event::what::open;
     const bool closes = event.is == json_event::what::close;
-    switch (event_paths.parts[event.path].is) {
+    switch (event_paths.marks[event.path].is) {
     case reply_part::choice_usage:
         if (opens) {
             reading_ = {};

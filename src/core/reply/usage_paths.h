@@ -2,10 +2,10 @@
 #pragma once
 
 #include "core/base/bytes.h"
+#include "core/json/json_path_list.h"
 #include "core/json/json_scan.h"
 #include "usage_counts.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -57,21 +57,12 @@ struct reply_path {
     usage_field field = usage_field::count;
 };
 
-// A list of paths under construction, each after its parent.
-class reply_path_list {
+class reply_path_list : public json_path_list<reply_path, 254> {
 public:
-    static constexpr size_t max = 254;
-
-    std::array<json_path, max> paths{};
-    std::array<reply_path, max> parts{};
-    size_t size = 0;
-
     consteval uint8_t add(std::string_view name, uint8_t parent, reply_path part = {},
                           json_text text = json_text::none)
     {
-        paths[size] = {name, parent, text};
-        parts[size] = part;
-        return static_cast<uint8_t>(size++);
+        return json_path_list::add({name, parent, text}, part);
     }
     consteval uint8_t add(std::string_view name, uint8_t parent, reply_part part,
                           json_text text = json_text::none)
@@ -359,59 +350,19 @@ consteval reply_path_list reply_path_list_of_json()
     return list;
 }
 
-template <size_t N>
-struct reply_path_table {
-    std::array<json_path, N> paths;
-    std::array<reply_path, N> parts;
-};
-
-template <size_t N>
-consteval reply_path_table<N> reply_paths_of(const reply_path_list& list)
-{
-    // As json_path wants them: siblings together, json_elements first. Of each path its first child and its
-    // next sibling; 0 where there is none.
-    std::array<uint8_t, N> first{};
-    std::array<uint8_t, N> next{};
-    for (size_t i = N - 1; i != 0; --i) {
-        uint8_t& head = first[list.paths[i].parent];
-        // It goes to the front, but not to that of json_elements.
-        const bool behind = head != 0 && list.paths[head].name == json_elements;
-        uint8_t& at = behind ? next[head] : head;
-        next[i] = at;
-        at = static_cast<uint8_t>(i);
-    }
-    std::array<uint8_t, N> order{};
-    std::array<uint8_t, N> place{};
-    size_t n = 1;
-    for (size_t i = 0; i < n; ++i) {
-        for (uint8_t child = first[order[i]]; child != 0; child = next[child]) {
-            order[n] = child;
-            place[child] = static_cast<uint8_t>(n++);
-        }
-    }
-    std::array<json_path, N> paths;
-    reply_path_table<N> table{};
-    for (size_t i = 0; i < N; ++i) {
-        const json_path& from = list.paths[order[i]];
-        paths[i] = {from.name, place[from.parent], from.text};
-        table.parts[i] = list.parts[order[i]];
-    }
-    table.paths = json_paths(paths);
-    return table;
-}
-
 consteval uint8_t path_of(const auto& table, reply_part part)
 {
     uint8_t i = 0;
-    while (table.parts[i].is != part) {
+    while (table.marks[i].is != part) {
         ++i;
     }
     return i;
 }
 
-inline constexpr auto event_paths = reply_paths_of<event_path_list().size>(event_path_list());
+inline constexpr auto event_paths = json_path_table_of<event_path_list().size>(event_path_list());
 inline constexpr uint8_t event_usage_path = path_of(event_paths, reply_part::usage);
-inline constexpr auto reply_paths = reply_paths_of<reply_path_list_of_json().size>(reply_path_list_of_json());
+inline constexpr auto reply_paths =
+    json_path_table_of<reply_path_list_of_json().size>(reply_path_list_of_json());
 
 // The path that a member of this name has below `parent`; 0: none.
 inline uint8_t child_path(const json_path* paths, uint8_t parent, std::string_view name)
