@@ -3,7 +3,7 @@
 #include "reply_walk.h"
 
 #include "core/base/bytes.h"
-#include "core/reply/event_skip.h"
+#include "core/json/json_bytes.h"
 
 #include <algorithm>
 
@@ -22,9 +22,11 @@ constexpr size_t max_unread = 2048;
 size_t begun_line(std::string_view bytes)
 {
     const char* const end = bytes.data() + bytes.size();
-    const char* const begin = last_event_end(bytes);
+    const auto* const lf = static_cast<const char*>(memrchr(bytes.data(), '\n', bytes.size()));
+    const char* const begin = lf != nullptr ? lf + 1 : bytes.data();
     const auto size = static_cast<size_t>(end - begin);
-    return size <= max_unread && find_line_end(begin, end) == end ? size : 0;
+    const bool is_first = lf == nullptr || (lf != bytes.data() && lf[-1] == '\n');
+    return is_first && size <= max_unread && find_line_end(begin, end) == end ? size : 0;
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "byte_choices.h"
+#include "plain_events.h"
 
 #include <cstdint>
 #include <string>
@@ -18,12 +19,19 @@ public:
         const bool is_anthropic = next(2) == 0;
         const bool has_logprobs = next(4) == 0;
         const bool pads = next(2) != 0;
+        odd_ = {};
         for (unsigned n = 0; !none_left() && all.size() < 6000; ++n) {
             const bool mixes = next(16) == 0;
+            const size_t begin = all.size();
+            is_odd_ = false;
             all += is_anthropic != mixes ? anthropic() : responses(n * 37, has_logprobs, pads);
+            odd_.count += is_odd_ ? 1 : 0;
+            odd_.bytes += is_odd_ ? all.size() - begin : 0;
         }
         return all;
     }
+    // Of the last text: events with text that is not where others of their kind have it.
+    const odd_events& odd() const { return odd_; }
 
 private:
     std::string event(const std::string& type, const std::string& members)
@@ -34,15 +42,14 @@ private:
         return fronts[odd < 3 ? odd : 0] + type + "\ndata: {\"type\":" + (odd == 3 ? " \"" : "\"") + type
                + "\"," + members + "}" + ends[odd > 7 ? odd - 8 : 0];
     }
-    // What hardly any event has.
+    // What hardly any event has; the first two are text.
     std::string odd_member()
     {
         static constexpr const char* members[] = {
-            ",\"usage\":{\"input_tokens\":3,\"output_tokens\":9}",
-            ",\"error\":{\"message\":\"x\"}",
-            ",\"type\":\"message_stop\"",
             ",\"text\":\"more\"",
             ",\"delta\":\"more\"",
+            ",\"usage\":{\"input_tokens\":3,\"output_tokens\":9}",
+            ",\"error\":{\"message\":\"x\"}",
             ",\"eval_count\":7",
             ",\"stop\":true",
             ",\"item_id\":\"a\\u0062\"",
@@ -50,7 +57,9 @@ private:
             ", \"output_index\" : -1.5",
             ",\"obfuscation\":null",
         };
-        return next(12) == 0 ? members[next(11)] : "";
+        const unsigned n = next(12) == 0 ? next(10) : 10;
+        is_odd_ = is_odd_ || n < 2;
+        return n < 10 ? members[n] : "";
     }
     std::string anthropic()
     {
@@ -115,4 +124,7 @@ private:
         members += pads ? ",\"obfuscation\":\"" + std::string(next(20), 'o') + "\"" : "";
         return event("response." + std::string(kinds[next(7)]) + ".delta", members + odd_member());
     }
+
+    odd_events odd_;
+    bool is_odd_ = false;
 };

@@ -35,7 +35,7 @@ struct result {
     std::vector<estimate> estimates; // of a stream of events
 };
 
-// `plain`: the stream has no odd events.
+// `plain`: all of the stream is told, as it has no odd events.
 result told(std::string_view text, uint32_t seed, reply_form form, uint32_t prompts, bool after_content,
             bool plain)
 {
@@ -105,11 +105,9 @@ bool is_same(const result& a, const result& b, const odd_events& odd)
 }
 
 void compare(std::string_view text, reply_form form, uint32_t prompts, bool after_content,
-             const odd_events& odd)
+             const odd_events& odd, bool plain)
 {
-    const auto of = [&](uint32_t seed) {
-        return told(text, seed, form, prompts, after_content, odd.count == 0);
-    };
+    const auto of = [&](uint32_t seed) { return told(text, seed, form, prompts, after_content, plain); };
     const result bytes = of(byte_pieces);
     const bool damaged = has_damaged_usage(text) || (form != reply_form::sse && is_damaged_reply(text));
     for (const uint32_t seed :
@@ -120,8 +118,8 @@ void compare(std::string_view text, reply_form form, uint32_t prompts, bool afte
 
 void compare(std::string_view text, reply_form form, uint32_t prompts, bool after_content)
 {
-    compare(text, form, prompts, after_content,
-            form == reply_form::json ? odd_events() : find_odd_events(text));
+    const odd_events odd = form == reply_form::json ? odd_events() : find_odd_events(text);
+    compare(text, form, prompts, after_content, odd, odd.count == 0);
 }
 
 } // namespace
@@ -136,8 +134,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
             abort();
         compare(stream, reply_form::sse, prompts, false);
     } else if (text.starts_with(typed_mark)) {
-        // Nothing of it is passed over that was not read to its end.
-        compare(typed_stream(text.substr(1)).text(), reply_form::sse, prompts, false, {});
+        typed_stream stream(text.substr(1));
+        compare(stream.text(), reply_form::sse, prompts, false, stream.odd(), true);
     } else if (text.starts_with('{') || text.starts_with('[')) {
         compare(text, reply_form::json, prompts, false);
         compare(text, reply_form::lines, prompts, false);

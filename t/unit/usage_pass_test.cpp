@@ -141,4 +141,67 @@ TEST(usage_pass, events_parted_by_one_line_feed)
            "0 text 7 in 7 of 7 whole 1 lacks end 0 reasoning 0");
 }
 
+// As Anthropic and the Responses API send it: each event has a name, which is its type as well.
+std::string named(const std::string& type, const std::string& members)
+{
+    return "event: " + type + "\n" + event("{" + members + ",\"type\":\"" + type + "\"}");
+}
+
+std::string block(const std::string& members)
+{
+    return named("content_block_delta", "\"index\":0,\"delta\":{" + members + "}");
+}
+
+std::string output(const std::string& members, const std::string& number)
+{
+    return named("response.output_text.delta",
+                 "\"content_index\":0,\"delta\":\"" + members + ",\"sequence_number\":" + number);
+}
+
+TEST(usage_pass, events_with_names)
+{
+    const std::string text = block(R"("type":"text_delta","text":"abcd")");
+    const std::string escaped = block(R"("type":"text_delta","text":"a\u00e9\n")");
+    const std::string thought = block(R"("type":"thinking_delta","thinking":"abcd")");
+    const std::string ping = named("ping", "\"x\":0");
+    expect(text + escaped + text, "0 text 12 in 3 of 12 whole 0 lacks end 0 reasoning 0");
+    expect(named("message_start", R"("message":{"usage":{"input_tokens":7,"output_tokens":1}})") + text + text
+               + thought + ping + thought + text
+               + named("message_delta", R"("delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":10})")
+               + text + text + named("message_stop", "\"x\":0"),
+           "10 text 8 in 2 of 28 whole 1 lacks end 0 reasoning 1");
+    expect(named("response.created", R"("response":{"usage":null})") + output("abcd\"", "9")
+               + output("abc\"", "10") + output("", "11\"") + output("a\"", "12")
+               + named("response.output_text.done", "\"text\":\"abcd\"")
+               + named("response.completed", R"("response":{"usage":{"input_tokens":7,"output_tokens":3}})")
+               + output("more\"", "13"),
+           "3 text 4 in 1 of 12 whole 1 lacks end 0 reasoning 0");
+}
+
+// What else such an event says counts only if it is usage or an error.
+TEST(usage_pass, other_members_of_events_with_text)
+{
+    const auto padded = [](const std::string& more) {
+        return output("abcd\"" + more, "10") + output("ab\"", "11");
+    };
+    const std::string first = padded(",\"obfuscation\":\"" + std::string(60, 'o') + "\"");
+    const std::string open = "0 text 12 in 4 of 12 whole 0 lacks end 1 reasoning 0";
+    for (const char* more : {R"(,"stop":true)", R"(,"done":true)", R"(,"eval_count":7)",
+                             R"(,"logprobs":[{"token":"a"}])", R"(,"usage":null)", R"(,"error":null)"}) {
+        expect(first + padded(more), open);
+    }
+    expect(first + padded(R"(,"usage":{"output_tokens":9})"),
+           "9 text 2 in 1 of 12 whole 0 lacks end 0 reasoning 0");
+    for (const char* other : {"response.output_audio.delta", "response.output_text.done"}) {
+        expect(first + named(other, R"("content_index":0,"delta":"abcd","sequence_number":10,"stop":true)"),
+               other == std::string("response.output_text.done")
+                   ? "0 text 6 in 2 of 6 whole 1 lacks end 0 reasoning 0"
+                   : "0 text 10 in 3 of 10 whole 0 lacks end 1 reasoning 0");
+    }
+    const std::string block_open = "0 text 8 in 2 of 8 whole 0 lacks end 1 reasoning 0";
+    const std::string text = block(R"("type":"text_delta","text":"abcd")");
+    expect(text + block(R"("type":"text_delta","text":"abcd","stop_reason":"x")"),
+           "0 text 8 in 2 of 8 whole 0 lacks end 0 reasoning 0");
+}
+
 } // namespace

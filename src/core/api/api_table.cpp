@@ -274,17 +274,15 @@ constexpr limit_header_names anthropic_headers = {
 
 // --- events
 
-// The event's name, and the type that its data begins with.
+// By their names, which are their types as well.
 constexpr std::string_view anthropic_heads[] = {
-    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",",
+    "event: content_block_delta\ndata: {",
 };
 constexpr std::string_view responses_heads[] = {
-    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",",
-    "event: response.reasoning_text.delta\ndata: {\"type\":\"response.reasoning_text.delta\",",
-    "event: response.reasoning_summary_text.delta\n"
-    "data: {\"type\":\"response.reasoning_summary_text.delta\",",
-    "event: response.function_call_arguments.delta\n"
-    "data: {\"type\":\"response.function_call_arguments.delta\",",
+    "event: response.output_text.delta\ndata: {",
+    "event: response.reasoning_text.delta\ndata: {",
+    "event: response.reasoning_summary_text.delta\ndata: {",
+    "event: response.function_call_arguments.delta\ndata: {",
 };
 
 // --- the rows

@@ -36,8 +36,7 @@ struct api_row {
     // Writes the body of an error without a line end, and returns its end; and what ends a stream of events.
     char* (*put_error)(char* out, const error_text& error);
     char* (*put_error_event)(char* out, const error_text& error);
-    // How events of its streams begin that bring some of the text and say nothing else, behind which are
-    // members that the reader of replies knows (plain_delta.h). It need not scan these events.
+    // How events of its streams begin that bring some of the text and say nothing else but usage and errors.
     std::span<const std::string_view> delta_heads = {};
 };
 

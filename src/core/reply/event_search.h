@@ -3,7 +3,6 @@
 #pragma once
 
 #include "event_usage.h"
-#include "reply_piece.h"
 #include "text_place.h"
 
 #include <cstddef>
@@ -37,6 +36,9 @@ inline bool is_null_member(const char* p, const char* end)
 inline bool is_significant_line(const char* p, const char* end)
 {
     constexpr std::string_view name = "error";
+    if (starts(p, end, event_front)) {
+        return false; // nearly all, at once
+    }
     if (starts(p, end, name)) {
         p += name.size();
         return p == end || *p == ':' || *p == '\n';
@@ -97,10 +99,12 @@ public:
     bool told() const { return told_; }
     // Where the event begins that has to be read.
     const char* border() const { return border_; }
-    // Nothing tells up to the end. Returns how far that is true.
+    // Nothing tells up to the end. Returns how far whole events go.
     const char* finish()
     {
-        end_event(end_);
+        if (end_[-1] == '\n' && end_[-2] == '\n') {
+            end_event(end_);
+        }
         return border_;
     }
 
@@ -108,7 +112,7 @@ private:
     void begin_event()
     {
         shown_ = place_.measure(border_, end_);
-        told_ = shown_.size == 0;
+        told_ = shown_.size == 0 || !place_.fits_head(border_, end_);
     }
     void end_event(const char* border)
     {
@@ -132,47 +136,16 @@ private:
     text_size& text_;
 };
 
-// What a usage that is null means in an event.
-enum class null_usage : uint8_t {
-    silent, // nothing
-    tells,  // it has to be seen
-    taken,  // it can be taken, and does not tell then
-    last,   // the event ends with the one that is taken: each before it tells, and another line
-};
+// What tells in a single event.
+struct event_search {
+    const char* end;
+    bool null_tells;
+    bool one_line; // another line tells
 
-// The same of a single event.
-class event_search {
-public:
-    event_search(reply_piece& piece, null_usage null) : piece_(piece), null_(null) {}
-
-    bool look(const char* p)
+    bool look(const char* p) const
     {
-        const char* const end = piece_.data + piece_.size;
-        if (*p == '\n') {
-            if (p[1] == '\n' || null_ == null_usage::last) {
-                return true;
-            }
-            // Which line a usage stands in is not known.
-            null_ = null_ == null_usage::taken ? null_usage::tells : null_;
-        } else if (null_ == null_usage::taken && starts(p, end, usage_member)) {
-            size_t erase_begin = 0;
-            size_t erase_end = 0;
-            taken_ = read_null_usage(piece_.data, p, end, erase_begin, erase_end) == end;
-            if (taken_) {
-                piece_.erase_begin = erase_begin;
-                piece_.erase_end = erase_end;
-            }
-            return true;
-        }
-        return is_significant(p, end, null_ != null_usage::silent);
+        return (*p == '\n' && (one_line || p[1] == '\n')) || is_significant(p, end, null_tells);
     }
-    // Nothing behind what was looked at last tells, nor that.
-    bool taken() const { return taken_; }
-
-private:
-    reply_piece& piece_;
-    null_usage null_;
-    bool taken_ = false;
 };
 
 // What the event at the front of others says by its usage.

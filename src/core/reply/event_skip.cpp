@@ -87,7 +87,7 @@ struct events_job {
 struct pieces_job {
     std::span<reply_piece> pieces;
     bool null_tells;
-    const text_place& place;
+    text_place place; // a copy, which what is noted in pieces does not change
     text_size& text;
 
     template <typename Way>
@@ -98,27 +98,25 @@ struct pieces_job {
         for (reply_piece& piece : pieces) {
             const char* const begin = piece.data;
             const char* const end = begin + piece.size;
-            const bool is_whole = piece.size > 2 && end[-1] == '\n' && end[-2] == '\n';
-            const bool is_usual = is_whole && starts(begin, end, event_front);
-            if (!is_usual && (!is_whole || is_significant_line(begin, end))) {
+            // A usage at the very end need not be searched for.
+            const bool ends_null = null_tells && ends(begin, end, null_end);
+            if (!ends_null && !(piece.size > 2 && end[-1] == '\n' && end[-2] == '\n')) {
+                break;
+            }
+            if (!starts(begin, end, event_front)
+                && (ends_null || is_significant_line(begin, end) || !place.fits_head(begin, end))) {
                 break;
             }
             const text_place::found shown = place.measure(begin, end);
             if (!place.has_all(shown, begin, end)) {
                 break;
             }
-            // A usage at the very end need not be searched for.
-            const bool ends_null = null_tells && is_usual && ends(begin, end, null_end);
-            event_search found(piece, ends_null                ? null_usage::last
-                                      : null_tells && is_usual ? null_usage::taken
-                                      : null_tells             ? null_usage::tells
-                                                               : null_usage::silent);
+            event_search found{end, null_tells, ends_null};
             const char* const null_begin = end - (ends_null ? null_end.size() : 0);
             if (!Way::search(found, begin, ends_null ? null_begin + 2 : end)) {
-                if (!found.taken()) {
-                    break;
-                }
-            } else if (ends_null) {
+                break;
+            }
+            if (ends_null) {
                 piece.erase_begin = static_cast<size_t>(null_begin - begin);
                 piece.erase_end = piece.size - 3;
             }
@@ -189,20 +187,28 @@ auto run_sse2(const Job& job)
 #endif
 
 template <typename Job>
+auto run_bytes(const Job& job)
+{
+    return job.template run<by_bytes>();
+}
+
+template <typename Job>
 auto run(event_skip_way way, const Job& job)
 {
-    switch (way) {
+    // By event_skip_way.
+    static constexpr decltype(&run_bytes<Job>) runs[] = {
 #if defined(__SSE2__)
-    case event_skip_way::avx512:
-        return run_avx512(job);
-    case event_skip_way::avx2:
-        return run_avx2(job);
-    case event_skip_way::sse2:
-        return run_sse2(job);
+        run_avx512,
+        run_avx2,
+        run_sse2,
+#else
+        nullptr,
+        nullptr,
+        nullptr,
 #endif
-    default:
-        return job.template run<by_bytes>();
-    }
+        run_bytes
+    };
+    return runs[static_cast<size_t>(way)](job);
 }
 
 constexpr event_skip_way ways[] = {
@@ -229,19 +235,6 @@ std::span<const event_skip_way> event_skip_ways()
     }
 #endif
     return can;
-}
-
-const char* last_event_end(std::string_view piece)
-{
-    size_t size = piece.size();
-    while (const void* const found = memrchr(piece.data(), '\n', size)) {
-        const char* const lf = static_cast<const char*>(found);
-        size = static_cast<size_t>(lf - piece.data());
-        if (size != 0 && lf[-1] == '\n') {
-            return lf + 1;
-        }
-    }
-    return piece.data();
 }
 
 size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text,

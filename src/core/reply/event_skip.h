@@ -14,24 +14,21 @@
 
 namespace llm {
 
-// One past the last empty line of `piece` that a pair of line feeds makes; its begin where there is none.
-const char* last_event_end(std::string_view piece);
-
 // The ways of each kind of processor. What follows does the same in all of them.
 enum class event_skip_way : uint8_t { avx512, avx2, sse2, bytes };
 // Those that this processor can go, the fastest first.
 std::span<const event_skip_way> event_skip_ways();
 inline const event_skip_way fastest_event_skip = event_skip_ways().front();
 
-// `events` begins and ends at borders of events. Returns how many bytes from its front are whole events
+// `events` begins at a border of events. Returns how many bytes from its front are whole events
 // without a name "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) at any
 // depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR; and
 // whose text stands at its place while no choice ends. That text is added to `text`.
 size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text,
                         event_skip_way way = fastest_event_skip);
 
-// How many pieces from the front are one such event each. With `null_tells`, those with a null usage are too
-// where it is known what to erase of them, which is noted in each.
+// How many pieces from the front are one such event each. With `null_tells`, those that end with a null usage
+// are too: that is noted in each, to be erased.
 size_t skippable_pieces(std::span<reply_piece> pieces, bool null_tells, const text_place& place,
                         text_size& text, event_skip_way way = fastest_event_skip);
 

@@ -123,21 +123,4 @@ void read_event_usage(const char* begin, const char* name, const char* end, cons
     event.erase_end = static_cast<size_t>(value_end - begin);
 }
 
-const char* read_null_usage(const char* begin, const char* name, const char* end, size_t& erase_begin,
-                            size_t& erase_end)
-{
-    const char* const comma = last_before(begin, name);
-    plain_members members(name + 7, end, false);
-    if (*comma != ',' || !members.take(':')) {
-        return nullptr;
-    }
-    const char* const value_end = members.at() + 4;
-    if (!members.take_null()) {
-        return nullptr;
-    }
-    erase_begin = static_cast<size_t>(comma - begin);
-    erase_end = static_cast<size_t>(value_end - begin);
-    return event_end(members, end);
-}
-
 } // namespace llm

@@ -30,8 +30,4 @@ struct event_usage {
 void read_event_usage(const char* begin, const char* name, const char* end, const text_place::found& text,
                       event_usage& event);
 
-// The same where only null is of use: returns the event's end, nullptr where it has to be read.
-const char* read_null_usage(const char* begin, const char* name, const char* end, size_t& erase_begin,
-                            size_t& erase_end);
-
 } // namespace llm

@@ -82,21 +82,6 @@ public:
         text = {begin, static_cast<size_t>(p_ - begin)};
         return take('"');
     }
-    // A string with what escapes it may have: its bytes of UTF-8.
-    bool take_string_size(uint64_t& size)
-    {
-        if (next() != '"') {
-            return false;
-        }
-        const char* const begin = p_ + 1;
-        uint64_t surplus = 0;
-        p_ = find_string_stop(begin, end_);
-        if (next() == '\\') {
-            p_ = past_string_text(p_, end_, surplus);
-        }
-        size = static_cast<uint64_t>(p_ - begin) - surplus;
-        return take('"');
-    }
     // A list or an object, whatever is in it: of that only strings and brackets are looked at.
     bool take_container()
     {
@@ -118,24 +103,15 @@ public:
         }
         return false;
     }
-    // Any value: its bytes as sent where it is a list or an object, of a string those of its text, or else 0.
-    bool take_value(uint64_t& size)
+    // Any value, but for numbers with an exponent.
+    bool take_value()
     {
-        size = 0;
         if (next() == '"') {
-            return take_string_size(size);
+            uint64_t surplus = 0;
+            p_ = past_string_text(p_ + 1, end_, surplus);
+            return take('"');
         }
-        if (next() == '{' || next() == '[') {
-            const char* const begin = p_;
-            const bool taken = take_container();
-            const char* value_end = p_;
-            while (value_end != begin && is_space(value_end[-1])) {
-                --value_end;
-            }
-            size = static_cast<uint64_t>(value_end - begin);
-            return taken;
-        }
-        return take_null() || take_other_scalar();
+        return next() == '{' || next() == '[' ? take_container() : take_null() || take_other_scalar();
     }
     // These very bytes; if they do not come next, the place stays.
     template <size_t N>

@@ -19,13 +19,12 @@ bool take_end(plain_members& members)
     while (members.take(',')) {
         std::string_view name;
         std::string_view text;
-        uint64_t size = 0;
         if (!members.take_name(name)) {
             return false;
         }
         const uint8_t path = child_path(reply_paths.paths.data(), 0, name);
         const bool is_object = path != 0 && reply_paths.marks[path].is == reply_part::object;
-        const bool taken = path == 0   ? members.take_value(size)
+        const bool taken = path == 0   ? members.take_value()
                            : is_object ? members.take_string(text) && text != "error"
                                        : name != "usage" && members.take_null();
         if (!taken) {

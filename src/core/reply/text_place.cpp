@@ -1,6 +1,7 @@
 #include "text_place.h"
 
 #include "core/base/chars.h"
+#include "core/json/string_text.h"
 
 #include <algorithm>
 #include <cstring>
@@ -8,35 +9,17 @@
 
 namespace llm {
 
-text_place::found text_place::measure_escaped(const char* p, const char* end)
+bool text_place::has_this_head(const char* p, const char* end) const
 {
-    const char* const begin = p;
-    size_t size = 0;
-    for (;;) {
-        const char* const stop = find_string_stop(p, end);
-        size += static_cast<size_t>(stop - p);
-        if (stop == end || (*stop != '"' && *stop != '\\')) {
-            return {};
-        }
-        if (*stop == '"') {
-            return {size, stop, begin};
-        }
-        const size_t escape_size = end - stop > 1 && stop[1] == 'u' ? 6 : 2;
-        if (static_cast<size_t>(end - stop) < escape_size
-            || (escape_size == 6 && !std::all_of(stop + 2, stop + 6, is_hex))) {
-            return {};
-        }
-        if (escape_size == 2) {
-            size += 1;
-        } else {
-            // By the first hex digits, see utf8_size_of_escape().
-            const bool below_800 = stop[2] == '0' && stop[3] <= '7';
-            const bool below_80 = below_800 && stop[3] == '0' && stop[4] <= '7';
-            const bool is_half = ascii_lower(stop[2]) == 'd' && stop[3] >= '8';
-            size += below_80 ? 1 : below_800 || is_half ? 2 : 3;
-        }
-        p = stop + escape_size;
-    }
+    return std::string_view(p, static_cast<size_t>(end - p)).starts_with(*head_);
+}
+
+// `stop`: where the first run of plain text ends.
+text_place::found text_place::measure_escaped(const char* p, const char* stop, const char* end)
+{
+    uint64_t surplus = 0;
+    stop = past_string_text(stop, end, surplus);
+    return stop != end && *stop == '"' ? found{static_cast<size_t>(stop - p) - surplus, stop, p} : found{};
 }
 
 // Whether each that stands there is null.

@@ -1,7 +1,8 @@
 // Where the events of one stream have their text: mostly all at the same place, behind the same bytes. So the
 // text of an event can be measured that is not read otherwise. An event that has none there, or has more
 // behind it than the one that was read, may have text elsewhere, and one in which some `finish_reason` is not
-// null may end the choice: it is to be read.
+// null may end the choice: it is to be read. In streams with named events those of one name are alike, and
+// none of those with text ends a choice.
 //
 // This goes by lengths: where an event lacks something that the one before it had behind its text, a second
 // text, or a choice that ends, may hide in as many bytes. An estimate is less by those, then, and that the
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace llm {
 
@@ -21,6 +23,18 @@ public:
     static constexpr size_t mark_size = 16;
 
     bool known() const { return offset_ != 0; }
+    // How the next event begins that is read, of api_row::delta_heads; nullptr: in no such way. What is known
+    // of events that begin in another way is forgotten.
+    void expect_head(const std::string_view* head)
+    {
+        if (head != head_) {
+            *this = {};
+            head_ = head;
+        }
+    }
+    bool has_head() const { return head_ != nullptr; }
+    // Events that come may have their text anywhere.
+    void forget() { offset_ = rest_ = 0; }
     // `text` is the first byte within the quotes, so many bytes from where its event begins; those before it,
     // at least mark_size, can be read. `next` follows its second quote.
     void set(const char* text, uint64_t offset, char next)
@@ -50,6 +64,8 @@ public:
         const char* end = nullptr;   // of the text: its quote
         const char* begin = nullptr; // its first byte
     };
+    // Whether the event that begins at `p` begins as expected.
+    bool fits_head(const char* p, const char* end) const { return !has_head() || has_this_head(p, end); }
     // The text of the event that begins at `p` and ends at `end` or before it.
     found measure(const char* p, const char* end) const
     {
@@ -59,7 +75,7 @@ public:
         p += offset_;
         const char* const stop = find_string_stop(p, end);
         return stop != end && *stop == '"' ? found{static_cast<size_t>(stop - p), stop, p}
-                                           : measure_escaped(p, end);
+                                           : measure_escaped(p, stop, end);
     }
     // Whether that is all the text of the event from `begin` to `end`, and no choice ends with it.
     bool has_all(const found& text, const char* begin, const char* end) const
@@ -72,13 +88,15 @@ public:
             return true;
         }
         const bool is_behind = finish_ != 0 && !finish_in_front_;
-        return rest <= rest_ && text.end[1] == next_ && has_no_finish(is_behind ? text.end : begin, end);
+        return rest <= rest_ && text.end[1] == next_
+               && (has_head() || has_no_finish(is_behind ? text.end : begin, end));
     }
 
 private:
     static constexpr size_t finish_size = 8;
 
-    static found measure_escaped(const char* p, const char* end);
+    bool has_this_head(const char* p, const char* end) const;
+    static found measure_escaped(const char* p, const char* stop, const char* end);
     static bool has_no_finish(const char* begin, const char* end);
     static bool is_null_finish(const char* end)
     {
@@ -99,6 +117,7 @@ private:
     bool finish_in_front_ = false; // of the text
     char next_ = 0;
     char mark_[mark_size] = {};
+    const std::string_view* head_ = nullptr;
 };
 
 } // namespace llm

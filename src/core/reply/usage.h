@@ -4,7 +4,6 @@
 #include "core/json/json_scan.h"
 #include "core/json/sse.h"
 #include "event_usage.h"
-#include "plain_delta.h"
 #include "reply_form.h"
 #include "reply_piece.h"
 #include "text_place.h"
@@ -43,8 +42,8 @@ public:
     // out before them. Behind a line that is no data there may be some at a border, too.
     bool may_pass() const
     {
-        return form_ == reply_form::sse && (may_skip() ? tries_off_ == 0 : delta_head_ != nullptr)
-               && stream_.at_border() && settled_ == stream_.offset();
+        return form_ == reply_form::sse && may_skip() && tries_off_ == 0 && stream_.at_border()
+               && settled_ == stream_.offset();
     }
     // To be called when the reply is whole, or when it is known that no more comes: takes an unterminated
     // last event.
@@ -148,10 +147,10 @@ private:
         bool has_top_index = false;
         bool native_is_whole = false; // they are of the whole reply, whatever the index
         bool error = false;
-        bool failed = false;
         bool incomplete = false;
         bool content = false;
-        bool repeats = false; // its text has come in others before
+        bool is_delta = false; // by its type it brings text, usage and errors, and nothing else
+        bool repeats = false;  // its text has come in others before
         bool has_text = false;
         bool has_finish = false;
         bool choice_ends = false; // the choice that is being read
@@ -198,12 +197,9 @@ private:
     bool read_whole(std::string_view piece);
     void feed_events(std::string_view piece, const erase_sink& erase);
     void feed_lines(std::string_view piece);
-    size_t pass_over(std::string_view piece, const char*& last);
-    size_t pass_events(std::string_view piece, const char*& last, const erase_sink& erase);
+    size_t pass_events(std::string_view piece, const erase_sink& erase);
     void count_read(const event_usage& event);
-    size_t pass_deltas(std::span<const reply_piece> pieces);
-    size_t pass_delta(std::string_view piece);
-    void count_delta(const plain_delta& event);
+    void expect_delta(std::string_view piece);
     void pass_skippable(size_t bytes, const text_size& text);
     void on_item(const sse_item& item, const erase_sink& erase);
     void on_data(std::string_view bytes, const erase_sink& erase);
@@ -212,7 +208,7 @@ private:
     void count_event();
     void note_text(bool counted, const text_size& text);
     // Events that say nothing need not be read: what they show of text can be measured.
-    bool may_skip() const { return chunks_ && place_.known(); }
+    bool may_skip() const { return place_.known() && (chunks_ || place_.has_head()); }
     uint64_t event_begin() const;
     void settle(const erase_sink& erase);
     void clear_event();
@@ -248,13 +244,11 @@ private:
     bool at_line_ = true;       // of lines: between two of them
     bool json_read_ = false;    // JSON: all is read, and not by the scanner
     bool usage_runs_ = false;   // the last event had a usage that had to be seen
-    bool counts_run_ = false;   // which was not null
     uint32_t prompts_ = 1;
     uint32_t asked_choices_ = 1;
     uint64_t settled_ = 0;
     text_size uncounted_;
-    text_place place_;                             // of text in chunks
-    const std::string_view* delta_head_ = nullptr; // how the last event with text began; see plain_delta.h
+    text_place place_; // of text in chunks and deltas
     sse_reader stream_;
 
     reply_begin first_;

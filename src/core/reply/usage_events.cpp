@@ -17,7 +17,6 @@ constexpr uint8_t not_done = 0xff;
 
 void usage_reader::feed_events(std::string_view piece, const erase_sink& erase)
 {
-    const char* last = nullptr;
     while (!piece.empty()) {
         if (lf_goes_too_) {
             lf_goes_too_ = false;
@@ -26,11 +25,12 @@ void usage_reader::feed_events(std::string_view piece, const erase_sink& erase)
             }
         }
         if (stream_.at_border()) {
-            const size_t passed = may_skip() ? pass_events(piece, last, erase) : pass_delta(piece);
+            const size_t passed = may_skip() ? pass_events(piece, erase) : 0;
             piece.remove_prefix(passed);
             if (passed != 0) {
                 continue;
             }
+            expect_delta(piece);
         }
         sse_item item;
         do {
@@ -114,7 +114,7 @@ void usage_reader::on_data(std::string_view bytes, const erase_sink& erase)
 void usage_reader::next_text(const erase_sink& erase)
 {
     count_event();
-    place_ = {};
+    place_.forget();
     const uint64_t begin = text_begin_ != 0 ? text_begin_ : stream_.event_begin();
     const uint64_t end = line_end_;
     if (strip_.active()) {
@@ -145,7 +145,7 @@ void usage_reader::on_event_end(const erase_sink& erase)
         }
     }
     if (std::exchange(text_begin_, 0) != 0) {
-        place_ = {};
+        place_.forget();
     }
     line_joined_ = false;
     clear_event();
@@ -153,11 +153,16 @@ void usage_reader::on_event_end(const erase_sink& erase)
 
 void usage_reader::count_event()
 {
+    // Those like it are passed over by their names, whatever else they have.
+    if (event_.is_delta) {
+        event_.ended_choices = 0;
+        event_.has_native = false;
+        event_.ends = false;
+    }
     error_seen_ = error_seen_ || event_.error;
     ended_choices_ |= event_.ended_choices;
     typed_ = typed_ || event_.has_choices;
     if (!chunks_) {
-        error_seen_ = error_seen_ || event_.failed;
         incomplete_seen_ = incomplete_seen_ || event_.incomplete;
         typed_ = typed_ || event_.is_typed;
         told_at_start_ = told_at_start_ || event_.starts;

@@ -347,14 +347,16 @@ void usage_reader::on_choice(const json_event& event)
 
 void usage_reader::on_type(const json_event& event)
 {
-    event_.repeats = event.text.starts_with("response.") && !event.text.ends_with(".delta");
-    event_.failed = event.text == "response.failed";
+    const bool is_responses = event.text.starts_with("response.");
+    event_.is_delta = event.text == "content_block_delta" || (is_responses && event.text.ends_with(".delta"));
+    event_.repeats = is_responses && !event_.is_delta;
+    const bool failed = event.text == "response.failed";
     event_.incomplete = event.text == "response.incomplete";
-    event_.error = event_.error || event.text == "error";
-    event_.is_last = event_.failed || event_.incomplete || event.text == "response.completed"
-                     || event.text == "message_delta";
+    event_.error = event_.error || failed || event.text == "error";
+    event_.is_last =
+        failed || event_.incomplete || event.text == "response.completed" || event.text == "message_delta";
     event_.starts = event.text == "message_start";
-    event_.is_typed = event_.starts || event.text.starts_with("response.");
+    event_.is_typed = event_.starts || is_responses;
     event_.stops = event.text == "message_stop" || (event_.is_last && event.text != "message_delta");
 }
 
@@ -410,7 +412,7 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
     const uint64_t begin = event.value_begin + 1;
     const uint64_t end = event.value_end;
     const bool alone = !std::exchange(event_.has_text, true);
-    place_ = {};
+    place_.forget();
     if (is_value && alone && begin >= in.offset + text_place::mark_size
         && end < in.offset + in.bytes.size()) {
         place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin(),
