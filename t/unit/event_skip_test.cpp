@@ -34,10 +34,12 @@ const std::string parts[] = {
 
 const std::string head = "data: {\"choices\":[{\"delta\":{\"content\":\"";
 const std::string rest = "\"}}]}\n\n";
+const std::string named_head = "event: content_block_delta\ndata: {\"delta\":{\"text\":\"";
+constexpr std::string_view named_front = "event: content_block_delta\ndata: {";
 
 std::string random_event(std::mt19937& random)
 {
-    std::string text = head + std::string(random() % 70, 'y') + '"';
+    std::string text = (random() % 4 == 0 ? named_head : head) + std::string(random() % 70, 'y') + '"';
     for (unsigned n = random() % 8; n != 0; --n) {
         text += parts[std::min<size_t>(random() % (2 * std::size(parts)), std::size(parts) - 1)];
     }
@@ -82,10 +84,15 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
     text_place place;
     place.set(head.data() + head.size(), head.size(), '}');
     place.set_event(head.size() + 103, 100, 0);
+    text_place named_place;
+    named_place.expect_head(&named_front);
+    named_place.set(named_head.data() + named_head.size(), named_head.size(), '}');
+    named_place.set_event(named_head.size() + 103, 100, 0);
     ASSERT_EQ(simplest, event_skip_way::bytes);
     std::mt19937 random(1);
     for (int i = 0; i < 100000; ++i) {
         const bool null_tells = i % 2 != 0;
+        const text_place& at = i % 3 == 0 ? named_place : place;
         std::vector<std::string> texts(1 + random() % 4);
         std::vector<reply_piece> pieces;
         for (std::string& text : texts) {
@@ -96,17 +103,17 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
             SCOPED_TRACE(static_cast<int>(way));
             text_size want;
             text_size got;
-            ASSERT_EQ(skippable_events(texts[0], null_tells, place, want, simplest),
-                      skippable_events(texts[0], null_tells, place, got, way))
+            ASSERT_EQ(skippable_events(texts[0], null_tells, at, want, simplest),
+                      skippable_events(texts[0], null_tells, at, got, way))
                 << texts[0];
             ASSERT_EQ(want, got) << texts[0];
             std::vector<reply_piece> expected = pieces;
             std::vector<reply_piece> found = pieces;
-            ASSERT_EQ(skippable_pieces(expected, null_tells, place, want, simplest),
-                      skippable_pieces(found, null_tells, place, got, way));
+            ASSERT_EQ(skippable_pieces(expected, null_tells, at, want, simplest),
+                      skippable_pieces(found, null_tells, at, got, way));
             ASSERT_EQ(want, got);
             ASSERT_EQ(erased(expected), erased(found));
-            ASSERT_EQ(told(read_event(texts[0], place, simplest)), told(read_event(texts[0], place, way)))
+            ASSERT_EQ(told(read_event(texts[0], at, simplest)), told(read_event(texts[0], at, way)))
                 << texts[0];
             const char* const end = texts[0].data() + texts[0].size();
             ASSERT_EQ(find_telling(texts[0].data(), end, simplest), find_telling(texts[0].data(), end, way))
@@ -171,6 +178,34 @@ TEST(event_skip, stops_where_the_text_is_elsewhere)
         EXPECT_EQ(skippable_events(other, false, place, text), 0u) << other;
         EXPECT_EQ(text, text_size{}) << other;
     }
+}
+
+// Of named events only those of one name are alike.
+TEST(event_skip, stops_at_an_event_of_another_name)
+{
+    text_place place;
+    place.expect_head(&named_front);
+    place.set(named_head.data() + named_head.size(), named_head.size(), '}');
+    place.set_event(named_head.size() + 9, 5, 0);
+    const std::string skippable = named_head + "some\"}}\n\n";
+    std::string other = skippable;
+    other[8] = 'C';
+    const std::string partial = named_head + "some";
+    for (const std::string& last :
+         {other, partial, partial + "\"}}\n", std::string("\n"), std::string("e")}) {
+        const std::string events = skippable + skippable + last;
+        reply_piece pieces[] = {{skippable.data(), skippable.size(), 0, 0},
+                                {skippable.data(), skippable.size(), 0, 0},
+                                {last.data(), last.size(), 0, 0}};
+        text_size text;
+        EXPECT_EQ(skippable_events(events, false, place, text), 2 * skippable.size()) << last;
+        EXPECT_EQ(skippable_pieces(pieces, false, place, text), 2u) << last;
+        EXPECT_EQ(text, (text_size{16, 4})) << last;
+        EXPECT_EQ(skippable_events(last, false, place, text), 0u) << last;
+    }
+    // Nor is anything known of other names by this one's.
+    place.expect_head(nullptr);
+    EXPECT_FALSE(place.known());
 }
 
 } // namespace

@@ -178,6 +178,25 @@ TEST(usage_pass, events_with_names)
            "3 text 4 in 1 of 12 whole 1 lacks end 0 reasoning 0");
 }
 
+TEST(usage_pass, events_with_names_need_not_be_read)
+{
+    const std::string ping = named("ping", "\"x\":0");
+    for (const std::string& text :
+         {block(R"("type":"text_delta","text":"abcd")"), output("abcd\"", "10"),
+          named("response.reasoning_summary_text.delta", R"("summary_index":0,"delta":"abcd")")}) {
+        usage_reader reader;
+        reader.start(reply_form::sse, 1, strip_what::nothing);
+        reply_piece pieces[] = {{text.data(), text.size(), 0, 0}, {text.data(), text.size(), 0, 0}};
+        reader.feed(ping);
+        EXPECT_EQ(reader.pass(pieces), 0u) << text;
+        reader.feed(text);
+        EXPECT_EQ(reader.pass(pieces), 2u) << text;
+        reply_piece other{ping.data(), ping.size(), 0, 0};
+        EXPECT_EQ(reader.pass({&other, 1}), 0u) << text;
+        EXPECT_EQ(reader.uncounted_text(), (text_size{12, 3})) << text;
+    }
+}
+
 // What else such an event says counts only if it is usage or an error.
 TEST(usage_pass, other_members_of_events_with_text)
 {
