@@ -136,6 +136,14 @@ case 'alerts are noticed' => sub {
     is(scalar(grep { /exited on signal 9/ } $t->problems), 1, 'a killed worker is found');
     $t->{alerts} = [ qr/exited on signal 9/, qr/nonsense/ ];
     is(scalar(my @after = $t->problems), 0, 'unless it was expected');
+
+    # As nginx writes it of a process that died with the lock in hand.
+    my ($pid) = $t->read_file('error.log') =~ /process (\d+) exited on signal 9/;
+    open my $log, '>>', $t->dir . '/error.log' or die $!;
+    print {$log} qq{[alert] 1#1: shared memory zone "llm" was locked by $_\n} for $pid, $pid + 1;
+    close $log;
+    is_deeply([ map { /by (\d+)$/ } $t->problems ], [ $pid + 1 ], 'a lock of another process is found');
+    push @{ $t->{alerts} }, qr/was locked by/;
 };
 
 $t->finish;

@@ -66,7 +66,7 @@ sub gateway {
         workers => 2,
         status  => [ 0, '/status' ],
         # Workers are killed at any instruction, with the zone's lock in hand too.
-        alerts => [ qr/$o{killed} process \d+ exited on signal 9/, qr/shared memory zone "llm" was locked by/ ],
+        alerts => [ qr/$o{killed} process \d+ exited on signal 9/ ],
         files  => { 'keys.json' => key_file([ keys_of_load() ]), %{ $o{files} // {} } },
         conf   => <<"EOF");
 @{[ $o{top} // '' ]}

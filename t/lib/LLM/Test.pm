@@ -567,6 +567,9 @@ sub problems {
     for my $name ('error.log', 'stderr.log', map { s{.*/}{san/}r } @sanitizer) {
         push @lines, grep { m/\[alert\]|\[emerg\]|Sanitizer|runtime error:/ } split /\n/, $self->read_file($name);
     }
+    # Who is killed may have had a zone's lock: that is no alert of its own.
+    my %killed = map { /process (\d+) exited on signal 9/ ? ($1 => 1) : () } @lines;
+    @lines = grep { !(/shared memory zone "[^"]+" was locked by (\d+)/ && $killed{$1}) } @lines;
     return grep { my $line = $_; !grep { $line =~ $_ } @{ $self->{alerts} } } @lines;
 }
 
