@@ -265,10 +265,10 @@ case 'many changes leave nothing in the keeper' => sub {
         local $/;
         return <$status> =~ /^VmRSS:\s+(\d+) kB$/m ? $1 : 0;
     };
-    $change->($_) for 1 .. 20;
+    $change->($_) for 1 .. 10;
     my $before = $rss->();
-    $change->($_) for 21 .. 200;
-    cmp_ok($rss->() - $before, '<', 256, 'kilobytes');
+    $change->($_) for 11 .. 100;
+    cmp_ok($rss->() - $before, '<', 128, 'kilobytes');
     is($t->wait_keeper, $pid, 'the same keeper');
     is(said(qr/\bunknown process\b/, 0), 0, 'nginx sees no unknown child');
 };
