@@ -37,10 +37,24 @@ private:
     std::string event(const std::string& type, const std::string& members)
     {
         static constexpr const char* fronts[] = {"event: ", "event:", "id: 1\nevent: "};
-        static constexpr const char* ends[] = {"\n\n", "\r\n\r\n", " \n\n", "\n: x\n\n"};
-        const unsigned odd = next(12);
+        static constexpr const char* ends[] = {"\n\n",
+                                               "\r\n\r\n",
+                                               " \n\n",
+                                               "\n: x\n\n",
+                                               "\n\r\n",
+                                               "\r\r",
+                                               "\n\n: keep-alive\n\n",
+                                               "\ndata: {\"type\":\"message_stop\"}\n\n"};
+        const unsigned odd = next(16);
         return fronts[odd < 3 ? odd : 0] + type + "\ndata: {\"type\":" + (odd == 3 ? " \"" : "\"") + type
-               + "\"," + members + "}" + ends[odd > 7 ? odd - 8 : 0];
+               + "\"," + members + "}" + ends[odd > 7 ? odd - 8 : 0] + (next(16) == 0 ? chunk() : "");
+    }
+    // Of another kind of stream.
+    std::string chunk()
+    {
+        static constexpr const char* finishes[] = {"null", "\"stop\""};
+        return std::string(R"(data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":)")
+               + finishes[next(2)] + "}],\"obfuscation\":\"" + std::string(next(20), 'o') + "\"}\n\n";
     }
     // What hardly any event has; the first two are text.
     std::string odd_member()
@@ -56,10 +70,12 @@ private:
             ",\"\\u0075sage\":{\"output_tokens\":5}",
             ", \"output_index\" : -1.5",
             ",\"obfuscation\":null",
+            ",\"choices\":[]",
+            ",\"usageMetadata\":{\"candidatesTokenCount\":4}",
         };
-        const unsigned n = next(12) == 0 ? next(10) : 10;
+        const unsigned n = next(12) == 0 ? next(12) : 12;
         is_odd_ = is_odd_ || n < 2;
-        return n < 10 ? members[n] : "";
+        return n < 12 ? members[n] : "";
     }
     std::string anthropic()
     {

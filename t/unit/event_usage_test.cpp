@@ -48,7 +48,7 @@ event_usage read_of(const std::string& event)
     const size_t null = event.find(finish);
     text_place place;
     place.set(event.data() + text, text, event[text + 5]);
-    place.set_event(event.size(), event.size() - text - 4, null == event.npos ? 0 : null + finish.size());
+    place.set_event(event.size(), event.size() - text - 4, null == event.npos ? 0 : null + finish.size(), 0);
     return read_event(event, place);
 }
 

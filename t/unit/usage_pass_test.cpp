@@ -192,8 +192,13 @@ TEST(usage_pass, events_with_names_need_not_be_read)
         reader.feed(text);
         EXPECT_EQ(reader.pass(pieces), 2u) << text;
         reply_piece other{ping.data(), ping.size(), 0, 0};
-        EXPECT_EQ(reader.pass({&other, 1}), 0u) << text;
-        EXPECT_EQ(reader.uncounted_text(), (text_size{12, 3})) << text;
+        for (int i = 0; i < 3; ++i) {
+            EXPECT_EQ(reader.pass({&other, 1}), 0u) << text;
+            reader.feed(ping);
+            reader.feed(": keep-alive\n\n");
+        }
+        EXPECT_EQ(reader.pass(pieces), 2u) << text;
+        EXPECT_EQ(reader.uncounted_text(), (text_size{20, 5})) << text;
     }
 }
 
@@ -211,16 +216,67 @@ TEST(usage_pass, other_members_of_events_with_text)
     }
     expect(first + padded(R"(,"usage":{"output_tokens":9})"),
            "9 text 2 in 1 of 12 whole 0 lacks end 0 reasoning 0");
-    for (const char* other : {"response.output_audio.delta", "response.output_text.done"}) {
+    for (const auto& [other, shown] : {std::pair{"response.output_audio.delta", "10 in 3 of 10"},
+                                       {"response.output_text.done", "6 in 2 of 6"}}) {
         expect(first + named(other, R"("content_index":0,"delta":"abcd","sequence_number":10,"stop":true)"),
-               other == std::string("response.output_text.done")
-                   ? "0 text 6 in 2 of 6 whole 1 lacks end 0 reasoning 0"
-                   : "0 text 10 in 3 of 10 whole 0 lacks end 1 reasoning 0");
+               "0 text " + std::string(shown) + " whole 1 lacks end 0 reasoning 0");
     }
-    const std::string block_open = "0 text 8 in 2 of 8 whole 0 lacks end 1 reasoning 0";
     const std::string text = block(R"("type":"text_delta","text":"abcd")");
     expect(text + block(R"("type":"text_delta","text":"abcd","stop_reason":"x")"),
            "0 text 8 in 2 of 8 whole 0 lacks end 0 reasoning 0");
+}
+
+// Their list of choices means nothing either: the stream's end is still its own.
+TEST(usage_pass, choices_in_events_with_names)
+{
+    const std::string padded = block(R"("type":"text_delta","text":"abcd"},"x":{"y":"0123456789")");
+    expect(named("ping", "\"x\":0") + padded
+               + block(R"("type":"text_delta","text":"abcd"},"choices":[],"x":{)")
+               + named("message_stop", "\"x\":0"),
+           "0 text 8 in 2 of 8 whole 1 lacks end 0 reasoning 0");
+}
+
+TEST(usage_pass, usage_under_geminis_name)
+{
+    const std::string usage =
+        R"(,"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":9,"totalTokenCount":12})";
+    const std::string padding = ",\"x\":\"" + std::string(100, 'o') + "\"";
+    const auto named_text = [](const std::string& more) {
+        return named("response.output_text.delta", "\"item_id\":\"a\",\"delta\":\"abcd\"" + more);
+    };
+    expect(named_text("") + named_text(padding) + named_text(usage) + named_text(""),
+           "9 text 4 in 1 of 16 whole 0 lacks end 0 reasoning 0");
+    const auto chunk = [](const std::string& more) {
+        return event(R"({"choices":[{"index":0,"delta":{"content":"abcd"},"finish_reason":null}])" + more
+                     + "}");
+    };
+    expect(chunk("") + chunk(padding) + chunk(usage) + chunk(""),
+           "9 text 4 in 1 of 16 whole 0 lacks end 0 reasoning 0");
+}
+
+// Behind the text a line of its own may be another text.
+TEST(usage_pass, a_second_line_behind_the_text)
+{
+    const std::string stop = "\ndata: {\"type\":\"message_stop\"}\n\n";
+    const std::string text =
+        block(R"("type":"text_delta","text":"abcd"},"x":{"y":"0123456789012345678901234567")");
+    const std::string two = block(R"("type":"text_delta","text":"abcd")");
+    expect(named("ping", "\"x\":0") + text + two.substr(0, two.size() - 2) + stop,
+           "0 text 8 in 2 of 8 whole 1 lacks end 0 reasoning 0");
+}
+
+// What begins an event behind a carriage return is not known by the one before it.
+TEST(usage_pass, events_behind_a_carriage_return)
+{
+    const auto chunk = [](const std::string& finish, size_t padding) {
+        return event(R"({"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":)" + finish
+                     + R"(}],"obfuscation":")" + std::string(padding, 'o') + "\"}");
+    };
+    for (const char* end : {"\n\r\n", "\r\n", "\r\r"}) {
+        expect(named("ping", "\"x\":0") + "event: content_block_delta\ndata: {}" + end
+                   + (std::string(end) == "\r\n" ? "\r\n" : "") + chunk("null", 9) + chunk("\"stop\"", 3),
+               "0 text 2 in 2 of 2 whole 1 lacks end 0 reasoning 0");
+    }
 }
 
 } // namespace

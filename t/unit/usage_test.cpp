@@ -571,7 +571,9 @@ TEST(usage, stream_33_and_34_responses)
     });
     EXPECT_TRUE(error_in(created + text
                          + typed("response.failed", R"(,"response":{"error":{"code":"x"},"usage":null})")));
+    EXPECT_TRUE(error_in(created + text + typed("response.failed", R"(,"error":null,"response":{})")));
     EXPECT_TRUE(error_in(text + typed("error", R"(,"code":"x","message":"m")")));
+    EXPECT_TRUE(error_in(text + typed("error", R"(,"code":"x","error":null)")));
     EXPECT_TRUE(error_in(delta("a") + "event: error\ndata: {}\n\n"));
 }
 

@@ -274,16 +274,17 @@ constexpr limit_header_names anthropic_headers = {
 
 // --- events
 
-// By their names, which are their types as well.
-constexpr std::string_view anthropic_heads[] = {
-    "event: content_block_delta\ndata: {",
+constexpr std::array<std::string_view, 5> deltas = {
+    // Anthropic's
+    "content_block_delta",
+    // of Responses
+    "response.output_text.delta",
+    "response.reasoning_text.delta",
+    "response.reasoning_summary_text.delta",
+    "response.function_call_arguments.delta",
 };
-constexpr std::string_view responses_heads[] = {
-    "event: response.output_text.delta\ndata: {",
-    "event: response.reasoning_text.delta\ndata: {",
-    "event: response.reasoning_summary_text.delta\ndata: {",
-    "event: response.function_call_arguments.delta\ndata: {",
-};
+constexpr auto anthropic_deltas = std::span(deltas).first(1);
+constexpr auto responses_deltas = std::span(deltas).subspan(1);
 
 // --- the rows
 
@@ -291,9 +292,9 @@ constexpr std::array rows = {
     api_row{"openai", nullptr, read_openai_path, openai_headers, false, put_openai_error,
             put_openai_error_event},
     api_row{"openai", is_of_responses, read_responses_path, openai_headers, false, put_openai_error,
-            put_responses_error_event, responses_heads},
+            put_responses_error_event, responses_deltas},
     api_row{"anthropic", is_anthropics, read_anthropic_path, anthropic_headers, true, put_anthropic_error,
-            put_anthropic_error_event, anthropic_heads},
+            put_anthropic_error_event, anthropic_deltas},
     // Ollama has no events of its own.
     api_row{"ollama", is_ollamas, read_ollama_path, openai_headers, false, put_ollama_error,
             put_openai_error_event},
@@ -304,6 +305,11 @@ constexpr std::array rows = {
 static_assert(rows.size() == api_count);
 
 } // namespace
+
+std::span<const std::string_view> all_deltas()
+{
+    return deltas;
+}
 
 std::span<const api_row> api_rows()
 {

@@ -36,9 +36,13 @@ struct api_row {
     // Writes the body of an error without a line end, and returns its end; and what ends a stream of events.
     char* (*put_error)(char* out, const error_text& error);
     char* (*put_error_event)(char* out, const error_text& error);
-    // How events of its streams begin that bring some of the text and say nothing else but usage and errors.
-    std::span<const std::string_view> delta_heads = {};
+    // The names, which are their types as well, of events of its streams that bring some of the text and say
+    // nothing else but usage and errors.
+    std::span<const std::string_view> deltas = {};
 };
+
+// The `deltas` of all rows.
+std::span<const std::string_view> all_deltas();
 
 // A row for each api, in the order of the enum.
 std::span<const api_row> api_rows();

@@ -53,7 +53,8 @@ inline bool is_significant_name(const char* p, const char* end, bool null_tells)
     if (starts(p, end, usage_member)) {
         return null_tells || !is_null_member(p + 7, end);
     }
-    return (starts(p, end, "\"error\"") && !is_null_member(p + 7, end)) || starts(p, end, "\"timings\"");
+    return (starts(p, end, "\"error\"") && !is_null_member(p + 7, end)) || starts(p, end, "\"timings\"")
+           || starts(p, end, "\"usageMetadata\"");
 }
 
 // Whether the byte at p begins something that has to be read. Names can be spelled with \u00XX for their
@@ -93,7 +94,7 @@ public:
             }
             return told_;
         }
-        told_ = told_ || is_significant(p, end_, null_tells_);
+        told_ = told_ || (*p == '\n' && p > shown_.begin) || is_significant(p, end_, null_tells_);
         return told_;
     }
     bool told() const { return told_; }
@@ -112,7 +113,7 @@ private:
     void begin_event()
     {
         shown_ = place_.measure(border_, end_);
-        told_ = shown_.size == 0 || !place_.fits_head(border_, end_);
+        told_ = shown_.size == 0 || place_.past_name(border_, end_) == nullptr;
     }
     void end_event(const char* border)
     {

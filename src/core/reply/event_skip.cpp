@@ -93,6 +93,14 @@ struct pieces_job {
     template <typename Way>
     [[gnu::always_inline]] inline size_t run() const
     {
+        return place.has_name() ? run_in<Way, true>() : run_in<Way, false>();
+    }
+
+private:
+    // `named`: the place is of events with a name.
+    template <typename Way, bool named>
+    [[gnu::always_inline]] inline size_t run_in() const
+    {
         size_t n = 0;
         uint64_t bytes = 0;
         for (reply_piece& piece : pieces) {
@@ -103,17 +111,18 @@ struct pieces_job {
             if (!ends_null && !(piece.size > 2 && end[-1] == '\n' && end[-2] == '\n')) {
                 break;
             }
-            if (!starts(begin, end, event_front)
-                && (ends_null || is_significant_line(begin, end) || !place.fits_head(begin, end))) {
+            const char* const from = named ? place.past_name(begin, end) : begin;
+            if (named ? ends_null || from == nullptr
+                      : !starts(begin, end, event_front) && (ends_null || is_significant_line(begin, end))) {
                 break;
             }
             const text_place::found shown = place.measure(begin, end);
             if (!place.has_all(shown, begin, end)) {
                 break;
             }
-            event_search found{end, null_tells, ends_null};
+            event_search found{end, null_tells, named || ends_null};
             const char* const null_begin = end - (ends_null ? null_end.size() : 0);
-            if (!Way::search(found, begin, ends_null ? null_begin + 2 : end)) {
+            if (!Way::search(found, from, ends_null ? null_begin + 2 : end)) {
                 break;
             }
             if (ends_null) {
@@ -138,7 +147,7 @@ struct event_job {
         event_usage event;
         const char* const begin = events.data();
         const char* const end = begin + events.size();
-        if (!starts(begin, end, event_front)) {
+        if (place.has_name() || !starts(begin, end, event_front)) {
             return event;
         }
         const text_place::found shown = place.measure(begin, end);

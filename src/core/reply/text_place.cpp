@@ -1,5 +1,6 @@
 #include "text_place.h"
 
+#include "core/api/api_table.h"
 #include "core/base/chars.h"
 #include "core/json/string_text.h"
 
@@ -9,9 +10,16 @@
 
 namespace llm {
 
-bool text_place::has_this_head(const char* p, const char* end) const
+const char* text_place::find_data(const char* p, const char* end) const
 {
-    return std::string_view(p, static_cast<size_t>(end - p)).starts_with(*head_);
+    const std::string_view name = all_deltas()[delta_ - 1u];
+    for (const std::string_view part : {std::string_view("event: "), name, std::string_view("\ndata: ")}) {
+        if (!std::string_view(p, static_cast<size_t>(end - p)).starts_with(part)) {
+            return nullptr;
+        }
+        p += part.size();
+    }
+    return p;
 }
 
 // `stop`: where the first run of plain text ends.

@@ -14,7 +14,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace llm {
 
@@ -23,18 +22,8 @@ public:
     static constexpr size_t mark_size = 16;
 
     bool known() const { return offset_ != 0; }
-    // How the next event begins that is read, of api_row::delta_heads; nullptr: in no such way. What is known
-    // of events that begin in another way is forgotten.
-    void expect_head(const std::string_view* head)
-    {
-        if (head != head_) {
-            *this = {};
-            head_ = head;
-        }
-    }
-    bool has_head() const { return head_ != nullptr; }
-    // Events that come may have their text anywhere.
-    void forget() { offset_ = rest_ = 0; }
+    // It is of events with a name.
+    bool has_name() const { return delta_ != 0; }
     // `text` is the first byte within the quotes, so many bytes from where its event begins; those before it,
     // at least mark_size, can be read. `next` follows its second quote.
     void set(const char* text, uint64_t offset, char next)
@@ -45,9 +34,10 @@ public:
     }
     // The event that has the text is so long, and so many bytes of it follow the text's end, at most.
     // `finish_end`: where the null of its only finish_reason ends, for which is_null_finish() is true; 0:
-    // there is none.
-    void set_event(uint64_t size, uint64_t rest, uint64_t finish_end)
+    // there is none. `delta`: which of all_deltas() it is, from 1 on; 0: none of them.
+    void set_event(uint64_t size, uint64_t rest, uint64_t finish_end, uint8_t delta)
     {
+        delta_ = delta;
         rest_ = distance(rest);
         finish_in_front_ = finish_end != 0 && finish_end < offset_;
         finish_ = finish_end == 0 ? 0 : distance(finish_in_front_ ? finish_end : size - finish_end);
@@ -64,8 +54,9 @@ public:
         const char* end = nullptr;   // of the text: its quote
         const char* begin = nullptr; // its first byte
     };
-    // Whether the event that begins at `p` begins as expected.
-    bool fits_head(const char* p, const char* end) const { return !has_head() || has_this_head(p, end); }
+    // Where the data begins of the event at `p`, if it has the name that those have whose place this is;
+    // nullptr: another, or none. `p` where they have none.
+    const char* past_name(const char* p, const char* end) const { return has_name() ? find_data(p, end) : p; }
     // The text of the event that begins at `p` and ends at `end` or before it.
     found measure(const char* p, const char* end) const
     {
@@ -89,13 +80,13 @@ public:
         }
         const bool is_behind = finish_ != 0 && !finish_in_front_;
         return rest <= rest_ && text.end[1] == next_
-               && (has_head() || has_no_finish(is_behind ? text.end : begin, end));
+               && (has_name() || has_no_finish(is_behind ? text.end : begin, end));
     }
 
 private:
     static constexpr size_t finish_size = 8;
 
-    bool has_this_head(const char* p, const char* end) const;
+    const char* find_data(const char* p, const char* end) const;
     static found measure_escaped(const char* p, const char* stop, const char* end);
     static bool has_no_finish(const char* begin, const char* end);
     static bool is_null_finish(const char* end)
@@ -115,9 +106,9 @@ private:
     uint16_t rest_ = 0;
     uint16_t finish_ = 0;          // where it ends: from the event's end, or from its begin; 0: unknown
     bool finish_in_front_ = false; // of the text
+    uint8_t delta_ = 0;
     char next_ = 0;
     char mark_[mark_size] = {};
-    const std::string_view* head_ = nullptr;
 };
 
 } // namespace llm

@@ -137,6 +137,8 @@ private:
         uint32_t completion = 0;
     };
 
+    enum class response_status : uint8_t { none, completed, incomplete, failed };
+
     // What has been read of an event, or of a JSON reply; forgotten at its end.
     struct event_state {
         usage_counts usage;
@@ -147,10 +149,8 @@ private:
         bool has_top_index = false;
         bool native_is_whole = false; // they are of the whole reply, whatever the index
         bool error = false;
-        bool incomplete = false;
         bool content = false;
-        bool is_delta = false; // by its type it brings text, usage and errors, and nothing else
-        bool repeats = false;  // its text has come in others before
+        bool repeats = false; // its text has come in others before
         bool has_text = false;
         bool has_finish = false;
         bool choice_ends = false; // the choice that is being read
@@ -160,7 +160,9 @@ private:
         bool starts = false;      // likewise it is the stream's first, whose usage is no end
         bool stops = false;       // likewise it is the stream's last
         bool bad = false;         // more than one value in its data
-        uint8_t done_at = 0;      // bytes of [DONE] that match, if it may still be that
+        response_status status = response_status::none; // of a whole reply, by its type
+        uint8_t delta = 0;                              // which of all_deltas() it is by its type, from 1 on
+        uint8_t done_at = 0;                            // bytes of [DONE] that match, if it may still be that
         uint32_t null_finish = 0; // where its only finish_reason ends, from its begin, if it is null
         uint64_t ended_choices = 0;
         uint64_t text = 0;         // bytes of it
@@ -199,7 +201,6 @@ private:
     void feed_lines(std::string_view piece);
     size_t pass_events(std::string_view piece, const erase_sink& erase);
     void count_read(const event_usage& event);
-    void expect_delta(std::string_view piece);
     void pass_skippable(size_t bytes, const text_size& text);
     void on_item(const sse_item& item, const erase_sink& erase);
     void on_data(std::string_view bytes, const erase_sink& erase);
@@ -208,7 +209,7 @@ private:
     void count_event();
     void note_text(bool counted, const text_size& text);
     // Events that say nothing need not be read: what they show of text can be measured.
-    bool may_skip() const { return place_.known() && (chunks_ || place_.has_head()); }
+    bool may_skip() const { return place_.known() && (chunks_ || place_.has_name()); }
     uint64_t event_begin() const;
     void settle(const erase_sink& erase);
     void clear_event();

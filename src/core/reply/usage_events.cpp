@@ -30,7 +30,6 @@ void usage_reader::feed_events(std::string_view piece, const erase_sink& erase)
             if (passed != 0) {
                 continue;
             }
-            expect_delta(piece);
         }
         sse_item item;
         do {
@@ -114,7 +113,7 @@ void usage_reader::on_data(std::string_view bytes, const erase_sink& erase)
 void usage_reader::next_text(const erase_sink& erase)
 {
     count_event();
-    place_.forget();
+    place_ = {};
     const uint64_t begin = text_begin_ != 0 ? text_begin_ : stream_.event_begin();
     const uint64_t end = line_end_;
     if (strip_.active()) {
@@ -145,7 +144,7 @@ void usage_reader::on_event_end(const erase_sink& erase)
         }
     }
     if (std::exchange(text_begin_, 0) != 0) {
-        place_.forget();
+        place_ = {};
     }
     line_joined_ = false;
     clear_event();
@@ -154,8 +153,9 @@ void usage_reader::on_event_end(const erase_sink& erase)
 void usage_reader::count_event()
 {
     // Those like it are passed over by their names, whatever else they have.
-    if (event_.is_delta) {
+    if (event_.delta != 0) {
         event_.ended_choices = 0;
+        event_.has_choices = false;
         event_.has_native = false;
         event_.ends = false;
     }
@@ -163,7 +163,8 @@ void usage_reader::count_event()
     ended_choices_ |= event_.ended_choices;
     typed_ = typed_ || event_.has_choices;
     if (!chunks_) {
-        incomplete_seen_ = incomplete_seen_ || event_.incomplete;
+        error_seen_ = error_seen_ || event_.status == response_status::failed;
+        incomplete_seen_ = incomplete_seen_ || event_.status == response_status::incomplete;
         typed_ = typed_ || event_.is_typed;
         told_at_start_ = told_at_start_ || event_.starts;
         ended_ = ended_ || event_.stops;
@@ -215,7 +216,7 @@ void usage_reader::count_event()
     if (event_.has_text && place_.known()) {
         const uint64_t begin = stream_.event_begin();
         const uint64_t end = stream_.offset();
-        place_.set_event(end - begin, end - text_end_, event_.null_finish);
+        place_.set_event(end - begin, end - text_end_, event_.null_finish, event_.delta);
     }
 }
 

@@ -1,8 +1,10 @@
 // What usage_reader makes of the parts of a reply that the scanner finds.
 
+#include "core/api/api_table.h"
 #include "core/json/json_count.h"
 #include "usage_call.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace llm {
@@ -174,7 +176,7 @@ void usage_reader::on(const json_event& event, const call& in)
         break;
     case reply_part::error:
         if (!opens) {
-            event_.error = truthy(event);
+            event_.error = event_.error || truthy(event);
             error_seen_ = form_ == reply_form::json ? event_.error : error_seen_;
         }
         break;
@@ -347,17 +349,20 @@ void usage_reader::on_choice(const json_event& event)
 
 void usage_reader::on_type(const json_event& event)
 {
+    const auto deltas = all_deltas();
+    const auto delta = std::find(deltas.begin(), deltas.end(), event.text);
+    event_.delta = static_cast<uint8_t>(delta != deltas.end() ? delta - deltas.begin() + 1 : 0);
     const bool is_responses = event.text.starts_with("response.");
-    event_.is_delta = event.text == "content_block_delta" || (is_responses && event.text.ends_with(".delta"));
-    event_.repeats = is_responses && !event_.is_delta;
-    const bool failed = event.text == "response.failed";
-    event_.incomplete = event.text == "response.incomplete";
-    event_.error = event_.error || failed || event.text == "error";
-    event_.is_last =
-        failed || event_.incomplete || event.text == "response.completed" || event.text == "message_delta";
+    event_.repeats = is_responses && !event.text.ends_with(".delta");
+    event_.error = event_.error || event.text == "error";
+    event_.status = event.text == "response.completed"    ? response_status::completed
+                    : event.text == "response.incomplete" ? response_status::incomplete
+                    : event.text == "response.failed"     ? response_status::failed
+                                                          : response_status::none;
+    event_.is_last = event_.status != response_status::none || event.text == "message_delta";
     event_.starts = event.text == "message_start";
     event_.is_typed = event_.starts || is_responses;
-    event_.stops = event.text == "message_stop" || (event_.is_last && event.text != "message_delta");
+    event_.stops = event.text == "message_stop" || event_.status != response_status::none;
 }
 
 // The bytes of text that end with this event: a string's, unescaped, or a list's or object's, as sent.
@@ -412,7 +417,7 @@ void usage_reader::on_content(const json_event& event, bool parts_count, const c
     const uint64_t begin = event.value_begin + 1;
     const uint64_t end = event.value_end;
     const bool alone = !std::exchange(event_.has_text, true);
-    place_.forget();
+    place_ = {};
     if (is_value && alone && begin >= in.offset + text_place::mark_size
         && end < in.offset + in.bytes.size()) {
         place_.set(in.bytes.data() + (begin - in.offset), begin - stream_.event_begin(),

@@ -1,11 +1,8 @@
 // Events that usage_reader need not read: it passes over those that say nothing, and of others it reads the
 // usage alone.
 
-#include "core/api/api_table.h"
 #include "event_skip.h"
 #include "usage.h"
-
-#include <algorithm>
 
 namespace llm {
 
@@ -58,20 +55,6 @@ size_t usage_reader::pass(std::span<reply_piece> pieces)
     return n;
 }
 
-// At a border of events: the one at the front of the piece is to be read, and others may be like it.
-void usage_reader::expect_delta(std::string_view piece)
-{
-    const std::string_view* begins_with = nullptr;
-    if (piece.starts_with("event: ")) {
-        for (const api_row& row : api_rows()) {
-            const auto head = std::find_if(row.delta_heads.begin(), row.delta_heads.end(),
-                                           [&](std::string_view text) { return piece.starts_with(text); });
-            begins_with = head != row.delta_heads.end() ? &*head : begins_with;
-        }
-    }
-    place_.expect_head(begins_with);
-}
-
 // Events of which nothing is to be read, if there are any.
 void usage_reader::pass_skippable(size_t bytes, const text_size& text)
 {
@@ -102,7 +85,7 @@ size_t usage_reader::pass_events(std::string_view piece, const erase_sink& erase
             erase(begin + event.erase_begin, begin + event.erase_end);
         }
         count_read(event);
-    } else if (skipped == 0 && ++told_in_a_row_ == tries_in_vain) {
+    } else if (skipped == 0 && !place_.has_name() && ++told_in_a_row_ == tries_in_vain) {
         told_in_a_row_ = 0;
         tries_off_ = events_without_try;
     }
