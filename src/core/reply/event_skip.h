@@ -20,10 +20,10 @@ enum class event_skip_way : uint8_t { avx512, avx2, sse2, bytes };
 std::span<const event_skip_way> event_skip_ways();
 inline const event_skip_way fastest_event_skip = event_skip_ways().front();
 
-// `events` begins at a border of events. Returns how many bytes from its front are whole events without a name
-// "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) or "usageMetadata" at any
-// depth and in any spelling, without a field line `error`, an event named so or [DONE], and without CR; and
-// whose text stands at its place while no choice ends. That text is added to `text`.
+// `events` begins at a border of events. Returns how many bytes from its front are whole events without a
+// name "timings", "usage" or "error" (unless null; with `null_tells` of usage also then) or "usageMetadata"
+// at any depth and in any spelling, without a field line `error`, an event named so or [DONE], and without
+// CR; and whose text stands at its place while no choice ends. That text is added to `text`.
 size_t skippable_events(std::string_view events, bool null_tells, const text_place& place, text_size& text,
                         event_skip_way way = fastest_event_skip);
 
