@@ -1,7 +1,10 @@
 #include "core/reply/event_skip.h"
 
+#include "core/api/api_table.h"
+
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
@@ -35,6 +38,14 @@ const std::string parts[] = {
 const std::string head = "data: {\"choices\":[{\"delta\":{\"content\":\"";
 const std::string rest = "\"}}]}\n\n";
 const std::string named_head = "event: content_block_delta\ndata: {\"delta\":{\"text\":\"";
+
+// By the name in named_head.
+uint8_t named_delta()
+{
+    const auto deltas = all_deltas();
+    return static_cast<uint8_t>(std::find(deltas.begin(), deltas.end(), "content_block_delta")
+                                - deltas.begin() + 1);
+}
 
 std::string random_event(std::mt19937& random)
 {
@@ -85,7 +96,7 @@ TEST(event_skip, finds_the_same_in_the_way_of_each_processor)
     place.set_event(head.size() + 103, 100, 0, 0);
     text_place named_place;
     named_place.set(named_head.data() + named_head.size(), named_head.size(), '}');
-    named_place.set_event(named_head.size() + 103, 100, 0, 1);
+    named_place.set_event(named_head.size() + 103, 100, 0, named_delta());
     ASSERT_EQ(simplest, event_skip_way::bytes);
     std::mt19937 random(1);
     for (int i = 0; i < 100000; ++i) {
@@ -183,7 +194,7 @@ TEST(event_skip, stops_at_an_event_of_another_name)
 {
     text_place place;
     place.set(named_head.data() + named_head.size(), named_head.size(), '}');
-    place.set_event(named_head.size() + 9, 5, 0, 1);
+    place.set_event(named_head.size() + 9, 5, 0, named_delta());
     const std::string skippable = named_head + "some\"}}\n\n";
     std::string other = skippable;
     other[8] = 'C';

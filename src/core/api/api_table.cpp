@@ -274,17 +274,13 @@ constexpr limit_header_names anthropic_headers = {
 
 // --- events
 
-constexpr std::array<std::string_view, 5> deltas = {
-    // Anthropic's
-    "content_block_delta",
-    // of Responses
+constexpr std::string_view anthropic_deltas[] = {"content_block_delta"};
+constexpr std::string_view responses_deltas[] = {
     "response.output_text.delta",
     "response.reasoning_text.delta",
     "response.reasoning_summary_text.delta",
     "response.function_call_arguments.delta",
 };
-constexpr auto anthropic_deltas = std::span(deltas).first(1);
-constexpr auto responses_deltas = std::span(deltas).subspan(1);
 
 // --- the rows
 
@@ -303,6 +299,22 @@ constexpr std::array rows = {
 };
 
 static_assert(rows.size() == api_count);
+
+constexpr size_t delta_count = [] {
+    size_t n = 0;
+    for (const api_row& row : rows) {
+        n += row.deltas.size();
+    }
+    return n;
+}();
+constexpr auto deltas = [] {
+    std::array<std::string_view, delta_count> all;
+    auto next = all.begin();
+    for (const api_row& row : rows) {
+        next = std::copy(row.deltas.begin(), row.deltas.end(), next);
+    }
+    return all;
+}();
 
 } // namespace
 

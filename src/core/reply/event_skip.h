@@ -32,12 +32,12 @@ size_t skippable_events(std::string_view events, bool null_tells, const text_pla
 size_t skippable_pieces(std::span<reply_piece> pieces, bool null_tells, const text_place& place,
                         text_size& text, event_skip_way way = fastest_event_skip);
 
-// What the event at the front says, if it is one that the former pass over, whatever its usage; or size 0.
+// What the event at the front says, if it is one that the former pass over, whatever its usage, and no event
+// with a name; or size 0.
 event_usage read_event(std::string_view events, const text_place& place,
                        event_skip_way way = fastest_event_skip);
 
-// The first byte of JSON text that begins a name "usage", "timings" or "error" (unless null), as above;
-// `end`: there is none.
+// The first byte of JSON text that begins one of these names, with `null_tells`; `end`: there is none.
 const char* find_telling(const char* begin, const char* end, event_skip_way way = fastest_event_skip);
 
 } // namespace llm

@@ -48,15 +48,15 @@ public:
     {
         return bytes >= finish_size && is_null_finish(end);
     }
+    // Where the data begins of the event at `p`, if it has the name that those have whose place this is;
+    // nullptr: another, or none. `p` where they have none.
+    const char* past_name(const char* p, const char* end) const { return has_name() ? find_data(p, end) : p; }
 
     struct found {
         size_t size = 0;             // of the text, unescaped; 0: there is none here
         const char* end = nullptr;   // of the text: its quote
         const char* begin = nullptr; // its first byte
     };
-    // Where the data begins of the event at `p`, if it has the name that those have whose place this is;
-    // nullptr: another, or none. `p` where they have none.
-    const char* past_name(const char* p, const char* end) const { return has_name() ? find_data(p, end) : p; }
     // The text of the event that begins at `p` and ends at `end` or before it.
     found measure(const char* p, const char* end) const
     {
